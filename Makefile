@@ -1,0 +1,67 @@
+# The front door: `make` alone lists the targets.  What takes more than a few
+# lines is a script in tools/.  All paths here are relative, because make cannot
+# name a prerequisite whose path holds a space, and a checkout's path may.
+
+PYTHON ?= python3
+ARGS ?=
+
+# One environment for each interpreter's name: .venv, .venv-3.12, .venv-3.13t.
+# The stamps in it carry the whole of PYTHON, so that another interpreter of the
+# same name is noticed; tools/setup.sh then makes the environment anew.
+space := $(subst ,, )
+venv := .venv$(addprefix -,$(patsubst python%,%,$(filter-out python python3,$(lastword $(subst /, ,$(PYTHON))))))
+stamp := $(venv)/.for-$(subst /,-,$(subst $(space),-,$(PYTHON)))
+run := $(venv)/bin/python
+
+# Folders are in the list because their time changes when a file goes.
+sources := $(shell find src -name __pycache__ -prune -o -print)
+
+.PHONY: help
+help: ## list the targets (this is the default)
+	@echo 'usage: make TARGET [PYTHON=python3.12] [ARGS="-k word"]'
+	@sed -n 's/^\([a-z]*\):.*## /  \1#/p' Makefile | awk -F'#' '{printf "%-11s%s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: $(stamp)-built ## see what the library does, in a few seconds
+	@$(run) examples/demo.py $(ARGS)
+
+.PHONY: test
+test: $(stamp)-built $(stamp)-test ## run the tests; ARGS goes to pytest
+	@$(run) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(stamp)-built $(stamp)-test $(stamp)-lint ## check format, warnings, bug patterns, types and house rules
+	@tools/lint.sh $(venv)
+
+.PHONY: format
+format: $(stamp)-lint ## lay out C and Python as lint wants it
+	@tools/format.sh $(venv)
+
+.PHONY: sanitize
+sanitize: ## run the tests under ASan and UBSan, the C tests also under TSan; ARGS goes to pytest
+	@tools/sanitize.sh '$(PYTHON)' $(ARGS)
+
+.PHONY: bench
+bench: $(stamp)-built $(stamp)-test ## run the benchmarks
+	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(run) "$$script" $(ARGS) || exit 1; done
+
+.PHONY: docs
+docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the docs
+	@$(run) -m pytest tests/test_docs.py $(ARGS)
+
+.PHONY: package
+package: $(stamp)-built ## build sdist and wheel, look into them, test what they install; ARGS goes to pytest
+	@$(run) tools/check_packaging.py '$(PYTHON)' $(ARGS)
+
+.PHONY: clean
+clean: ## remove all that make made
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(stamp)-build $(stamp)-test $(stamp)-lint: $(stamp)-%: pyproject.toml tools/setup.sh
+	@tools/setup.sh '$(PYTHON)' $(venv) $*
+	@touch $@
+
+$(stamp)-built: $(stamp)-build meson.build meson_options.txt pyproject.toml README.md tools/install.sh $(sources)
+	@tools/install.sh $(venv)
+	@touch $@

@@ -1,0 +1,208 @@
+"""Check the house rules of C that no compiler knows.
+
+- The system layer, core/os, never sees Python.h.
+- While the GIL is released only os_ functions, memcpy and memset are called,
+  and nothing returns.
+- Nothing leaves a critical section by return or goto.
+- Lines end at column 79, functions at 60 lines, files at 600.
+- A difference between platforms lives in core/os.
+- Every script here has its line in README.md.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+CORE = "src/sysv_ipc/core"
+FOLDERS = ("src", "tests", "examples", "benchmarks")
+LINE, FUNCTION, FILE = 79, 60, 600
+
+PLATFORM = re.compile(
+    r"\b(__linux__|__linux|linux|__APPLE__|__MACH__|__FreeBSD__|__NetBSD__|__OpenBSD__|_WIN32)\b"
+)
+CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+JUMP = re.compile(r"\b(return|goto)\b")
+CALLED_WITHOUT_GIL = re.compile(r"os_\w+|memcpy|memset")
+KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "_Alignof", "_Static_assert"}
+
+
+class Problem(NamedTuple):
+    """A rule that is broken at a line of a file, and what to do about it."""
+
+    path: Path
+    line: int
+    text: str
+
+
+class Region(NamedTuple):
+    """What stands between two macros, and the lines that they are on."""
+
+    begin: int
+    end: int
+    text: str
+
+
+def blank(match: re.Match[str]) -> str:
+    """Put spaces where text was, so that lines and columns stay."""
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def without_comments(text: str) -> str:
+    """Blank comments, strings and characters."""
+    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    return re.sub(pattern, blank, text, flags=re.DOTALL)
+
+
+def without_directives(code: str) -> str:
+    """Blank what belongs to the preprocessor, with continued lines."""
+    return re.sub(r"^[ \t]*#(?:\\\n|[^\n])*", blank, code, flags=re.MULTILINE)
+
+
+def line_at(text: str, position: int) -> int:
+    """Tell the number of the line that a position is on."""
+    return text.count("\n", 0, position) + 1
+
+
+def functions(code: str) -> Iterator[tuple[int, int]]:
+    """Find the first and the last line of each function."""
+    start = opened = None
+    depth = 0
+    for match in re.finditer(r"[{};]|^\S", code, flags=re.MULTILINE):
+        token, position = match[0], match.start()
+        if depth == 0 and start is None and token not in "{};":
+            start = position
+        if token == "{":
+            if depth == 0 and code[:position].rstrip().endswith(")"):
+                opened = start
+            depth += 1
+        elif token == "}":
+            depth = max(depth - 1, 0)
+            if depth == 0 and opened is not None:
+                yield line_at(code, opened), line_at(code, position)
+                opened = None
+        if depth == 0 and token in "};":
+            start = None
+
+
+def regions(code: str, begin: str, end: str) -> Iterator[Region]:
+    """Find what lies between the outermost pairs of two macros.
+
+    A region that nothing closes ends with its function, and has end 0.
+    """
+    depth = start = 0
+    for match in re.finditer(rf"\b\w*(?:({begin})|({end}))\w*|^\}}", code, flags=re.MULTILINE):
+        if match[1]:
+            depth += 1
+            start = start if depth > 1 else match.end()
+            continue
+        if depth == 0:
+            continue
+        depth = depth - 1 if match[2] else 0
+        if depth == 0:
+            closed = line_at(code, match.start()) if match[2] else 0
+            yield Region(line_at(code, start), closed, code[start : match.start()])
+
+
+def jumps(path: Path, region: Region, where: str) -> Iterator[Problem]:
+    """Find what leaves a region other than by its end."""
+    if region.end == 0:
+        yield Problem(path, region.begin, f"{where} is not closed in this function: close it")
+    for match in JUMP.finditer(region.text):
+        line = region.begin + region.text.count("\n", 0, match.start())
+        yield Problem(
+            path, line, f"{match[1]} inside {where}: keep the result, leave after its end"
+        )
+
+
+def check_gil(path: Path, code: str) -> Iterator[Problem]:
+    """Only the system layer and copies may run without the GIL."""
+    begin, end = "BEGIN_ALLOW_THREADS|PyEval_SaveThread", "END_ALLOW_THREADS|PyEval_RestoreThread"
+    for region in regions(code, begin, end):
+        yield from jumps(path, region, "a part that runs without the GIL")
+        for match in CALL.finditer(region.text):
+            name = match[1]
+            line = region.begin + region.text.count("\n", 0, match.start())
+            if name in KEYWORDS or CALLED_WITHOUT_GIL.fullmatch(name):
+                continue
+            yield Problem(
+                path, line, f"{name}() is called without the GIL: call it before or after it is away"
+            )
+
+
+def check_critical_sections(path: Path, code: str) -> Iterator[Problem]:
+    """A lock that is left by a jump is never given back."""
+    for region in regions(code, "BEGIN_CRITICAL_SECTION", "END_CRITICAL_SECTION"):
+        yield from jumps(path, region, "a critical section")
+
+
+def check_platforms(path: Path, code: str) -> Iterator[Problem]:
+    """A platform is asked about in the system layer only."""
+    for number, line in enumerate(code.splitlines(), 1):
+        if re.match(r"\s*#\s*(el)?if", line) and (match := PLATFORM.search(line)):
+            yield Problem(
+                path, number, f"{match[1]} outside core/os: give an os_ function another body there"
+            )
+
+
+def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
+    """A line fits the page, a function the screen, a file the head."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if len(line) > LINE:
+            yield Problem(path, number, f"{len(line)} columns, at most {LINE}: break the line")
+    for first, last in functions(code):
+        if (length := last - first + 1) > FUNCTION:
+            yield Problem(
+                path, first, f"a function of {length} lines, at most {FUNCTION}: split it"
+            )
+    if len(lines) > FILE:
+        yield Problem(path, FILE, f"a file of {len(lines)} lines, at most {FILE}: split it")
+
+
+def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
+    """What may run without the GIL cannot even name Python."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*#\s*include\s*[<\"]((?:.*/)?(?:Python|core)\.h)[>\"]", line):
+            yield Problem(
+                path, number, f"{match[1]} in the system layer: what needs Python belongs in core/"
+            )
+
+
+def check_tools(root: Path) -> Iterator[Problem]:
+    """A script that is not listed is not found."""
+    readme = root / "tools" / "README.md"
+    listed = readme.read_text() if readme.exists() else ""
+    for script in sorted((root / "tools").glob("*.*")):
+        if script != readme and f"`{script.name}`" not in listed:
+            yield Problem(readme, 1, f"no line for `{script.name}`: add what it is for")
+
+
+def check_file(root: Path, path: Path) -> Iterator[Problem]:
+    """Hold one C file against all rules that are for it."""
+    text = path.read_text()
+    no_comments = without_comments(text)
+    code = without_directives(no_comments)
+    yield from check_sizes(path, text, code)
+    if path.is_relative_to(root / CORE / "os"):
+        yield from check_os_layer(path, text)
+    elif path.is_relative_to(root / CORE):
+        yield from check_gil(path, code)
+        yield from check_critical_sections(path, code)
+        yield from check_platforms(path, no_comments)
+
+
+def main() -> int:
+    """Check the tree that is named, else the one that this script is in."""
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
+    files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.[ch]"))]
+    problems = [problem for path in files for problem in check_file(root, path)]
+    problems += check_tools(root)
+    for path, line, text in problems:
+        print(f"{path.relative_to(root)}:{line}: {text}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

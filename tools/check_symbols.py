@@ -1,0 +1,79 @@
+"""Check what the built extension shows to others and keeps to itself.
+
+- It exports one symbol, PyInit__core.
+- It has no writable data but the tables that CPython wants writable and the
+  watchdog's own state: anything else would be shared by all interpreters and
+  threads of the process.
+
+Give it the file of an extension; without one, it looks at sysv_ipc._core of
+the interpreter that runs it.
+"""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+EXPORTED = {"PyInit__core"}
+# The tables of types and of the module, by the names that the house gives
+# them, and what the watchdog has to share between threads.
+WRITABLE = re.compile(
+    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description)|watchdog_\w+"
+)
+# What compiler and linker put into every shared library.
+TOOLCHAIN = re.compile(r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start")
+SECTIONS = re.compile(r"\.(data|bss|tdata|tbss)(\..*)?")
+
+
+def objdump(option: str, path: str) -> Iterator[tuple[str, str]]:
+    """Yield section and name of each symbol of a symbol table."""
+    command = ["objdump", option, path]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for line in text.splitlines():
+        # Address, seven flags, section, tab, size, visibility, name.
+        if match := re.match(r"[0-9a-f]+ .{7} (\S+)\t[0-9a-f]+ +(?:.* )?(\S+)$", line):
+            yield match[1], match[2]
+
+
+def check(path: str) -> Iterator[str]:
+    """Yield what is wrong with an extension."""
+    exported = {name for section, name in objdump("-T", path) if section != "*UND*"}
+    for name in sorted(exported - EXPORTED):
+        yield f"exports {name}: make it static, or declare it only in a header of core/"
+    for name in sorted(EXPORTED - exported):
+        yield f"does not export {name}: is it the extension?"
+    symbols = list(objdump("-t", path))
+    if not symbols:
+        yield "has no symbol table: build it without stripping"
+    for section, symbol in symbols:
+        # The compiler numbers the static variables of functions.
+        name = re.sub(r"\.\d+$", "", symbol)
+        if not SECTIONS.fullmatch(section) or section.startswith(".data.rel.ro"):
+            continue
+        if name == section or TOOLCHAIN.fullmatch(name) or WRITABLE.fullmatch(name):
+            continue
+        yield f"has writable data {name} ({section}): make it const, or keep it in the module state"
+
+
+def main() -> int:
+    """Check the extension that is named, else the one that is installed."""
+    if len(sys.argv) > 1:
+        path = sys.argv[1]
+    else:
+        spec = importlib.util.find_spec("sysv_ipc._core")
+        if spec is None or spec.origin is None:
+            print("sysv_ipc is not installed for this interpreter: make test installs it")
+            return 1
+        path = spec.origin
+    try:
+        problems = list(check(path))
+    except FileNotFoundError:
+        problems = ["cannot be looked into, there is no objdump: apt-get install binutils"]
+    for problem in problems:
+        print(f"{path}: {problem}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Every check that needs no running of the tests.  All of them run, and those
+# that failed are named at the end.
+set -uo pipefail
+
+if [ $# -ne 1 ]; then
+    echo 'usage: tools/lint.sh VENV' >&2
+    exit 2
+fi
+venv=$1 bin=$1/bin
+export PATH="$PWD/$bin:$PATH"
+
+for compiler in gcc clang; do
+    command -v "$compiler" >/dev/null || {
+        echo "no $compiler: apt-get install $compiler" >&2
+        exit 1
+    }
+done
+
+failed=()
+check() { # NAME COMMAND...
+    local name=$1 start=$SECONDS
+    shift
+    if "$@"; then
+        printf 'ok      %s (%d s)\n' "$name" $((SECONDS - start))
+    else
+        printf 'FAILED  %s\n' "$name"
+        failed+=("$name")
+    fi
+}
+
+# Compile everything, C tests included, where no warning is let through.
+build() { # FOLDER COMPILER [MESON ARGUMENT]...
+    local folder=$venv/$1 compiler=$2 log
+    shift 2
+    log=$(
+        [ -f "$folder/build.ninja" ] ||
+            CC=$compiler meson setup "$folder" --werror -Dos_tests=true "$@" || exit 1
+        meson compile -C "$folder"
+    ) || {
+        printf '%s\n' "$log"
+        return 1
+    }
+}
+
+tidy() {
+    find src tests/os -name '*.c' -print0 |
+        xargs -0 -P 2 -n 1 clang-tidy --quiet -p "$venv/lint-clang" 2>/dev/null
+}
+
+types() {
+    local folder folders=()
+    for folder in src tests examples benchmarks tools; do
+        [ -n "$(find "$folder" -name '*.py' 2>/dev/null)" ] && folders+=("$folder")
+    done
+    mypy "${folders[@]}"
+}
+
+check 'format' tools/format.sh "$venv" --check
+check 'ruff' ruff check --quiet .
+check 'house rules of C' python tools/check_c.py
+check 'gcc warnings' build lint-gcc gcc
+check 'clang warnings' build lint-clang clang
+check 'clang-tidy' tidy
+check 'gcc -fanalyzer' build lint-analyzer gcc -Dc_args=-fanalyzer
+check 'symbols' python tools/check_symbols.py
+check 'mypy --strict' types
+check 'stubs match the code' python -m mypy.stubtest sysv_ipc --concise \
+    --mypy-config-file pyproject.toml
+
+if [ ${#failed[@]} -ne 0 ]; then
+    printf 'lint failed: %s\n' "$(IFS=,; echo "${failed[*]}")" >&2
+    exit 1
+fi

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Make a virtual environment, or bring it up to date, with one of the
+# dependency groups of pyproject.toml.  What the machine lacks is named with
+# its cure before anything is made.
+set -eu
+
+if [ $# -ne 3 ]; then
+    echo 'usage: tools/setup.sh PYTHON VENV GROUP' >&2
+    exit 2
+fi
+python=$1 venv=$2 group=$3
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+runs() {
+    "$1" -c '' 2>/dev/null
+}
+
+# The name of an interpreter that is not on the PATH, or is there only as a shim
+# that does not run, is looked up among pyenv's versions.
+if ! runs "$python"; then
+    pyenv=$(command -v pyenv || true)
+    for root in "${PYENV_ROOT:-}" "${pyenv%/bin/pyenv}" "${HOME:-}/.pyenv"; do
+        for candidate in "$root"/versions/*/bin/"$python"; do
+            if runs "$candidate"; then
+                python=$candidate
+                break 2
+            fi
+        done
+    done
+fi
+runs "$python" ||
+    fail "no $python: apt-get install python3, or name an interpreter: make ... PYTHON=/path/to/python3.12"
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$("$python" -V) is too old, sysv_ipc needs 3.11 or newer: make ... PYTHON=/path/to/python3.12"
+
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail 'no venv module: apt-get install python3-venv'
+
+compiler=${CC:-}
+if [ -z "$compiler" ]; then
+    for name in cc gcc clang; do
+        if command -v "$name" >/dev/null; then
+            compiler=$name
+            break
+        fi
+    done
+fi
+[ -n "$compiler" ] || fail 'no C compiler: apt-get install gcc'
+# CC may hold arguments, so it is left to the shell to split.
+echo 'int main(void) { return 0; }' | $compiler -x c -o /dev/null - 2>/dev/null ||
+    fail "the C compiler ($compiler) cannot make a program: apt-get install gcc libc6-dev"
+echo '#include <stdio.h>' | $compiler -x c -c -o /dev/null - 2>/dev/null ||
+    fail 'no C library headers: apt-get install libc6-dev'
+
+"$python" -c '
+import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+    fail 'no Python.h: apt-get install python3-dev'
+
+# An environment of another interpreter, or one whose interpreter has gone, is
+# of no use.
+identity='import sys; print(sys.base_prefix, sys.version)'
+if [ "$("$venv/bin/python" -c "$identity" 2>/dev/null)" != "$("$python" -c "$identity")" ]; then
+    echo "making $venv with $("$python" -V)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
+
+# Groups need pip 25.1, newer than what older interpreters bring along.
+echo "installing what to $group with into $venv"
+pip() {
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "$@" ||
+        fail "pip could not install what is needed to $group: it needs a package index (PyPI)"
+}
+"$venv/bin/python" -c '
+import importlib.metadata, sys
+version = importlib.metadata.version("pip").split(".")
+sys.exit((int(version[0]), int(version[1])) < (25, 1))' || pip --upgrade 'pip>=25.1'
+pip --group "$group"
