@@ -161,7 +161,7 @@ def compile_extension(folder: Path, text: str) -> Path:
     source.write_text(
         '__attribute__((visibility("default"))) int PyInit__core(void) { return 0; }\n' + text
     )
-    command = ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-o", library, source]
+    command = ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-o", str(library), str(source)]
     subprocess.run(command, check=True, timeout=60)
     return library
 

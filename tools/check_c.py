@@ -117,7 +117,7 @@ def jumps(path: Path, region: Region, where: str) -> Iterator[Problem]:
 
 
 def check_gil(path: Path, code: str) -> Iterator[Problem]:
-    """Only the system layer and copies may run without the GIL."""
+    """Find what may not run without the GIL, which is all but system calls and copies."""
     begin, end = "BEGIN_ALLOW_THREADS|PyEval_SaveThread", "END_ALLOW_THREADS|PyEval_RestoreThread"
     for region in regions(code, begin, end):
         yield from jumps(path, region, "a part that runs without the GIL")
@@ -127,18 +127,18 @@ def check_gil(path: Path, code: str) -> Iterator[Problem]:
             if name in KEYWORDS or CALLED_WITHOUT_GIL.fullmatch(name):
                 continue
             yield Problem(
-                path, line, f"{name}() is called without the GIL: call it before or after it is away"
+                path, line, f"{name}() without the GIL: call it before or after"
             )
 
 
 def check_critical_sections(path: Path, code: str) -> Iterator[Problem]:
-    """A lock that is left by a jump is never given back."""
+    """Find jumps out of a critical section: they would never give back its lock."""
     for region in regions(code, "BEGIN_CRITICAL_SECTION", "END_CRITICAL_SECTION"):
         yield from jumps(path, region, "a critical section")
 
 
 def check_platforms(path: Path, code: str) -> Iterator[Problem]:
-    """A platform is asked about in the system layer only."""
+    """Find questions about the platform outside the system layer."""
     for number, line in enumerate(code.splitlines(), 1):
         if re.match(r"\s*#\s*(el)?if", line) and (match := PLATFORM.search(line)):
             yield Problem(
@@ -147,7 +147,7 @@ def check_platforms(path: Path, code: str) -> Iterator[Problem]:
 
 
 def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
-    """A line fits the page, a function the screen, a file the head."""
+    """Find lines, functions and files that are too long."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
         if len(line) > LINE:
@@ -162,7 +162,7 @@ def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
 
 
 def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
-    """What may run without the GIL cannot even name Python."""
+    """Find Python in the layer that has to run without the GIL."""
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"\s*#\s*include\s*[<\"]((?:.*/)?(?:Python|core)\.h)[>\"]", line):
             yield Problem(
@@ -171,7 +171,7 @@ def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
 
 
 def check_tools(root: Path) -> Iterator[Problem]:
-    """A script that is not listed is not found."""
+    """Find scripts that nobody would find."""
     readme = root / "tools" / "README.md"
     listed = readme.read_text() if readme.exists() else ""
     for script in sorted((root / "tools").glob("*.*")):

@@ -42,7 +42,7 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 def require(found: set[str], expected: set[str], what: str) -> None:
-    """Two sets of names have to be the same."""
+    """Compare two sets of names, which have to be the same."""
     problems = [f"{what} lacks {name}" for name in sorted(expected - found)]
     problems += [f"{what} should not hold {name}" for name in sorted(found - expected)]
     if problems:
@@ -76,7 +76,7 @@ def copy_tree(tree: Path, files: list[str]) -> None:
 
 
 def check_sdist(sdist: Path, files: list[str]) -> None:
-    """An sdist holds the project and its metadata, and nothing that was generated."""
+    """Expect the project and its metadata, and nothing that was generated."""
     with tarfile.open(sdist) as archive:
         found = {name.partition("/")[2] for name in archive.getnames() if "/" in name}
         folders = {m.name.partition("/")[2] for m in archive.getmembers() if m.isdir()}
@@ -84,7 +84,7 @@ def check_sdist(sdist: Path, files: list[str]) -> None:
 
 
 def check_wheel(wheel: Path, files: list[str]) -> None:
-    """A wheel holds what is imported, what types are checked with, and the licence."""
+    """Expect what is imported, what types are checked with, and the licence."""
     version = re.search(r"version: '(.+?)'", (ROOT / "meson.build").read_text())
     assert version is not None
     info = f"sysv_ipc-{version[1]}.dist-info"

@@ -33,27 +33,30 @@ check() { # NAME COMMAND...
 build() { # FOLDER COMPILER [MESON ARGUMENT]...
     local folder=$venv/$1 compiler=$2 log
     shift 2
-    log=$(
-        [ -f "$folder/build.ninja" ] ||
-            CC=$compiler meson setup "$folder" --werror -Dos_tests=true "$@" || exit 1
-        meson compile -C "$folder"
-    ) || {
+    [ -f "$folder/build.ninja" ] ||
+        log=$(CC=$compiler meson setup "$folder" --werror -Dos_tests=true "$@") || {
         printf '%s\n' "$log"
         return 1
     }
+    ninja -C "$folder" --quiet -k 0
 }
 
 tidy() {
     find src tests/os -name '*.c' -print0 |
-        xargs -0 -P 2 -n 1 clang-tidy --quiet -p "$venv/lint-clang" 2>/dev/null
+        xargs -0 -P 2 -n 1 clang-tidy --quiet -p "$venv/lint-clang" 2>&1 |
+        { ! grep -v 'warnings generated'; }
 }
 
+# Tests pass what the types forbid, to see it refused: only those functions of
+# theirs are checked that are annotated.
 types() {
     local folder folders=()
-    for folder in src tests examples benchmarks tools; do
+    for folder in src examples benchmarks tools; do
         [ -n "$(find "$folder" -name '*.py' 2>/dev/null)" ] && folders+=("$folder")
     done
-    mypy "${folders[@]}"
+    mypy "${folders[@]}" &&
+        mypy --allow-untyped-defs --allow-untyped-calls --allow-incomplete-defs \
+            --allow-untyped-decorators --no-check-untyped-defs tests
 }
 
 check 'format' tools/format.sh "$venv" --check
@@ -65,8 +68,7 @@ check 'clang-tidy' tidy
 check 'gcc -fanalyzer' build lint-analyzer gcc -Dc_args=-fanalyzer
 check 'symbols' python tools/check_symbols.py
 check 'mypy --strict' types
-check 'stubs match the code' python -m mypy.stubtest sysv_ipc --concise \
-    --mypy-config-file pyproject.toml
+check 'stubs match the code' python -m mypy.stubtest sysv_ipc --concise
 
 if [ ${#failed[@]} -ne 0 ]; then
     printf 'lint failed: %s\n' "$(IFS=,; echo "${failed[*]}")" >&2
