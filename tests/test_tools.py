@@ -23,6 +23,7 @@ wait(int id, void *to, const void *from, size_t size)
         rc = os_sem_op(id, 0); /* not strlen() */
     }
     memcpy(to, from, size);
+    memmove(to, from, size);
     (void)memset(to, 0, size);
     Py_END_ALLOW_THREADS
     CORE_BEGIN_CRITICAL_SECTION(self);

@@ -1,8 +1,8 @@
 """Check the house rules of C that no compiler knows.
 
 - The system layer, core/os, never sees Python.h.
-- While the GIL is released only os_ functions, memcpy and memset are called,
-  and nothing returns.
+- While the GIL is released only os_ functions and memcpy, memmove, memset
+  are called, and nothing returns.
 - Nothing leaves a critical section by return or goto.
 - Lines end at column 79, functions at 60 lines, files at 600.
 - A difference between platforms lives in core/os.
@@ -24,7 +24,7 @@ PLATFORM = re.compile(
 )
 CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 JUMP = re.compile(r"\b(return|goto)\b")
-CALLED_WITHOUT_GIL = re.compile(r"os_\w+|memcpy|memset")
+CALLED_WITHOUT_GIL = re.compile(r"os_\w+|memcpy|memmove|memset")
 KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "_Alignof", "_Static_assert"}
 
 

@@ -34,11 +34,19 @@ def say(text: str) -> None:
     print(f"== {text}", flush=True)
 
 
-def run(*command: str | Path, cwd: Path) -> None:
-    """Run a command, or end with what it was."""
-    rc = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL).returncode
-    if rc != 0:
-        sys.exit(f"failed ({rc}): {' '.join(map(str, command))}")
+def run(*command: str | Path, cwd: Path, quiet: bool = False) -> None:
+    """Run a command, or end with what it was; quietly, only a failure shows what it said."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout or ''}failed ({done.returncode}): {' '.join(map(str, command))}")
 
 
 def require(found: set[str], expected: set[str], what: str) -> None:
@@ -141,7 +149,7 @@ def main() -> None:
         say("sdist, and a wheel from it")
         build = f"import mesonpy; mesonpy.build_sdist({str(dist)!r})"
         dist.mkdir()
-        run(own, "-c", build, cwd=tree)
+        run(own, "-c", build, cwd=tree, quiet=True)
         (sdist,) = dist.glob("*.tar.gz")
         check_sdist(sdist, files)
         pip = ("-m", "pip", "--disable-pip-version-check", "--quiet", "--quiet")

@@ -16,10 +16,11 @@ import sys
 from collections.abc import Iterator
 
 EXPORTED = {"PyInit__core"}
-# The tables of types and of the module, by the names that the house gives
-# them, and what the watchdog has to share between threads.
+# The tables of types, of the module and of argument names that CPython's API
+# takes without const, by the names that the house gives them; and what the
+# watchdog has to share between threads.
 WRITABLE = re.compile(
-    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description)|watchdog_\w+"
+    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description|names)|watchdog_\w+"
 )
 # What compiler and linker put into every shared library.
 TOOLCHAIN = re.compile(r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start")
