@@ -1,0 +1,282 @@
+/* What the files of the core share: the module state, the handle that every
+ * object begins with, arguments, errors and waiting.  Objects and exceptions
+ * live here; system calls live in os/.
+ */
+#ifndef SYSV_IPC_CORE_H
+#define SYSV_IPC_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#include <stdatomic.h>
+
+#include "os/os.h"
+
+/* Critical sections came with CPython 3.13; before it the GIL is one. */
+#ifdef Py_BEGIN_CRITICAL_SECTION
+#define CORE_BEGIN_CRITICAL_SECTION(op) Py_BEGIN_CRITICAL_SECTION(op)
+#define CORE_END_CRITICAL_SECTION() Py_END_CRITICAL_SECTION()
+#else
+#define CORE_BEGIN_CRITICAL_SECTION(op) {
+#define CORE_END_CRITICAL_SECTION() }
+#endif
+
+/* ------------------------------------------------------------- the state */
+
+/* All objects of the module state: the struct, traverse and clear are made
+ * from this list. */
+#define CORE_STATE_OBJECTS(X) \
+    X(semaphore_type)         \
+    X(shared_memory_type)     \
+    X(message_queue_type)     \
+    X(make_error)             \
+    X(busy_class)             \
+    X(busy_again)             \
+    X(busy_no_message)        \
+    X(about_name)
+
+typedef struct {
+#define X(name) PyObject *name;
+    CORE_STATE_OBJECTS(X)
+#undef X
+} CoreState;
+
+extern PyModuleDef core_module;
+CoreState *core_state_of_module(PyObject *module);
+CoreState *core_state_of_type(PyTypeObject *type);
+
+/* --------------------------------------------------------------- handles */
+
+#define CORE_NO_KEY INT64_MIN
+
+/* One of the three kinds of object: its name and its system calls. */
+struct core_kind {
+    const char *name;
+    int (*get)(key_t key, size_t size, int flags);
+    int (*stat)(int id, struct os_info *info);
+    int (*set)(int id, const struct os_info *info);
+    int (*remove)(int id);
+};
+
+extern const struct core_kind core_semaphore_kind;
+extern const struct core_kind core_shared_memory_kind;
+extern const struct core_kind core_message_queue_kind;
+
+/* What Semaphore, SharedMemory and MessageQueue begin with.  state and kind
+ * are set by tp_new and never change; id and key are set by tp_init, which
+ * may run again while others read, so they are atomic.  id is -1 and key
+ * CORE_NO_KEY until the first tp_init has succeeded. */
+typedef struct {
+    PyObject_HEAD
+    CoreState *state;
+    const struct core_kind *kind;
+    PyObject *weak_references;
+    _Atomic int id;
+    _Atomic int64_t key;
+} CoreHandle;
+
+static inline CoreHandle *
+core_handle(PyObject *op)
+{
+    return (CoreHandle *)op;
+}
+
+static inline int
+core_handle_id(PyObject *op)
+{
+    return atomic_load_explicit(&core_handle(op)->id, memory_order_relaxed);
+}
+
+PyObject *core_handle_new(PyTypeObject *type, const struct core_kind *kind);
+void core_handle_open(CoreHandle *self, int64_t key, int id);
+/* from_id(): 0 and *info where it may be read, or -1 with an exception. */
+int core_handle_open_id(CoreHandle *self, PyObject *id, struct os_info *info);
+int core_handle_traverse(PyObject *op, visitproc visit, void *arg);
+void core_handle_free(PyObject *op);
+PyObject *core_handle_compare(PyObject *a, PyObject *b, int operation);
+Py_hash_t core_handle_hash(PyObject *op);
+PyObject *core_handle_repr(PyObject *op, const char *extra);
+PyObject *core_handle_remove(PyObject *op, PyObject *unused);
+/* arguments for from_id() and a dict of what setattr() is to restore in the
+ * copy, or NULL; both are new references, and taken over. */
+PyObject *core_handle_reduce(PyObject *op, PyObject *arguments,
+                             PyObject *attributes);
+/* Checks, before the kernel is asked, that tp_init has run: 0, or -1. */
+int core_handle_check(CoreHandle *self);
+/* IPC_STAT: 0, or -1 with an exception. */
+int core_handle_stat(PyObject *op, struct os_info *info);
+
+int core_handle_refuse_delete(PyObject *value, const char *name);
+
+PyObject *core_handle_get_key(PyObject *op, void *closure);
+PyObject *core_handle_get_id(PyObject *op, void *closure);
+int core_handle_set_id(PyObject *op, PyObject *value, void *closure);
+PyObject *core_handle_get_removed(PyObject *op, void *closure);
+PyObject *core_handle_get_field(PyObject *op, void *field);
+int core_handle_set_field(PyObject *op, PyObject *value, void *field);
+
+/* A field of struct os_info as an attribute: where it is and how wide. */
+struct core_field {
+    const char *name;
+    size_t offset;
+    enum { CORE_UINT, CORE_INT, CORE_INT64, CORE_UINT64, CORE_BOOL } type;
+    uint64_t maximum; /* for setters */
+};
+
+extern const struct core_field core_fields_common[];
+
+#define CORE_HANDLE_GETSET                                                 \
+    {"key", core_handle_get_key, NULL,                                     \
+     PyDoc_STR("The object's key, a signed 32-bit int; 0 is IPC_PRIVATE.\n" \
+               "None where the object was opened by id and the key is\n"   \
+               "not to be had."),                                          \
+     NULL},                                                                \
+    {"id", core_handle_get_id, core_handle_set_id,                         \
+     PyDoc_STR("The id that the kernel gave the object."), NULL},          \
+    {"removed", core_handle_get_removed, NULL,                             \
+     PyDoc_STR("True when the object no longer exists."), NULL},           \
+    {"uid", core_handle_get_field, core_handle_set_field,                  \
+     PyDoc_STR("The owner's user id. Raises PermissionsError (EPERM) when " \
+               "set by another than owner,\ncreator or root (IPC_SET)."),  \
+     (void *)&core_fields_common[0]},                                      \
+    {"gid", core_handle_get_field, core_handle_set_field,                  \
+     PyDoc_STR("The owner's group id; set as uid is."),                    \
+     (void *)&core_fields_common[1]},                                      \
+    {"mode", core_handle_get_field, core_handle_set_field,                 \
+     PyDoc_STR("The permission bits, 0 to 0o777; set as uid is."),         \
+     (void *)&core_fields_common[2]},                                      \
+    {"cuid", core_handle_get_field, NULL,                                  \
+     PyDoc_STR("The creator's user id."), (void *)&core_fields_common[3]}, \
+    {"cgid", core_handle_get_field, NULL,                                  \
+     PyDoc_STR("The creator's group id."),                                 \
+     (void *)&core_fields_common[4]},                                      \
+    {"last_change_time", core_handle_get_field, NULL,                      \
+     PyDoc_STR("When the object was created or last changed by IPC_SET,\n" \
+               "in seconds since the epoch."),                             \
+     (void *)&core_fields_common[5]}
+
+#define CORE_HANDLE_MEMBERS                                             \
+    {                                                                   \
+        "__weaklistoffset__", T_PYSSIZET,                               \
+            offsetof(CoreHandle, weak_references), READONLY, NULL       \
+    }
+
+/* ---------------------------------------------------------------- errors */
+
+/* What an error is about; kind NULL, key CORE_NO_KEY, id -1 where unknown. */
+struct core_subject {
+    const struct core_kind *kind;
+    int64_t key;
+    int id;
+};
+
+/* In place of -errno: an exception is set already. */
+#define CORE_RAISED INT_MIN
+
+/* All return NULL with an exception set.  rc is -errno or CORE_RAISED;
+ * operation is the system call's name. */
+PyObject *core_raise(CoreState *state, ssize_t rc, const char *operation,
+                     struct core_subject subject);
+/* The same by id, where EINVAL means that the id names nothing. */
+PyObject *core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
+                          struct core_subject subject);
+PyObject *core_handle_raise(PyObject *op, ssize_t rc, const char *operation);
+/* A refusal of our own: the class for this errno, with this text. */
+PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
+                      const char *format, ...);
+/* The same for a class of errors.py that its errno (0: none) does not stand
+ * for; op may be NULL. */
+PyObject *core_refuse_as(CoreState *state, const char *class_name, int error,
+                         PyObject *op, const char *format, ...);
+struct core_subject core_handle_subject(PyObject *op);
+int core_error_init(CoreState *state);
+
+#define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, -1})
+
+/* ------------------------------------------------------------- arguments */
+
+/* Bind the arguments of a METH_FASTCALL | METH_KEYWORDS call to names: out
+ * holds one borrowed reference or NULL for each.  The first positional of
+ * them may be given by position, the first required must be given. */
+struct core_signature {
+    const char *function;
+    int count, positional, required;
+    const char *names[6];
+};
+int core_bind(const struct core_signature *signature, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *keywords, PyObject **out);
+
+/* Converters: 0, or -1 with an exception.  NULL leaves *out as it is. */
+int core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out);
+int core_integer(CoreState *state, PyObject *value, const char *what,
+                 long long minimum, long long maximum, long long *out);
+int core_bool(PyObject *value, bool *out);
+/* Bytes to write or send: a C-contiguous buffer, or a str as UTF-8. */
+struct core_bytes {
+    const char *data;
+    Py_ssize_t size;
+    Py_buffer buffer;
+};
+int core_bytes_get(PyObject *value, struct core_bytes *out);
+void core_bytes_release(struct core_bytes *bytes);
+
+/* ------------------------------------------------------ keys and opening */
+
+struct core_key {
+    enum { CORE_KEY_VALUE, CORE_KEY_RANDOM, CORE_KEY_PRIVATE } type;
+    key_t value;
+};
+int core_key_convert(CoreState *state, PyObject *value, struct core_key *out);
+
+/* What a constructor asks for, and what it got. */
+struct core_request {
+    const struct core_kind *kind;
+    struct core_key key;
+    int flags;        /* IPC_CREAT, IPC_EXCL and those of the kind */
+    int mode;         /* -1: not given */
+    int created_mode; /* bits that a new object gets besides mode */
+    size_t size;      /* bytes or members of a new object */
+    size_t open_size; /* the same when asking for an existing one */
+    const unsigned short *values; /* of the members of a new set */
+    /* Make a new object: its id, -errno or CORE_RAISED. */
+    int (*create)(const struct core_request *request, key_t key);
+    /* Look at one that exists: 0, -EIDRM to ask again, or an error. */
+    int (*accept)(int id);
+};
+struct core_opened {
+    int id;
+    key_t key;
+    bool created;
+    int access; /* the permission bits that were asked for */
+};
+/* flags and mode as the constructors take them; mode may be NULL. */
+int core_request_convert(CoreState *state, struct core_request *request,
+                         PyObject *key, PyObject *flags, PyObject *mode);
+int core_open(CoreState *state, const struct core_request *request,
+              struct core_opened *opened);
+int core_create(const struct core_request *request, key_t key);
+
+/* Semaphores are created and given their values in one step for others. */
+int core_semaphore_create(const struct core_request *request, key_t key);
+int core_semaphore_accept(int id);
+
+/* --------------------------------------------------------------- waiting */
+
+/* Wait in a system call with the GIL released: its result, -errno (-EAGAIN
+ * when the time was up) or CORE_RAISED when a signal handler raised. */
+ssize_t core_wait(const struct os_call *call, int64_t timeout_ns);
+
+/* -------------------------------------------------------------- the types */
+
+extern PyType_Spec core_semaphore_spec;
+extern PyType_Spec core_shared_memory_spec;
+extern PyType_Spec core_message_queue_spec;
+
+PyObject *core_shared_memory_from_id(PyObject *type, PyObject *args,
+                                     PyObject *keywords);
+
+/* Module functions about keys and names, key.c. */
+PyObject *core_ftok(PyObject *module, PyObject *args, PyObject *keywords);
+PyObject *core_key_from_name(PyObject *module, PyObject *name);
+
+#endif

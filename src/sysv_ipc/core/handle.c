@@ -1,0 +1,290 @@
+/* What the three kinds of object have in common: key, id, owner, mode,
+ * equality, removal.  The kernel holds all but key and id, which are atomic
+ * (core.h), so nothing here takes a lock. */
+#include "core.h"
+
+#include <errno.h>
+
+PyObject *
+core_handle_new(PyTypeObject *type, const struct core_kind *kind)
+{
+    PyObject *op = type->tp_alloc(type, 0);
+    if (op != NULL) {
+        CoreHandle *self = core_handle(op);
+        self->state = core_state_of_type(type);
+        self->kind = kind;
+        self->id = -1;
+        self->key = CORE_NO_KEY;
+        if (self->state == NULL) {
+            Py_CLEAR(op);
+        }
+    }
+    return op;
+}
+
+void
+core_handle_open(CoreHandle *self, int64_t key, int id)
+{
+    atomic_store_explicit(&self->key, key, memory_order_relaxed);
+    atomic_store_explicit(&self->id, id, memory_order_relaxed);
+}
+
+int
+core_handle_open_id(CoreHandle *self, PyObject *argument, struct os_info *info)
+{
+    long long id = -1;
+    if (core_integer(self->state, argument, "id", INT_MIN, INT_MAX, &id) < 0) {
+        return -1;
+    }
+    int rc = self->kind->stat((int)id, info);
+    if (rc < 0 && rc != -EACCES) {
+        (void)core_raise_gone(self->state, rc, "open",
+                              (struct core_subject){self->kind, CORE_NO_KEY,
+                                                    (int)id});
+        return -1;
+    }
+    core_handle_open(self, rc == 0 ? info->key : CORE_NO_KEY, (int)id);
+    return 0;
+}
+
+int
+core_handle_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return 0;
+}
+
+void
+core_handle_free(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (core_handle(op)->weak_references != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static bool
+is_handle(CoreState *state, PyObject *op)
+{
+    return PyObject_TypeCheck(op, (PyTypeObject *)state->semaphore_type) ||
+           PyObject_TypeCheck(op, (PyTypeObject *)state->shared_memory_type) ||
+           PyObject_TypeCheck(op, (PyTypeObject *)state->message_queue_type);
+}
+
+PyObject *
+core_handle_compare(PyObject *a, PyObject *b, int operation)
+{
+    if ((operation != Py_EQ && operation != Py_NE) ||
+        !is_handle(core_handle(a)->state, b)) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    bool equal = a == b || (core_handle(a)->kind == core_handle(b)->kind &&
+                            core_handle_id(a) == core_handle_id(b) &&
+                            core_handle_id(a) >= 0);
+    return PyBool_FromLong(equal == (operation == Py_EQ));
+}
+
+Py_hash_t
+core_handle_hash(PyObject *op)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return -1;
+    }
+    /* Ids of different kinds are equally small: keep them apart. */
+    Py_hash_t kind = (Py_hash_t)((uintptr_t)core_handle(op)->kind >> 4);
+    Py_hash_t hash = (kind * 1000003) ^ core_handle_id(op);
+    return hash == -1 ? -2 : hash;
+}
+
+/* Gone, or a segment that goes when the last one detaches. */
+static bool
+is_removed(PyObject *op)
+{
+    const struct core_kind *kind = core_handle(op)->kind;
+    struct os_info info;
+    int rc = kind->stat(core_handle_id(op), &info);
+    if (rc == 0) {
+        return kind == &core_shared_memory_kind && info.shm.marked_for_removal;
+    }
+    return rc == -EINVAL || rc == -EIDRM;
+}
+
+PyObject *
+core_handle_repr(PyObject *op, const char *extra)
+{
+    int id = core_handle_id(op);
+    const char *name = Py_TYPE(op)->tp_name;
+    if (id < 0) {
+        return PyUnicode_FromFormat("<%s: never initialised>", name);
+    }
+    const char *state = is_removed(op) ? ", removed" : "";
+    int64_t key = atomic_load_explicit(&core_handle(op)->key, memory_order_relaxed);
+    if (key == CORE_NO_KEY) {
+        return PyUnicode_FromFormat("<%s key=?, id=%d%s%s>", name, id, extra,
+                                    state);
+    }
+    return PyUnicode_FromFormat("<%s key=0x%x, id=%d%s%s>", name,
+                                (unsigned int)key, id, extra, state);
+}
+
+PyObject *
+core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    int rc = core_handle(op)->kind->remove(core_handle_id(op));
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "remove");
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        Py_XDECREF(arguments);
+        Py_XDECREF(attributes);
+        return NULL;
+    }
+    PyObject *make = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
+    PyObject *own = PyObject_GetAttrString(op, "__dict__");
+    if (own == NULL) {
+        PyErr_Clear();
+        own = Py_NewRef(Py_None);
+    }
+    if (attributes == NULL) {
+        attributes = Py_NewRef(Py_None);
+    }
+    return Py_BuildValue("(NN(NN))", make, arguments, own, attributes);
+}
+
+int
+core_handle_stat(PyObject *op, struct os_info *info)
+{
+    int rc = core_handle(op)->kind->stat(core_handle_id(op), info);
+    if (rc < 0) {
+        (void)core_handle_raise(op, rc, "stat");
+        return -1;
+    }
+    return 0;
+}
+
+int
+core_handle_refuse_delete(PyObject *value, const char *name)
+{
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "attribute '%s' cannot be deleted",
+                     name);
+        return -1;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------- attributes */
+
+PyObject *
+core_handle_get_key(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    int64_t key =
+        atomic_load_explicit(&core_handle(op)->key, memory_order_relaxed);
+    if (key == CORE_NO_KEY) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLongLong(key);
+}
+
+PyObject *
+core_handle_get_id(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return PyLong_FromLong(core_handle_id(op));
+}
+
+int
+core_handle_set_id(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(value),
+                   void *Py_UNUSED(closure))
+{
+    PyErr_SetString(PyExc_AttributeError, "readonly attribute");
+    return -1;
+}
+
+PyObject *
+core_handle_get_removed(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(is_removed(op));
+}
+
+const struct core_field core_fields_common[] = {
+    {"uid", offsetof(struct os_info, uid), CORE_UINT, UINT32_MAX},
+    {"gid", offsetof(struct os_info, gid), CORE_UINT, UINT32_MAX},
+    {"mode", offsetof(struct os_info, mode), CORE_UINT, OS_MODE_MASK},
+    {"cuid", offsetof(struct os_info, cuid), CORE_UINT, 0},
+    {"cgid", offsetof(struct os_info, cgid), CORE_UINT, 0},
+    {"last_change_time", offsetof(struct os_info, last_change_time),
+     CORE_INT64, 0},
+};
+
+PyObject *
+core_handle_get_field(PyObject *op, void *closure)
+{
+    const struct core_field *field = closure;
+    struct os_info info;
+    if (core_handle_stat(op, &info) < 0) {
+        return NULL;
+    }
+    const void *value = (const char *)&info + field->offset;
+    switch (field->type) {
+    case CORE_UINT:
+        return PyLong_FromUnsignedLong(*(const unsigned int *)value);
+    case CORE_INT:
+        return PyLong_FromLong(*(const int *)value);
+    case CORE_INT64:
+        return PyLong_FromLongLong(*(const int64_t *)value);
+    case CORE_UINT64:
+        return PyLong_FromUnsignedLongLong(*(const uint64_t *)value);
+    case CORE_BOOL:
+        return PyBool_FromLong(*(const bool *)value);
+    }
+    Py_UNREACHABLE();
+}
+
+/* IPC_SET takes all of uid, gid and mode: read them, change one, write. */
+int
+core_handle_set_field(PyObject *op, PyObject *value, void *closure)
+{
+    const struct core_field *field = closure;
+    CoreHandle *self = core_handle(op);
+    long long number = 0;
+    if (core_handle_refuse_delete(value, field->name) < 0 ||
+        core_integer(self->state, value, field->name, 0,
+                     (long long)field->maximum, &number) < 0) {
+        return -1;
+    }
+    struct os_info info;
+    if (core_handle_stat(op, &info) < 0) {
+        return -1;
+    }
+    char *place = (char *)&info + field->offset;
+    if (field->type == CORE_UINT) {
+        *(unsigned int *)(void *)place = (unsigned int)number;
+    }
+    else {
+        *(uint64_t *)(void *)place = (uint64_t)number;
+    }
+    int rc = self->kind->set(core_handle_id(op), &info);
+    if (rc < 0) {
+        (void)core_handle_raise(op, rc, "change");
+        return -1;
+    }
+    return 0;
+}

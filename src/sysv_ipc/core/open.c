@@ -1,0 +1,149 @@
+/* Opening and creating by key, for all kinds: semget(2), shmget(2) and
+ * msgget(2) with the rules for flags and modes that the kinds share. */
+#include "core.h"
+
+#include <errno.h>
+
+static struct core_subject
+subject_of(const struct core_request *request, key_t key)
+{
+    return (struct core_subject){request->kind, key, -1};
+}
+
+int
+core_request_convert(CoreState *state, struct core_request *request,
+                     PyObject *key, PyObject *flags, PyObject *mode)
+{
+    long long number = 0;
+    if (core_key_convert(state, key, &request->key) < 0 ||
+        core_integer(state, flags, "flags", INT_MIN, UINT_MAX, &number) < 0) {
+        return -1;
+    }
+    request->flags = (int)number & ~OS_MODE_MASK;
+    request->mode = -1;
+    if (mode != NULL) {
+        if (core_integer(state, mode, "mode", INT_MIN, INT_MAX, &number) < 0) {
+            return -1;
+        }
+        request->mode = (int)number & OS_MODE_MASK;
+    }
+    struct core_subject subject = CORE_NO_SUBJECT;
+    if ((request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_EXCL) {
+        (void)core_refuse(state, EINVAL, subject,
+                          "IPC_EXCL must be combined with IPC_CREAT");
+        return -1;
+    }
+    if (request->key.type == CORE_KEY_RANDOM && !(request->flags & IPC_EXCL)) {
+        (void)core_refuse(state, EINVAL, subject,
+                          "Key can only be None if IPC_EXCL is set");
+        return -1;
+    }
+    return 0;
+}
+
+int
+core_create(const struct core_request *request, key_t key)
+{
+    int mode = (request->mode < 0 ? 0600 : request->mode);
+    int flags = request->flags | IPC_CREAT | IPC_EXCL;
+    return request->kind->get(key, request->size,
+                              flags | mode | request->created_mode);
+}
+
+/* One attempt to open: with the mode that was given, else with the best
+ * access that the caller has. */
+static int
+open_existing(const struct core_request *request, key_t key, int *access)
+{
+    static const int best[] = {0600, 0400, 0200};
+    int flags = request->flags & ~(IPC_CREAT | IPC_EXCL);
+    int id;
+    if (request->mode >= 0) {
+        *access = request->mode;
+        id = request->kind->get(key, request->open_size,
+                                flags | request->mode);
+    }
+    else {
+        size_t i = 0;
+        do {
+            *access = best[i];
+            id = request->kind->get(key, request->open_size, flags | best[i]);
+        } while (id == -EACCES && ++i < sizeof(best) / sizeof(best[0]));
+    }
+    if (id >= 0 && request->accept != NULL) {
+        int rc = request->accept(id);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return id;
+}
+
+/* An object that vanishes or appears between two calls is asked for again. */
+static int
+open_or_create(const struct core_request *request, struct core_opened *opened)
+{
+    for (;;) {
+        int id = open_existing(request, opened->key, &opened->access);
+        if (id == -EIDRM) {
+            continue;
+        }
+        if (id != -ENOENT || !(request->flags & IPC_CREAT)) {
+            return id;
+        }
+        id = request->create(request, opened->key);
+        if (id != -EEXIST) {
+            opened->created = true;
+            return id;
+        }
+    }
+}
+
+static int
+create_with_random_key(const struct core_request *request,
+                       struct core_opened *opened)
+{
+    for (;;) {
+        uint32_t bits;
+        int rc = os_random_bits(&bits);
+        if (rc < 0) {
+            return rc;
+        }
+        opened->key = (key_t)(bits & 0x7fffffff);
+        if (opened->key == IPC_PRIVATE) {
+            continue;
+        }
+        int id = request->create(request, opened->key);
+        if (id != -EEXIST) {
+            return id;
+        }
+    }
+}
+
+int
+core_open(CoreState *state, const struct core_request *request,
+          struct core_opened *opened)
+{
+    opened->key = request->key.value;
+    opened->created = true;
+    opened->access = request->mode < 0 ? 0600 : request->mode;
+    int id;
+    if (request->key.type == CORE_KEY_RANDOM) {
+        id = create_with_random_key(request, opened);
+    }
+    else if (request->key.type == CORE_KEY_PRIVATE ||
+             (request->flags & IPC_EXCL)) {
+        id = request->create(request, opened->key);
+    }
+    else {
+        opened->created = false;
+        id = open_or_create(request, opened);
+    }
+    if (id < 0) {
+        (void)core_raise(state, id, opened->created ? "create" : "open",
+                         subject_of(request, opened->key));
+        return -1;
+    }
+    opened->id = id;
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* Message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2). */
+#include "os.h"
+
+#include <errno.h>
+
+int
+os_msg_get(key_t key, int flags)
+{
+    int id = msgget(key, flags);
+    return id == -1 ? -errno : id;
+}
+
+int
+os_msg_send(int id, const void *message, size_t size, int flags)
+{
+    return msgsnd(id, message, size, flags) == -1 ? -errno : 0;
+}
+
+ssize_t
+os_msg_receive(int id, void *message, size_t size, long type, int flags)
+{
+    ssize_t count = msgrcv(id, message, size, type, flags);
+    return count == -1 ? -errno : count;
+}
+
+/* The kernel has no timed msgsnd() or msgrcv(): these wait for ever. */
+ssize_t
+os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns)
+{
+    (void)timeout_ns;
+    return os_msg_send(call->id, call->message, call->size, call->flags);
+}
+
+ssize_t
+os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns)
+{
+    (void)timeout_ns;
+    return os_msg_receive(call->id, call->message, call->size, call->type,
+                          call->flags);
+}
+
+#ifdef __APPLE__
+#define MSG_KEY(perm) ((perm)._key)
+#elif defined(__FreeBSD__)
+#define MSG_KEY(perm) ((perm).key)
+#else
+#define MSG_KEY(perm) ((perm).__key)
+#endif
+
+#ifdef __linux__
+#define MSG_BYTES(data) ((data).__msg_cbytes)
+#else
+#define MSG_BYTES(data) ((data).msg_cbytes)
+#endif
+
+int
+os_msg_stat(int id, struct os_info *info)
+{
+    struct msqid_ds data;
+    if (msgctl(id, IPC_STAT, &data) == -1) {
+        return -errno;
+    }
+    *info = (struct os_info){
+        .key = MSG_KEY(data.msg_perm),
+        .uid = data.msg_perm.uid,
+        .gid = data.msg_perm.gid,
+        .cuid = data.msg_perm.cuid,
+        .cgid = data.msg_perm.cgid,
+        .mode = data.msg_perm.mode & OS_MODE_MASK,
+        .last_change_time = data.msg_ctime,
+        .msg = {
+            .current_messages = data.msg_qnum,
+            .current_bytes = MSG_BYTES(data),
+            .max_size = data.msg_qbytes,
+            .last_send_time = data.msg_stime,
+            .last_receive_time = data.msg_rtime,
+            .last_send_pid = data.msg_lspid,
+            .last_receive_pid = data.msg_lrpid,
+        },
+    };
+    return 0;
+}
+
+int
+os_msg_set(int id, const struct os_info *info)
+{
+    struct msqid_ds data = {
+        .msg_perm = {
+            .uid = info->uid,
+            .gid = info->gid,
+            .mode = (unsigned short)info->mode,
+        },
+        .msg_qbytes = (msglen_t)info->msg.max_size,
+    };
+    return msgctl(id, IPC_SET, &data) == -1 ? -errno : 0;
+}
+
+int
+os_msg_remove(int id)
+{
+    return msgctl(id, IPC_RMID, NULL) == -1 ? -errno : 0;
+}

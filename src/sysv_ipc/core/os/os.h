@@ -1,0 +1,161 @@
+/* The system layer: one system call a function, plain C, no Python.
+ *
+ * Every function makes one attempt and returns its result or -errno.  None
+ * touches Python, so all may run while the GIL is released.  A platform
+ * difference is another body of a function here, never another caller.
+ */
+#ifndef SYSV_IPC_OS_H
+#define SYSV_IPC_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+
+/* The permission bits of a mode; the kernel ignores all others. */
+#define OS_MODE_MASK 0777
+
+/* The largest value of a semaphore, SEMVMX in semop(2). */
+#define OS_SEM_VALUE_MAX 32767
+
+/* "Wait for ever", where a timeout is asked for. */
+#define OS_FOREVER ((int64_t)-1)
+
+/* The flags of shmget(2) and shmat(2) that not all systems have: X(name,
+ * value) for each that this one has.  A huge page's size is the logarithm in
+ * the six bits from 26 on; see <linux/shm.h>, which cannot be included
+ * together with <sys/shm.h>. */
+#ifdef __linux__
+#define OS_SHM_REMAP SHM_REMAP
+#define OS_SHM_HUGETLB SHM_HUGETLB
+#define OS_SHM_NORESERVE SHM_NORESERVE
+#define OS_SHM_FLAGS(X)            \
+    X(SHM_EXEC, SHM_EXEC)          \
+    X(SHM_REMAP, SHM_REMAP)        \
+    X(SHM_NORESERVE, SHM_NORESERVE) \
+    X(SHM_HUGETLB, SHM_HUGETLB)    \
+    X(SHM_HUGE_64KB, 16U << 26)    \
+    X(SHM_HUGE_512KB, 19U << 26)   \
+    X(SHM_HUGE_1MB, 20U << 26)     \
+    X(SHM_HUGE_2MB, 21U << 26)     \
+    X(SHM_HUGE_8MB, 23U << 26)     \
+    X(SHM_HUGE_16MB, 24U << 26)    \
+    X(SHM_HUGE_32MB, 25U << 26)    \
+    X(SHM_HUGE_256MB, 28U << 26)   \
+    X(SHM_HUGE_512MB, 29U << 26)   \
+    X(SHM_HUGE_1GB, 30U << 26)     \
+    X(SHM_HUGE_2GB, 31U << 26)     \
+    X(SHM_HUGE_16GB, 34U << 26)
+#else
+#define OS_SHM_REMAP 0
+#define OS_SHM_HUGETLB 0
+#define OS_SHM_NORESERVE 0
+#define OS_SHM_FLAGS(X)
+#endif
+
+/* What IPC_STAT tells: the common part, then that of each kind. */
+struct os_info {
+    key_t key;
+    unsigned int uid, gid, cuid, cgid, mode;
+    int64_t last_change_time;
+    union {
+        struct {
+            uint64_t nsems;
+            int64_t last_operation_time;
+        } sem;
+        struct {
+            uint64_t size, number_attached;
+            int64_t last_attach_time, last_detach_time;
+            int creator_pid, last_pid;
+            bool marked_for_removal, locked;
+        } shm;
+        struct {
+            uint64_t current_messages, current_bytes, max_size;
+            int64_t last_send_time, last_receive_time;
+            int last_send_pid, last_receive_pid;
+        } msg;
+    };
+};
+
+/* semget(2), semop(2), semctl(2).  os_sem_set() takes uid, gid and mode. */
+int os_sem_get(key_t key, size_t nsems, int flags);
+int os_sem_op(int id, struct sembuf *operations, size_t count,
+              int64_t timeout_ns);
+int os_sem_get_value(int id, int index);
+int os_sem_set_value(int id, int index, int value);
+int os_sem_set_all(int id, const unsigned short *values);
+int os_sem_get_pid(int id, int index);
+int os_sem_get_ncnt(int id, int index);
+int os_sem_get_zcnt(int id, int index);
+int os_sem_stat(int id, struct os_info *info);
+int os_sem_set(int id, const struct os_info *info);
+int os_sem_remove(int id);
+/* The mode without need of read permission, where the system can tell it;
+ * else -EACCES. */
+int os_sem_mode(int id);
+
+/* shmget(2), shmat(2), shmdt(2), shmctl(2). */
+int os_shm_get(key_t key, size_t size, int flags);
+int os_shm_attach(int id, void *wanted, int flags, void **address);
+int os_shm_detach(void *address);
+int os_shm_stat(int id, struct os_info *info);
+int os_shm_set(int id, const struct os_info *info);
+int os_shm_remove(int id);
+
+/* Replace an attachment by private zero pages at the same place: whatever
+ * still points there reads zeros.  os_memory_release() gives them back. */
+int os_shm_blank(void *address, size_t size);
+int os_memory_release(void *address, size_t size);
+/* Touch every page for writing, without the SIGBUS of a page that cannot be
+ * had.  -ENOSYS where the system has no such call. */
+int os_memory_populate(void *address, size_t size);
+size_t os_page_size(void);
+
+/* msgget(2), msgop(2), msgctl(2).  A message begins with its type, a long;
+ * sizes count the text behind it.  os_msg_set() also takes max_size. */
+int os_msg_get(key_t key, int flags);
+int os_msg_send(int id, const void *message, size_t size, int flags);
+ssize_t os_msg_receive(int id, void *message, size_t size, long type,
+                       int flags);
+int os_msg_stat(int id, struct os_info *info);
+int os_msg_set(int id, const struct os_info *info);
+int os_msg_remove(int id);
+
+/* The calls that can block, in one shape, so that one loop serves them all:
+ * attempt(call, timeout_ns) makes the call once and waits at most so long. */
+struct os_call {
+    ssize_t (*attempt)(const struct os_call *call, int64_t timeout_ns);
+    int id;
+    int flags;
+    size_t size; /* operations, or bytes of text */
+    long type;
+    union {
+        struct sembuf *operations;
+        void *message;
+    };
+};
+ssize_t os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns);
+ssize_t os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns);
+ssize_t os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns);
+
+/* CLOCK_MONOTONIC. */
+int64_t os_clock_ns(void);
+int os_sleep_ns(int64_t duration_ns);
+
+/* 32 bits from the kernel's generator. */
+int os_random_bits(uint32_t *bits);
+
+/* A key from a path's inode, ftok(3). */
+int os_ftok(const char *path, int id, key_t *key);
+
+/* An exclusive lock that all processes of this IPC namespace share and that
+ * the kernel releases when its holder dies.  One attempt: -EWOULDBLOCK while
+ * another holds it.  Returns a descriptor for os_namespace_unlock(). */
+int os_namespace_lock(void);
+void os_namespace_unlock(int lock);
+
+#endif

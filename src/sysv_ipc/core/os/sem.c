@@ -1,0 +1,191 @@
+/* Semaphores: semget(2), semop(2), semtimedop(2), semctl(2). */
+#include "os.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* The caller has to declare this one; see semctl(2). */
+union semun {
+    int val;
+    struct semid_ds *buf;
+    unsigned short *array;
+};
+
+int
+os_sem_get(key_t key, size_t nsems, int flags)
+{
+    int id = semget(key, (int)nsems, flags);
+    return id == -1 ? -errno : id;
+}
+
+#ifdef __linux__
+
+int
+os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
+{
+    if (timeout_ns == OS_FOREVER) {
+        return semop(id, operations, count) == -1 ? -errno : 0;
+    }
+    struct timespec left = {
+        .tv_sec = (time_t)(timeout_ns / 1000000000),
+        .tv_nsec = (long)(timeout_ns % 1000000000),
+    };
+    return semtimedop(id, operations, count, &left) == -1 ? -errno : 0;
+}
+
+#else
+
+/* Without semtimedop(2), a timed wait is an attempt, then a nap that ends as
+ * an interrupted call would: the caller's loop looks at its deadline and
+ * tries again. */
+#define OS_NAP_NS 1000000
+
+int
+os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
+{
+    if (timeout_ns == OS_FOREVER) {
+        return semop(id, operations, count) == -1 ? -errno : 0;
+    }
+    struct sembuf attempt[500];
+    if (count > sizeof(attempt) / sizeof(attempt[0])) {
+        return -E2BIG;
+    }
+    for (size_t i = 0; i < count; i++) {
+        attempt[i] = operations[i];
+        attempt[i].sem_flg = (short)(attempt[i].sem_flg | IPC_NOWAIT);
+    }
+    int rc = semop(id, attempt, count) == -1 ? -errno : 0;
+    if (rc == -EAGAIN && timeout_ns > 0) {
+        (void)os_sleep_ns(timeout_ns < OS_NAP_NS ? timeout_ns : OS_NAP_NS);
+        return -EINTR;
+    }
+    return rc;
+}
+
+#endif
+
+ssize_t
+os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns)
+{
+    return os_sem_op(call->id, call->operations, call->size, timeout_ns);
+}
+
+/* semctl() for the commands that take a number, or nothing. */
+static int
+sem_control(int id, int index, int command, int value)
+{
+    union semun argument = {.val = value};
+    int rc = semctl(id, index, command, argument);
+    return rc == -1 ? -errno : rc;
+}
+
+int
+os_sem_get_value(int id, int index)
+{
+    return sem_control(id, index, GETVAL, 0);
+}
+
+int
+os_sem_set_value(int id, int index, int value)
+{
+    return sem_control(id, index, SETVAL, value);
+}
+
+int
+os_sem_set_all(int id, const unsigned short *values)
+{
+    /* semctl() only reads the array, but its union has no const member. */
+    union semun argument;
+    memcpy(&argument.array, &values, sizeof(values));
+    return semctl(id, 0, SETALL, argument) == -1 ? -errno : 0;
+}
+
+int
+os_sem_get_pid(int id, int index)
+{
+    return sem_control(id, index, GETPID, 0);
+}
+
+int
+os_sem_get_ncnt(int id, int index)
+{
+    return sem_control(id, index, GETNCNT, 0);
+}
+
+int
+os_sem_get_zcnt(int id, int index)
+{
+    return sem_control(id, index, GETZCNT, 0);
+}
+
+#ifdef __APPLE__
+#define SEM_KEY(perm) ((perm)._key)
+#elif defined(__FreeBSD__)
+#define SEM_KEY(perm) ((perm).key)
+#else
+#define SEM_KEY(perm) ((perm).__key)
+#endif
+
+int
+os_sem_stat(int id, struct os_info *info)
+{
+    struct semid_ds data;
+    union semun argument = {.buf = &data};
+    if (semctl(id, 0, IPC_STAT, argument) == -1) {
+        return -errno;
+    }
+    *info = (struct os_info){
+        .key = SEM_KEY(data.sem_perm),
+        .uid = data.sem_perm.uid,
+        .gid = data.sem_perm.gid,
+        .cuid = data.sem_perm.cuid,
+        .cgid = data.sem_perm.cgid,
+        .mode = data.sem_perm.mode & OS_MODE_MASK,
+        .last_change_time = data.sem_ctime,
+        .sem = {
+            .nsems = (uint64_t)data.sem_nsems,
+            .last_operation_time = data.sem_otime,
+        },
+    };
+    return 0;
+}
+
+int
+os_sem_mode(int id)
+{
+    struct semid_ds data;
+    union semun argument = {.buf = &data};
+    if (semctl(id, 0, IPC_STAT, argument) != -1) {
+        return data.sem_perm.mode & OS_MODE_MASK;
+    }
+#ifdef SEM_STAT_ANY
+    /* It asks for no permission, but names the object by its place in the
+     * kernel's table: the low 15 bits of the id, and answers with the id. */
+    if (errno == EACCES && semctl(id & 0x7fff, 0, SEM_STAT_ANY, argument) == id) {
+        return data.sem_perm.mode & OS_MODE_MASK;
+    }
+    errno = errno == 0 ? EACCES : errno;
+#endif
+    return -errno;
+}
+
+int
+os_sem_set(int id, const struct os_info *info)
+{
+    struct semid_ds data = {
+        .sem_perm = {
+            .uid = info->uid,
+            .gid = info->gid,
+            .mode = (unsigned short)info->mode,
+        },
+    };
+    union semun argument = {.buf = &data};
+    return semctl(id, 0, IPC_SET, argument) == -1 ? -errno : 0;
+}
+
+int
+os_sem_remove(int id)
+{
+    return sem_control(id, 0, IPC_RMID, 0);
+}

@@ -1,0 +1,138 @@
+/* Shared memory: shmget(2), shmat(2), shmdt(2), shmctl(2), and the pages that
+ * stay where a segment was. */
+#include "os.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int
+os_shm_get(key_t key, size_t size, int flags)
+{
+    int id = shmget(key, size, flags);
+    return id == -1 ? -errno : id;
+}
+
+int
+os_shm_attach(int id, void *wanted, int flags, void **address)
+{
+    void *got = shmat(id, wanted, flags);
+    if (got == (void *)-1) {
+        return -errno;
+    }
+    *address = got;
+    return 0;
+}
+
+int
+os_shm_detach(void *address)
+{
+    return shmdt(address) == -1 ? -errno : 0;
+}
+
+#ifdef __APPLE__
+#define SHM_KEY(perm) ((perm)._key)
+#elif defined(__FreeBSD__)
+#define SHM_KEY(perm) ((perm).key)
+#else
+#define SHM_KEY(perm) ((perm).__key)
+#endif
+
+/* Linux tells these two in the mode; elsewhere they are not to be had. */
+#ifndef SHM_DEST
+#define SHM_DEST 0
+#endif
+#ifndef SHM_LOCKED
+#define SHM_LOCKED 0
+#endif
+
+int
+os_shm_stat(int id, struct os_info *info)
+{
+    struct shmid_ds data;
+    if (shmctl(id, IPC_STAT, &data) == -1) {
+        return -errno;
+    }
+    *info = (struct os_info){
+        .key = SHM_KEY(data.shm_perm),
+        .uid = data.shm_perm.uid,
+        .gid = data.shm_perm.gid,
+        .cuid = data.shm_perm.cuid,
+        .cgid = data.shm_perm.cgid,
+        .mode = data.shm_perm.mode & OS_MODE_MASK,
+        .last_change_time = data.shm_ctime,
+        .shm = {
+            .size = data.shm_segsz,
+            .number_attached = data.shm_nattch,
+            .last_attach_time = data.shm_atime,
+            .last_detach_time = data.shm_dtime,
+            .creator_pid = data.shm_cpid,
+            .last_pid = data.shm_lpid,
+            .marked_for_removal = (data.shm_perm.mode & SHM_DEST) != 0,
+            .locked = (data.shm_perm.mode & SHM_LOCKED) != 0,
+        },
+    };
+    return 0;
+}
+
+int
+os_shm_set(int id, const struct os_info *info)
+{
+    struct shmid_ds data = {
+        .shm_perm = {
+            .uid = info->uid,
+            .gid = info->gid,
+            .mode = (unsigned short)info->mode,
+        },
+    };
+    return shmctl(id, IPC_SET, &data) == -1 ? -errno : 0;
+}
+
+int
+os_shm_remove(int id)
+{
+    return shmctl(id, IPC_RMID, NULL) == -1 ? -errno : 0;
+}
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+int
+os_shm_blank(void *address, size_t size)
+{
+#ifndef __linux__
+    /* Only Linux counts an attachment that is mapped over as detached. */
+    if (shmdt(address) == -1) {
+        return -errno;
+    }
+#endif
+    void *pages = mmap(address, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+                       -1, 0);
+    return pages == MAP_FAILED ? -errno : 0;
+}
+
+int
+os_memory_release(void *address, size_t size)
+{
+    return munmap(address, size) == -1 ? -errno : 0;
+}
+
+int
+os_memory_populate(void *address, size_t size)
+{
+#ifdef MADV_POPULATE_WRITE
+    return madvise(address, size, MADV_POPULATE_WRITE) == -1 ? -errno : 0;
+#else
+    (void)address;
+    (void)size;
+    return -ENOSYS;
+#endif
+}
+
+size_t
+os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}

@@ -1,0 +1,518 @@
+/* sysv_ipc.Semaphore: one member of a semaphore set, semop(2), semctl(2).
+ *
+ * block and undo are lone flags that stand for nothing but themselves, so
+ * they are atomic; the value is in the kernel, and the kernel is its lock. */
+#include "core.h"
+
+#include <errno.h>
+
+typedef struct {
+    CoreHandle handle;
+    unsigned short index;
+    atomic_bool block;
+    atomic_bool undo;
+} SemaphoreObject;
+
+static inline SemaphoreObject *
+semaphore(PyObject *op)
+{
+    return (SemaphoreObject *)op;
+}
+
+const struct core_kind core_semaphore_kind = {
+    .name = "semaphore",
+    .get = os_sem_get,
+    .stat = os_sem_stat,
+    .set = os_sem_set,
+    .remove = os_sem_remove,
+};
+
+static const char value_text[] =
+    "=The semaphore's value must remain between 0 and SEMVMX";
+
+static PyObject *
+semaphore_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+              PyObject *Py_UNUSED(keywords))
+{
+    PyObject *op = core_handle_new(type, &core_semaphore_kind);
+    if (op != NULL) {
+        semaphore(op)->block = true;
+    }
+    return op;
+}
+
+static int
+semaphore_init(PyObject *op, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"key", "flags", "mode", "initial_value", NULL};
+    CoreState *state = core_handle(op)->state;
+    PyObject *key, *flags = NULL, *mode = NULL, *initial_value = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO:Semaphore", names,
+                                     &key, &flags, &mode, &initial_value)) {
+        return -1;
+    }
+    long long value = 0;
+    if (core_integer(state, initial_value, "initial_value", LLONG_MIN,
+                     LLONG_MAX, &value) < 0) {
+        return -1;
+    }
+    if (value < 0 || value > OS_SEM_VALUE_MAX) {
+        (void)core_refuse(state, ERANGE, CORE_NO_SUBJECT, value_text);
+        return -1;
+    }
+    unsigned short values[] = {(unsigned short)value};
+    struct core_request request = {
+        .kind = &core_semaphore_kind,
+        .size = 1,
+        .open_size = 1,
+        .values = values,
+        .create = core_semaphore_create,
+        .accept = core_semaphore_accept,
+    };
+    struct core_opened opened;
+    if (core_request_convert(state, &request, key, flags, mode) < 0 ||
+        core_open(state, &request, &opened) < 0) {
+        return -1;
+    }
+    core_handle_open(core_handle(op), opened.key, opened.id);
+    return 0;
+}
+
+/* ------------------------------------------------------------- operations */
+
+static PyObject *
+raise_operation(PyObject *op, ssize_t rc, const char *operation)
+{
+    if (rc == -ERANGE) {
+        return core_refuse(core_handle(op)->state, ERANGE,
+                           core_handle_subject(op), value_text);
+    }
+    return core_handle_raise(op, rc, operation);
+}
+
+/* One semop(2) on this member: at once with the GIL held, and if that would
+ * have to wait and may, through the loop.  0, -errno or CORE_RAISED. */
+static ssize_t
+operate(PyObject *op, int delta, int64_t timeout_ns)
+{
+    SemaphoreObject *self = semaphore(op);
+    short flags = 0;
+    /* Undo is kept for what changes the value: waiting for zero does not. */
+    if (delta != 0 &&
+        atomic_load_explicit(&self->undo, memory_order_relaxed)) {
+        flags |= SEM_UNDO;
+    }
+    struct sembuf operation = {
+        .sem_num = self->index,
+        .sem_op = (short)delta,
+        .sem_flg = (short)(flags | IPC_NOWAIT),
+    };
+    int id = core_handle_id(op);
+    int rc = os_sem_op(id, &operation, 1, OS_FOREVER);
+    if (rc != -EAGAIN || timeout_ns == 0 ||
+        !atomic_load_explicit(&self->block, memory_order_relaxed)) {
+        return rc;
+    }
+    operation.sem_flg = flags;
+    struct os_call call = {
+        .attempt = os_sem_op_attempt,
+        .id = id,
+        .size = 1,
+        .operations = &operation,
+    };
+    return core_wait(&call, timeout_ns);
+}
+
+/* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
+static int
+convert_delta(CoreState *state, PyObject *value, int *out)
+{
+    long long delta = 1;
+    if (core_integer(state, value, "delta", -OS_SEM_VALUE_MAX,
+                     OS_SEM_VALUE_MAX, &delta) < 0) {
+        return -1;
+    }
+    if (delta == 0) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "delta must not be 0: to wait for zero, call Z()");
+        return -1;
+    }
+    *out = (int)(delta < 0 ? -delta : delta);
+    return 0;
+}
+
+static PyObject *
+semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "acquire", 2, 2, 0, {"timeout", "delta"}};
+    CoreState *state = core_handle(op)->state;
+    PyObject *given[2];
+    int64_t timeout_ns = OS_FOREVER;
+    int delta;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_timeout_as_ns(state, given[0], &timeout_ns) < 0 ||
+        convert_delta(state, given[1], &delta) < 0) {
+        return NULL;
+    }
+    ssize_t rc = operate(op, -delta, timeout_ns);
+    if (rc < 0) {
+        return raise_operation(op, rc, "acquire");
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "try_acquire", 1, 1, 0, {"delta"}};
+    PyObject *given[1];
+    int delta;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
+        return NULL;
+    }
+    ssize_t rc = operate(op, -delta, 0);
+    if (rc == -EAGAIN) {
+        Py_RETURN_FALSE;
+    }
+    if (rc < 0) {
+        return raise_operation(op, rc, "acquire");
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "release", 1, 1, 0, {"delta"}};
+    PyObject *given[1];
+    int delta;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
+        return NULL;
+    }
+    ssize_t rc = operate(op, delta, OS_FOREVER);
+    if (rc < 0) {
+        return raise_operation(op, rc, "release");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "Z", 1, 1, 0, {"timeout"}};
+    PyObject *given[1];
+    int64_t timeout_ns = OS_FOREVER;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_timeout_as_ns(core_handle(op)->state, given[0], &timeout_ns) <
+            0) {
+        return NULL;
+    }
+    ssize_t rc = operate(op, 0, timeout_ns);
+    if (rc < 0) {
+        return raise_operation(op, rc, "wait for zero");
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    ssize_t rc = operate(op, -1, OS_FOREVER);
+    if (rc < 0) {
+        return raise_operation(op, rc, "acquire");
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+semaphore_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
+               Py_ssize_t Py_UNUSED(nargs))
+{
+    ssize_t rc = operate(op, 1, OS_FOREVER);
+    if (rc < 0) {
+        return raise_operation(op, rc, "release");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+semaphore_from_id(PyObject *type, PyObject *id)
+{
+    struct os_info info;
+    PyObject *op = semaphore_new((PyTypeObject *)type, NULL, NULL);
+    if (op != NULL && core_handle_open_id(core_handle(op), id, &info) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+static PyObject *
+semaphore_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    return core_handle_reduce(
+        op, Py_BuildValue("(i)", core_handle_id(op)),
+        Py_BuildValue("{sOsO}", "block",
+                          semaphore(op)->block ? Py_True : Py_False, "undo",
+                          semaphore(op)->undo ? Py_True : Py_False));
+}
+
+static PyObject *
+semaphore_repr(PyObject *op)
+{
+    char extra[64] = "";
+    int value = os_sem_get_value(core_handle_id(op), semaphore(op)->index);
+    if (value >= 0) {
+        (void)PyOS_snprintf(extra, sizeof(extra), ", value=%d", value);
+    }
+    return core_handle_repr(op, extra);
+}
+
+/* ------------------------------------------------------------- attributes */
+
+/* GETVAL, GETPID, GETNCNT and GETZCNT: one number each. */
+typedef int (*semaphore_number)(int id, int index);
+
+static PyObject *
+get_number(PyObject *op, semaphore_number os_get)
+{
+    int number = os_get(core_handle_id(op), semaphore(op)->index);
+    if (number < 0) {
+        return core_handle_raise(op, number, "semctl");
+    }
+    return PyLong_FromLong(number);
+}
+
+static PyObject *
+semaphore_get_value(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_number(op, os_sem_get_value);
+}
+
+static int
+semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CoreState *state = core_handle(op)->state;
+    long long number = 0;
+    if (core_handle_refuse_delete(value, "value") < 0 ||
+        core_integer(state, value, "value", LLONG_MIN, LLONG_MAX, &number) <
+            0) {
+        return -1;
+    }
+    if (number < 0 || number > OS_SEM_VALUE_MAX) {
+        (void)core_refuse(state, ERANGE, core_handle_subject(op), value_text);
+        return -1;
+    }
+    int rc = os_sem_set_value(core_handle_id(op), semaphore(op)->index,
+                              (int)number);
+    if (rc < 0) {
+        (void)raise_operation(op, rc, "set the value of");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+semaphore_get_last_pid(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_number(op, os_sem_get_pid);
+}
+
+static PyObject *
+semaphore_get_waiting_for_nonzero(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_number(op, os_sem_get_ncnt);
+}
+
+static PyObject *
+semaphore_get_waiting_for_zero(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_number(op, os_sem_get_zcnt);
+}
+
+/* block and undo: the closure says where in the object. */
+static const size_t block_offset = offsetof(SemaphoreObject, block);
+static const size_t undo_offset = offsetof(SemaphoreObject, undo);
+
+static atomic_bool *
+flag_at(PyObject *op, const void *offset)
+{
+    return (atomic_bool *)(void *)((char *)op + *(const size_t *)offset);
+}
+
+static PyObject *
+semaphore_get_flag(PyObject *op, void *offset)
+{
+    return PyBool_FromLong(atomic_load(flag_at(op, offset)));
+}
+
+static int
+semaphore_set_flag(PyObject *op, PyObject *value, void *offset)
+{
+    bool truth = false;
+    const char *name = offset == &block_offset ? "block" : "undo";
+    if (core_handle_refuse_delete(value, name) < 0 ||
+        core_bool(value, &truth) < 0) {
+        return -1;
+    }
+    atomic_store(flag_at(op, offset), truth);
+    return 0;
+}
+
+static const struct core_field field_o_time = {
+    "o_time", offsetof(struct os_info, sem.last_operation_time), CORE_INT64,
+    0};
+
+/* -------------------------------------------------------------- the type */
+
+PyDoc_STRVAR(semaphore_doc,
+"Semaphore(key, flags=0, mode=0o600, initial_value=0)\n"
+"--\n"
+"\n"
+"A System V semaphore: member 0 of the set that has this key.\n"
+"\n"
+"key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
+"IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX to\n"
+"create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX, is set when this\n"
+"call creates the semaphore, in one step for all that use this library;\n"
+"opening an existing one never changes its value.  Without a mode, opening\n"
+"asks for the best access that the caller has.\n"
+"\n"
+"Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+"ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
+"(ENOMEM).  See semget(2).");
+
+#define ACQUIRE_DOC                                                           \
+    "Take delta from the value, waiting until it is large enough.\n"          \
+    "\n"                                                                      \
+    "timeout is in seconds: None waits for ever, 0 not at all.  The sign of\n" \
+    "delta is ignored.  Returns True.  Raises BusyError (EAGAIN) when the\n"  \
+    "time is up, or at once where block is False; ExistentialError (EINVAL,\n" \
+    "EIDRM) when the semaphore is or gets removed; PermissionsError\n"        \
+    "(EACCES); ArgumentError.  A signal handler that returns lets the wait\n" \
+    "go on with the time that is left (PEP 475).  See semop(2)."
+
+#define RELEASE_DOC                                                          \
+    "Add delta to the value.  Never waits.\n"                                \
+    "\n"                                                                     \
+    "The sign of delta is ignored.  Raises ArgumentError (ERANGE) when the\n" \
+    "value would pass SEMAPHORE_VALUE_MAX, ExistentialError (EINVAL) when\n" \
+    "the semaphore is gone, PermissionsError (EACCES).  See semop(2)."
+
+PyDoc_STRVAR(acquire_doc, "acquire($self, /, timeout=None, delta=1)\n--\n\n"
+                          ACQUIRE_DOC);
+PyDoc_STRVAR(p_doc, "P($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
+PyDoc_STRVAR(release_doc, "release($self, /, delta=1)\n--\n\n" RELEASE_DOC);
+PyDoc_STRVAR(v_doc, "V($self, /, delta=1)\n--\n\n" RELEASE_DOC);
+PyDoc_STRVAR(z_doc,
+"Z($self, /, timeout=None)\n--\n\n"
+"Wait until the value is zero.  Changes nothing.\n"
+"\n"
+"timeout and errors are those of acquire().  Returns True.  See semop(2).");
+PyDoc_STRVAR(try_acquire_doc,
+"try_acquire($self, /, delta=1)\n--\n\n"
+"Take delta if the value is large enough: True, else False.\n"
+"\n"
+"Never waits, and a busy semaphore is no error.  See semop(2).");
+PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nacquire(); return self.");
+PyDoc_STRVAR(exit_doc,
+"__exit__($self, /, *exception)\n--\n\n"
+"release().  An exception inside the block goes on.");
+PyDoc_STRVAR(remove_doc,
+"remove($self, /)\n--\n\n"
+"Remove the whole set from the system; all who wait get ExistentialError.\n"
+"\n"
+"Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+"root, ExistentialError (EINVAL) when it is gone.  See semctl(2), IPC_RMID.");
+PyDoc_STRVAR(from_id_doc,
+"from_id($type, id, /)\n--\n\n"
+"Open the semaphore with this id, as semctl(2) takes it.\n"
+"\n"
+"Raises ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(reduce_doc,
+"__reduce__($self, /)\n--\n\n"
+"Pickle by id: the copy opens the same semaphore.");
+
+static PyMethodDef semaphore_methods[] = {
+    {"acquire", _PyCFunction_CAST(semaphore_acquire),
+     METH_FASTCALL | METH_KEYWORDS, acquire_doc},
+    {"P", _PyCFunction_CAST(semaphore_acquire), METH_FASTCALL | METH_KEYWORDS,
+     p_doc},
+    {"try_acquire", _PyCFunction_CAST(semaphore_try_acquire),
+     METH_FASTCALL | METH_KEYWORDS, try_acquire_doc},
+    {"release", _PyCFunction_CAST(semaphore_release),
+     METH_FASTCALL | METH_KEYWORDS, release_doc},
+    {"V", _PyCFunction_CAST(semaphore_release), METH_FASTCALL | METH_KEYWORDS,
+     v_doc},
+    {"Z", _PyCFunction_CAST(semaphore_zero), METH_FASTCALL | METH_KEYWORDS,
+     z_doc},
+    {"__enter__", semaphore_enter, METH_NOARGS, enter_doc},
+    {"__exit__", _PyCFunction_CAST(semaphore_exit), METH_FASTCALL, exit_doc},
+    {"remove", core_handle_remove, METH_NOARGS, remove_doc},
+    {"from_id", semaphore_from_id, METH_O | METH_CLASS, from_id_doc},
+    {"__reduce__", semaphore_reduce, METH_NOARGS, reduce_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef semaphore_getset[] = {
+    CORE_HANDLE_GETSET,
+    {"value", semaphore_get_value, semaphore_set_value,
+     PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
+               "Setting it clears what undo has recorded for it."),
+     NULL},
+    {"block", semaphore_get_flag, semaphore_set_flag,
+     PyDoc_STR("False: acquire() and Z() never wait (IPC_NOWAIT)."),
+     (void *)&block_offset},
+    {"undo", semaphore_get_flag, semaphore_set_flag,
+     PyDoc_STR("True: the kernel takes back what this process did when it\n"
+               "ends (SEM_UNDO).  On Linux that belongs to the process, not\n"
+               "to the thread."),
+     (void *)&undo_offset},
+    {"last_pid", semaphore_get_last_pid, NULL,
+     PyDoc_STR("The process that last changed the value (GETPID)."), NULL},
+    {"waiting_for_nonzero", semaphore_get_waiting_for_nonzero, NULL,
+     PyDoc_STR("How many wait for a larger value (GETNCNT)."), NULL},
+    {"waiting_for_zero", semaphore_get_waiting_for_zero, NULL,
+     PyDoc_STR("How many wait for zero (GETZCNT)."), NULL},
+    {"o_time", core_handle_get_field, NULL,
+     PyDoc_STR("When semop(2) was last called on the set, in seconds since\n"
+               "the epoch; 0 for never."),
+     (void *)&field_o_time},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef semaphore_members[] = {
+    CORE_HANDLE_MEMBERS,
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot semaphore_slots[] = {
+    {Py_tp_doc, (void *)semaphore_doc},
+    {Py_tp_new, semaphore_new},
+    {Py_tp_init, semaphore_init},
+    {Py_tp_dealloc, core_handle_free},
+    {Py_tp_traverse, core_handle_traverse},
+    {Py_tp_repr, semaphore_repr},
+    {Py_tp_richcompare, core_handle_compare},
+    {Py_tp_hash, core_handle_hash},
+    {Py_tp_methods, semaphore_methods},
+    {Py_tp_getset, semaphore_getset},
+    {Py_tp_members, semaphore_members},
+    {0, NULL},
+};
+
+PyType_Spec core_semaphore_spec = {
+    .name = "sysv_ipc.Semaphore",
+    .basicsize = sizeof(SemaphoreObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = semaphore_slots,
+};

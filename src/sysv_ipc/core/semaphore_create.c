@@ -1,0 +1,140 @@
+/* Creating semaphore sets so that others see creation and initialisation as
+ * one step, also when the creator dies in between.
+ *
+ * semget(2) makes a set, semctl(2) gives it its values: between the two it
+ * is unfinished.  Two things tell that to others:
+ *
+ * - a mark in its mode: of the three x bits, which mean nothing to the
+ *   kernel's check of permissions, only the last is set;
+ * - the lock of the IPC namespace (os.h), which the creator holds until the
+ *   set is finished and which the kernel releases when it dies.
+ *
+ * Who finds a marked set waits for the lock.  When it has the lock and the
+ * set is still marked, the creator has died: the set is removed, and it is
+ * as if it had never been. */
+#include "core.h"
+
+#include <errno.h>
+
+#define MARK_BITS 0111
+#define MARK 0001
+
+/* Longer than this nobody holds the lock who is not stopped. */
+#define LOCK_TIMEOUT_NS ((int64_t)10000000000)
+#define LOCK_NAP_MIN_NS ((int64_t)20000)
+#define LOCK_NAP_MAX_NS ((int64_t)1000000)
+
+/* The mode that a set gets: x bits that look like the mark lose it. */
+static int
+unmarked(int mode)
+{
+    return (mode & MARK_BITS) == MARK ? mode & ~MARK : mode;
+}
+
+/* A lock for os_namespace_unlock(), -EAGAIN after LOCK_TIMEOUT_NS, another
+ * error, or CORE_RAISED. */
+static int
+wait_for_lock(void)
+{
+    int64_t deadline_ns = os_clock_ns() + LOCK_TIMEOUT_NS;
+    int64_t nap_ns = LOCK_NAP_MIN_NS;
+    for (;;) {
+        int lock = os_namespace_lock();
+        if (lock != -EWOULDBLOCK || os_clock_ns() > deadline_ns) {
+            return lock;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        (void)os_sleep_ns(nap_ns);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0) {
+            return CORE_RAISED;
+        }
+        nap_ns = nap_ns * 2 > LOCK_NAP_MAX_NS ? LOCK_NAP_MAX_NS : nap_ns * 2;
+    }
+}
+
+static bool
+is_marked(int mode)
+{
+    return mode >= 0 && (mode & MARK_BITS) == MARK;
+}
+
+/* Remove a set that its creator left unfinished; the lock is held.  0 when
+ * it was finished, -EIDRM when it is gone, or an error. */
+static int
+remove_unfinished(int id)
+{
+    if (!is_marked(os_sem_mode(id))) {
+        return 0;
+    }
+    int rc = os_sem_remove(id);
+    return rc == 0 || rc == -EINVAL ? -EIDRM : rc;
+}
+
+int
+core_semaphore_accept(int id)
+{
+    int mode = os_sem_mode(id);
+    if (mode == -EINVAL || mode == -EIDRM) {
+        return -EIDRM;
+    }
+    if (!is_marked(mode)) {
+        return 0;
+    }
+    int lock = wait_for_lock();
+    if (lock < 0) {
+        return lock;
+    }
+    int rc = remove_unfinished(id);
+    os_namespace_unlock(lock);
+    return rc;
+}
+
+/* Give a new set its values and its mode; on failure it is gone. */
+static int
+finish(int id, const struct core_request *request, int mode)
+{
+    struct os_info info;
+    int rc = os_sem_set_all(id, request->values);
+    if (rc == 0) {
+        rc = os_sem_stat(id, &info);
+    }
+    if (rc == 0) {
+        info.mode = (unsigned int)unmarked(mode);
+        rc = os_sem_set(id, &info);
+    }
+    if (rc < 0) {
+        (void)os_sem_remove(id);
+        return rc;
+    }
+    return id;
+}
+
+int
+core_semaphore_create(const struct core_request *request, key_t key)
+{
+    int mode = request->mode < 0 ? 0600 : request->mode;
+    struct core_request marked = *request;
+    /* The creator may always write the values, whatever the mode is to be. */
+    marked.mode = (mode & ~MARK_BITS) | MARK;
+    marked.created_mode = 0600;
+    /* Nobody else can open a private set: there is no race to win. */
+    int lock = key == IPC_PRIVATE ? -1 : wait_for_lock();
+    if (lock < 0 && key != IPC_PRIVATE) {
+        return lock;
+    }
+    int id = core_create(&marked, key);
+    if (id == -EEXIST) {
+        int existing = os_sem_get(key, 0, 0);
+        if (existing >= 0 && remove_unfinished(existing) == -EIDRM) {
+            id = core_create(&marked, key);
+        }
+    }
+    if (id >= 0) {
+        id = finish(id, request, mode);
+    }
+    if (lock >= 0) {
+        os_namespace_unlock(lock);
+    }
+    return id;
+}

@@ -1,0 +1,632 @@
+/* sysv_ipc.SharedMemory: opening, attaching and what the kernel knows of a
+ * segment; shmget(2), shmop(2), shmctl(2).  Its bytes are shared_bytes.c.
+ *
+ * mapping is guarded by the object's critical section (mapping.h); size is
+ * set when opened, and written with it. */
+#include "shared_memory.h"
+
+#include <errno.h>
+
+const struct core_kind core_shared_memory_kind = {
+    .name = "shared memory",
+    .get = os_shm_get,
+    .stat = os_shm_stat,
+    .set = os_shm_set,
+    .remove = os_shm_remove,
+};
+
+static PyObject *
+shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                  PyObject *Py_UNUSED(keywords))
+{
+    return core_handle_new(type, &core_shared_memory_kind);
+}
+
+static void
+shared_memory_dealloc(PyObject *op)
+{
+    core_mapping_free(&shared_memory(op)->mapping);
+    core_handle_free(op);
+}
+
+static void
+raise_exports(void)
+{
+    PyErr_SetString(PyExc_BufferError,
+                    "the segment cannot be detached while views or copies "
+                    "of it exist: release them first");
+}
+
+/* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
+ * an exception and all as it was but for new, which is the caller's then. */
+static int
+replace(PyObject *op, const struct core_attachment *new)
+{
+    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    struct core_attachment old, unused;
+    int rc;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    rc = core_mapping_swap_lock_held(mapping, new, &old);
+    CORE_END_CRITICAL_SECTION();
+    if (rc < 0) {
+        raise_exports();
+        return -1;
+    }
+    if (new != NULL && new->address == old.address) {
+        /* SHM_REMAP has put the new one where the old one was. */
+        return 0;
+    }
+    rc = core_mapping_discard(op, mapping, &old);
+    if (rc < 0) {
+        CORE_BEGIN_CRITICAL_SECTION(op);
+        (void)core_mapping_swap_lock_held(mapping, &old, &unused);
+        CORE_END_CRITICAL_SECTION();
+        (void)core_handle_raise(op, rc, "detach");
+        return -1;
+    }
+    return 0;
+}
+
+static bool
+has_exports(PyObject *op)
+{
+    bool exports;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    exports = shared_memory(op)->mapping.exports > 0;
+    CORE_END_CRITICAL_SECTION();
+    return exports;
+}
+
+/* --------------------------------------------------------------- opening */
+
+/* An address for shmat(2): None and 0 let the kernel choose. */
+static int
+convert_address(CoreState *state, PyObject *value, void **out)
+{
+    *out = NULL;
+    if (value == NULL || value == Py_None) {
+        return 0;
+    }
+    long long address = 0;
+    if (core_integer(state, value, "address", 0, LLONG_MAX, &address) < 0) {
+        return -1;
+    }
+    *out = (void *)(uintptr_t)address;
+    return 0;
+}
+
+/* flags for shmat(2); remap only onto what this handle has attached, since
+ * it would replace whatever else is mapped there. */
+static int
+convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
+{
+    SharedMemoryObject *self = shared_memory(op);
+    long long flags = self->readonly ? SHM_RDONLY : 0;
+    if (core_integer(self->handle.state, value, "flags", INT_MIN, UINT_MAX,
+                     &flags) < 0) {
+        return -1;
+    }
+    *out = (int)flags;
+    void *current;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    current = self->mapping.current.address;
+    CORE_END_CRITICAL_SECTION();
+    if ((flags & OS_SHM_REMAP) && (address == NULL || address != current)) {
+        (void)core_refuse(self->handle.state, EINVAL, core_handle_subject(op),
+                          "SHM_REMAP replaces whatever is mapped at the "
+                          "address, so it takes only the address at which "
+                          "this handle is attached");
+        return -1;
+    }
+    return 0;
+}
+
+/* The size rules of api.md: with flags 0 it must be the segment's, with
+ * IPC_CREAT at most that. */
+static int
+check_size(CoreState *state, const struct core_request *request,
+           const struct core_opened *opened, size_t size)
+{
+    size_t wanted = request->size;
+    bool exact = (request->flags & IPC_CREAT) == 0;
+    if (opened->created || wanted == 0 || wanted == size ||
+        (wanted < size && !exact)) {
+        return 0;
+    }
+    (void)core_refuse(
+        state, EINVAL,
+        (struct core_subject){request->kind, opened->key, opened->id},
+        "the segment has %zu bytes, not %zu: leave size out to open it as "
+        "it is",
+        size, wanted);
+    return -1;
+}
+
+/* Fill a new segment; it may not be attached for writing, so do that here. */
+static int
+fill(int id, const struct core_attachment *attachment, int character,
+     bool populate)
+{
+    void *address = attachment->address;
+    size_t size = attachment->size;
+    int rc = 0;
+    if (attachment->readonly) {
+        rc = os_shm_attach(id, NULL, 0, &address);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    if (populate) {
+        rc = os_memory_populate(address, size);
+    }
+    if (rc == 0 && character >= 0) {
+        memset(address, character, size);
+    }
+    Py_END_ALLOW_THREADS
+    if (attachment->readonly) {
+        (void)os_shm_detach(address);
+    }
+    return rc == -EFAULT ? -ENOMEM : rc;
+}
+
+/* What only a new segment needs: its bytes, and the mode that was asked for
+ * (it was created with the owner's permissions besides). */
+static int
+finish_created(const struct core_request *request, int id,
+               const struct core_attachment *attachment, int character)
+{
+    /* A huge page that is not to be had when it is touched is a SIGBUS. */
+    bool populate = (request->flags & OS_SHM_HUGETLB) != 0 &&
+                    (request->flags & OS_SHM_NORESERVE) != 0;
+    if (populate || character >= 0) {
+        int rc = fill(id, attachment, character, populate);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (request->mode < 0 || (request->mode & 0600) == 0600) {
+        return 0;
+    }
+    struct os_info info;
+    int rc = os_shm_stat(id, &info);
+    info.mode = (unsigned int)request->mode;
+    return rc < 0 ? rc : os_shm_set(id, &info);
+}
+
+/* Attach what was opened and put it into the handle. */
+static int
+adopt(PyObject *op, const struct core_request *request,
+      const struct core_opened *opened, int character)
+{
+    CoreState *state = core_handle(op)->state;
+    struct core_subject subject = {request->kind, opened->key, opened->id};
+    bool readonly = (opened->access & 0200) == 0;
+    struct core_attachment attachment = {.address = NULL};
+    struct os_info info;
+    int rc = core_attach(opened->id, NULL, readonly ? SHM_RDONLY : 0, 0,
+                         &attachment);
+    if (rc == 0) {
+        rc = os_shm_stat(opened->id, &info);
+    }
+    if (rc < 0) {
+        (void)core_raise_gone(state, rc, "attach", subject);
+        goto error;
+    }
+    attachment.size = (size_t)info.shm.size;
+    if (check_size(state, request, opened, attachment.size) < 0) {
+        goto error;
+    }
+    if (opened->created) {
+        rc = finish_created(request, opened->id, &attachment, character);
+        if (rc < 0) {
+            (void)core_raise(state, rc, "fill", subject);
+            goto error;
+        }
+    }
+    if (replace(op, &attachment) < 0) {
+        goto error;
+    }
+    shared_memory(op)->readonly = readonly;
+    shared_memory(op)->size = attachment.size;
+    core_handle_open(core_handle(op), opened->key, opened->id);
+    return 0;
+error:
+    if (attachment.address != NULL) {
+        (void)os_shm_detach(attachment.address);
+    }
+    if (opened->created) {
+        (void)os_shm_remove(opened->id);
+    }
+    return -1;
+}
+
+/* The byte to fill with: -1 for none. */
+static int
+convert_character(CoreState *state, PyObject *value, int *out)
+{
+    if (value == Py_None) {
+        *out = -1;
+        return 0;
+    }
+    struct core_bytes bytes = {.data = " ", .size = 1};
+    if (value != NULL && core_bytes_get(value, &bytes) < 0) {
+        return -1;
+    }
+    Py_ssize_t size = bytes.size;
+    *out = size == 1 ? (unsigned char)bytes.data[0] : -1;
+    core_bytes_release(&bytes);
+    if (size != 1) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "init_character must be one byte or None, not %zd "
+                          "bytes",
+                          size);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+convert_size(CoreState *state, PyObject *value, struct core_request *request)
+{
+    long long size = 0;
+    if (core_integer(state, value, "size", 0, PY_SSIZE_T_MAX, &size) < 0) {
+        return -1;
+    }
+    request->size = (size_t)size;
+    if (size == 0 && ((request->flags & IPC_EXCL) ||
+                      request->key.type == CORE_KEY_PRIVATE)) {
+        request->size = os_page_size();
+    }
+    return 0;
+}
+
+static int
+shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"key",  "flags",          "mode",
+                            "size", "init_character", NULL};
+    CoreState *state = core_handle(op)->state;
+    PyObject *key, *flags = NULL, *mode = NULL, *size = NULL;
+    PyObject *init_character = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOOO:SharedMemory",
+                                     names, &key, &flags, &mode, &size,
+                                     &init_character)) {
+        return -1;
+    }
+    struct core_request request = {
+        .kind = &core_shared_memory_kind,
+        .created_mode = 0600,
+        .create = core_create,
+    };
+    struct core_opened opened;
+    int character;
+    if (core_request_convert(state, &request, key, flags, mode) < 0 ||
+        convert_size(state, size, &request) < 0 ||
+        convert_character(state, init_character, &character) < 0) {
+        return -1;
+    }
+    if (has_exports(op)) {
+        raise_exports();
+        return -1;
+    }
+    if (core_open(state, &request, &opened) < 0) {
+        return -1;
+    }
+    bool fills = opened.created && (request.flags & IPC_EXCL);
+    return adopt(op, &request, &opened, fills ? character : -1);
+}
+
+/* from_id() and the module's attach(): type is a SharedMemory class. */
+PyObject *
+core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"id", "address", "flags", NULL};
+    PyObject *id, *address = NULL, *flags = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:attach", names, &id,
+                                     &address, &flags)) {
+        return NULL;
+    }
+    PyObject *op = shared_memory_new((PyTypeObject *)type, NULL, NULL);
+    if (op == NULL) {
+        return NULL;
+    }
+    struct os_info info;
+    if (core_handle_open_id(core_handle(op), id, &info) < 0 ||
+        core_shared_memory_attach(op, address, flags) < 0) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+/* ---------------------------------------------------- attach() and detach() */
+
+int
+core_shared_memory_attach(PyObject *op, PyObject *address_value,
+                          PyObject *flags_value)
+{
+    void *address;
+    int flags;
+    struct os_info info;
+    if (convert_address(core_handle(op)->state, address_value, &address) < 0 ||
+        convert_attach_flags(op, flags_value, address, &flags) < 0 ||
+        core_handle_check(core_handle(op)) < 0) {
+        return -1;
+    }
+    if (has_exports(op)) {
+        raise_exports();
+        return -1;
+    }
+    struct core_attachment attachment = {.address = NULL};
+    int rc = core_attach(core_handle_id(op), address, flags, 0, &attachment);
+    if (rc == 0) {
+        rc = os_shm_stat(core_handle_id(op), &info);
+    }
+    if (rc < 0) {
+        (void)core_handle_raise(op, rc, "attach");
+    }
+    else {
+        attachment.size = (size_t)info.shm.size;
+        shared_memory(op)->size = attachment.size;
+        rc = replace(op, &attachment);
+    }
+    if (rc < 0 && attachment.address != NULL) {
+        (void)os_shm_detach(attachment.address);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+static PyObject *
+shared_memory_attach(PyObject *op, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"address", "flags", NULL};
+    PyObject *address = NULL, *flags = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OO:attach", names,
+                                     &address, &flags) ||
+        core_shared_memory_attach(op, address, flags) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+shared_memory_detach(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    if (!core_shared_memory_attached(op)) {
+        return core_shared_memory_raise_not_attached(op);
+    }
+    if (replace(op, NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+shared_memory_enter(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    if (!core_shared_memory_attached(op) &&
+        core_shared_memory_attach(op, NULL, NULL) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (core_shared_memory_attached(op) && replace(op, NULL) < 0) {
+        if (nargs == 0 || args[0] == Py_None ||
+            !PyErr_ExceptionMatches(PyExc_BufferError)) {
+            return NULL;
+        }
+        /* Views in the traceback's frames must not hide what is raised. */
+        PyErr_Clear();
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    int flags = shared_memory(op)->readonly ? SHM_RDONLY : 0;
+    return core_handle_reduce(
+        op, Py_BuildValue("(iOi)", core_handle_id(op), Py_None, flags), NULL);
+}
+
+static PyObject *
+shared_memory_repr(PyObject *op)
+{
+    char extra[96];
+    (void)PyOS_snprintf(
+        extra, sizeof(extra), ", size=%zu, %s", shared_memory(op)->size,
+        core_shared_memory_attached(op) ? "attached" : "detached");
+    return core_handle_repr(op, extra);
+}
+
+/* ------------------------------------------------------------- attributes */
+
+static PyObject *
+shared_memory_get_attached(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(core_shared_memory_attached(op));
+}
+
+static PyObject *
+shared_memory_get_size(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSize_t(shared_memory(op)->size);
+}
+
+/* address and readonly: of the attachment, so there must be one. */
+static PyObject *
+get_of_attachment(PyObject *op, bool address)
+{
+    struct core_attachment current;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    current = shared_memory(op)->mapping.current;
+    if (address) {
+        shared_memory(op)->mapping.current.escaped = true;
+    }
+    CORE_END_CRITICAL_SECTION();
+    if (current.address == NULL) {
+        return core_shared_memory_raise_not_attached(op);
+    }
+    return address ? PyLong_FromVoidPtr(current.address)
+                   : PyBool_FromLong(current.readonly);
+}
+
+static PyObject *
+shared_memory_get_address(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_of_attachment(op, true);
+}
+
+static PyObject *
+shared_memory_get_readonly(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_of_attachment(op, false);
+}
+
+#define FIELD(name, type) {#name, offsetof(struct os_info, shm.name), type, 0}
+
+static const struct core_field fields[] = {
+    FIELD(number_attached, CORE_UINT64),
+    FIELD(last_attach_time, CORE_INT64),
+    FIELD(last_detach_time, CORE_INT64),
+    FIELD(last_pid, CORE_INT),
+    FIELD(creator_pid, CORE_INT),
+    FIELD(marked_for_removal, CORE_BOOL),
+};
+
+/* -------------------------------------------------------------- the type */
+
+PyDoc_STRVAR(shared_memory_doc,
+"SharedMemory(key, flags=0, mode=0o600, size=0, init_character=b' ')\n"
+"--\n"
+"\n"
+"A System V shared memory segment, attached when opened.\n"
+"\n"
+"key and flags are those of Semaphore; SHM_HUGETLB, SHM_NORESERVE and the\n"
+"like go into flags too.  size is in bytes.  With IPC_CREX it defaults to\n"
+"PAGE_SIZE and the segment is filled with init_character (None: left to\n"
+"the kernel's zero pages, which cost nothing until touched).  With\n"
+"IPC_CREAT it is the size to create if there is none; an existing larger\n"
+"segment opens whole.  With flags 0 it is left out, or the segment's size.\n"
+"A mode without 0o200 attaches read-only.\n"
+"\n"
+"Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+"ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
+"See shmget(2), shmop(2).");
+
+PyDoc_STRVAR(attach_doc,
+"attach($self, /, address=None, flags=0)\n--\n\n"
+"Attach the segment, at the address if one is given; replaces the\n"
+"attachment that there is.\n"
+"\n"
+"flags are SHM_RDONLY, SHM_RND, SHM_EXEC, SHM_REMAP; left out, the access\n"
+"is the one it was opened with.  Raises BufferError while views exist,\n"
+"ArgumentError (EINVAL) for an address that is not aligned or not free,\n"
+"PermissionsError (EACCES), ExistentialError (EINVAL, EIDRM).  See shmop(2).");
+PyDoc_STRVAR(detach_doc,
+"detach($self, /)\n--\n\n"
+"Detach the segment.\n"
+"\n"
+"Raises BufferError, and changes nothing, while views of it exist;\n"
+"NotAttachedError where it is not attached.  See shmop(2).");
+PyDoc_STRVAR(enter_doc,
+"__enter__($self, /)\n--\n\nAttach if not attached; return self.");
+PyDoc_STRVAR(exit_doc,
+"__exit__($self, /, *exception)\n--\n\n"
+"Detach.  An exception inside the block goes on.");
+PyDoc_STRVAR(remove_doc,
+"remove($self, /)\n--\n\n"
+"Mark the segment for removal: it goes when the last one detaches.\n"
+"\n"
+"Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+"root, ExistentialError (EINVAL) when it is gone.  See shmctl(2), IPC_RMID.");
+PyDoc_STRVAR(from_id_doc,
+"from_id($type, /, id, address=None, flags=0)\n--\n\n"
+"Open and attach the segment with this id, as shmat(2) takes it.\n"
+"\n"
+"address and flags are those of attach().  Raises ExistentialError (EINVAL)\n"
+"where the id names nothing.");
+PyDoc_STRVAR(reduce_doc,
+"__reduce__($self, /)\n--\n\n"
+"Pickle by id: the copy opens the same segment.");
+
+static PyMethodDef shared_memory_methods[] = {
+    {"attach", _PyCFunction_CAST(shared_memory_attach),
+     METH_VARARGS | METH_KEYWORDS, attach_doc},
+    {"detach", shared_memory_detach, METH_NOARGS, detach_doc},
+    CORE_SHARED_BYTES_METHODS,
+    {"__enter__", shared_memory_enter, METH_NOARGS, enter_doc},
+    {"__exit__", _PyCFunction_CAST(shared_memory_exit), METH_FASTCALL,
+     exit_doc},
+    {"remove", core_handle_remove, METH_NOARGS, remove_doc},
+    {"from_id", _PyCFunction_CAST(core_shared_memory_from_id),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, from_id_doc},
+    {"__reduce__", shared_memory_reduce, METH_NOARGS, reduce_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef shared_memory_getset[] = {
+    CORE_HANDLE_GETSET,
+    {"attached", shared_memory_get_attached, NULL,
+     PyDoc_STR("True while this handle has the segment attached."), NULL},
+    {"address", shared_memory_get_address, NULL,
+     PyDoc_STR("Where the segment is attached.  Once read, the attachment\n"
+               "outlives the handle: until detach(), or the process's end."),
+     NULL},
+    {"size", shared_memory_get_size, NULL,
+     PyDoc_STR("The size in bytes, as it was created."), NULL},
+    {"readonly", shared_memory_get_readonly, NULL,
+     PyDoc_STR("True when attached read-only."), NULL},
+    {"number_attached", core_handle_get_field, NULL,
+     PyDoc_STR("How many attachments there are, in all processes."),
+     (void *)&fields[0]},
+    {"last_attach_time", core_handle_get_field, NULL,
+     PyDoc_STR("The last attach, in seconds since the epoch; 0 for never."),
+     (void *)&fields[1]},
+    {"last_detach_time", core_handle_get_field, NULL,
+     PyDoc_STR("The last detach; 0 for never."), (void *)&fields[2]},
+    {"last_pid", core_handle_get_field, NULL,
+     PyDoc_STR("The process that last attached or detached."),
+     (void *)&fields[3]},
+    {"creator_pid", core_handle_get_field, NULL,
+     PyDoc_STR("The process that created the segment."), (void *)&fields[4]},
+    {"marked_for_removal", core_handle_get_field, NULL,
+     PyDoc_STR("True when it goes as soon as the last one detaches."),
+     (void *)&fields[5]},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef shared_memory_members[] = {
+    CORE_HANDLE_MEMBERS,
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot shared_memory_slots[] = {
+    {Py_tp_doc, (void *)shared_memory_doc},
+    {Py_tp_new, shared_memory_new},
+    {Py_tp_init, shared_memory_init},
+    {Py_tp_dealloc, shared_memory_dealloc},
+    {Py_tp_traverse, core_handle_traverse},
+    {Py_tp_repr, shared_memory_repr},
+    {Py_tp_richcompare, core_handle_compare},
+    {Py_tp_hash, core_handle_hash},
+    {Py_tp_methods, shared_memory_methods},
+    {Py_tp_getset, shared_memory_getset},
+    {Py_tp_members, shared_memory_members},
+    CORE_SHARED_BYTES_SLOTS,
+    {0, NULL},
+};
+
+PyType_Spec core_shared_memory_spec = {
+    .name = "sysv_ipc.SharedMemory",
+    .basicsize = sizeof(SharedMemoryObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = shared_memory_slots,
+};

@@ -1,0 +1,66 @@
+/* What shared_memory.c (the segment) and shared_bytes.c (its bytes) share. */
+#ifndef SYSV_IPC_SHARED_MEMORY_H
+#define SYSV_IPC_SHARED_MEMORY_H
+
+#include "mapping.h"
+
+typedef struct {
+    CoreHandle handle;
+    struct core_mapping mapping;
+    _Atomic size_t size;
+    atomic_bool readonly; /* as opened: what attach() asks for by default */
+} SharedMemoryObject;
+
+static inline SharedMemoryObject *
+shared_memory(PyObject *op)
+{
+    return (SharedMemoryObject *)op;
+}
+
+bool core_shared_memory_attached(PyObject *op);
+PyObject *core_shared_memory_raise_not_attached(PyObject *op);
+int core_shared_memory_attach(PyObject *op, PyObject *address,
+                              PyObject *flags);
+
+PyObject *core_shared_bytes_read(PyObject *op, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_shared_bytes_write(PyObject *op, PyObject *const *args,
+                                  Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_shared_bytes_read_into(PyObject *op, PyObject *const *args,
+                                      Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_shared_bytes_view(PyObject *op, PyObject *args,
+                                 PyObject *keywords);
+extern const char core_shared_bytes_read_doc[];
+extern const char core_shared_bytes_write_doc[];
+extern const char core_shared_bytes_read_into_doc[];
+extern const char core_shared_bytes_view_doc[];
+
+#define CORE_SHARED_BYTES_METHODS                                     \
+    {"read", _PyCFunction_CAST(core_shared_bytes_read),               \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_read_doc},      \
+    {"write", _PyCFunction_CAST(core_shared_bytes_write),             \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_write_doc},     \
+    {"read_into", _PyCFunction_CAST(core_shared_bytes_read_into),     \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_read_into_doc}, \
+    {"view", _PyCFunction_CAST(core_shared_bytes_view),               \
+     METH_VARARGS | METH_KEYWORDS, core_shared_bytes_view_doc}
+
+int core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags);
+void core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *buffer);
+Py_ssize_t core_shared_bytes_length(PyObject *op);
+PyObject *core_shared_bytes_item(PyObject *op, Py_ssize_t index);
+PyObject *core_shared_bytes_subscript(PyObject *op, PyObject *index);
+int core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value);
+int core_shared_bytes_true(PyObject *op);
+
+#define CORE_SHARED_BYTES_SLOTS                                 \
+    {Py_bf_getbuffer, core_shared_bytes_getbuffer},             \
+    {Py_bf_releasebuffer, core_shared_bytes_releasebuffer},     \
+    {Py_sq_length, core_shared_bytes_length},                   \
+    {Py_sq_item, core_shared_bytes_item},                       \
+    {Py_mp_length, core_shared_bytes_length},                   \
+    {Py_mp_subscript, core_shared_bytes_subscript},             \
+    {Py_mp_ass_subscript, core_shared_bytes_assign},            \
+    {Py_nb_bool, core_shared_bytes_true}
+
+#endif

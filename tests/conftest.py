@@ -1,0 +1,146 @@
+"""The tests' own IPC namespace, the leak guard, and the fixtures that all rooms share."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import sysv_ipc
+
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+
+HERE = Path(__file__).parent
+
+
+def _enter_namespace() -> str | None:
+    """Move this process into an IPC namespace of its own; say why where that fails."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    flags = CLONE_NEWIPC if uid == 0 else CLONE_NEWIPC | CLONE_NEWUSER
+    if not hasattr(libc, "unshare"):
+        return "this system has no unshare(2)"
+    if libc.unshare(flags) != 0:
+        return f"unshare(2) failed: {os.strerror(ctypes.get_errno())}"
+    if flags & CLONE_NEWUSER:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    return None
+
+
+_no_namespace = _enter_namespace()
+_keys_given: set[int] = set()
+
+
+def pytest_report_header() -> str:
+    """Say where the objects of the tests live."""
+    where = "of their own" if _no_namespace is None else f"the system's ({_no_namespace})"
+    return f"sysv_ipc {sysv_ipc.VERSION} from {sysv_ipc.__file__}; IPC namespace: {where}"
+
+
+def existing() -> set[tuple[str, int]]:
+    """All objects that a test may have left: (table, id)."""
+    found = set()
+    for table in ("sem", "shm", "msg"):
+        for line in Path(f"/proc/sysvipc/{table}").read_text().splitlines()[1:]:
+            key, id = (int(word) for word in line.split()[:2])
+            if _no_namespace is None or key in _keys_given:
+                found.add((table, id))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leak_guard() -> Iterator[None]:
+    """Fail a test that leaves an object behind, and remove it for the next one."""
+    before = existing()
+    yield
+    left = existing() - before
+    remove = {
+        "sem": sysv_ipc.remove_semaphore,
+        "shm": sysv_ipc.remove_shared_memory,
+        "msg": sysv_ipc.remove_message_queue,
+    }
+    for table, id in left:
+        remove[table](id)
+    assert not left, f"the test left objects behind: {sorted(left)}"
+
+
+@pytest.fixture
+def key() -> int:
+    """A key that nobody uses."""
+    number = random.randint(1, 2**31 - 1)
+    _keys_given.add(number)
+    return number
+
+
+@pytest.fixture
+def semaphore() -> Iterator[sysv_ipc.Semaphore]:
+    """A new semaphore with the value 1, removed at the end."""
+    handle = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX, initial_value=1)
+    _keys_given.add(handle.key or 0)
+    yield handle
+    if not handle.removed:
+        handle.remove()
+
+
+@pytest.fixture
+def segment() -> Iterator[sysv_ipc.SharedMemory]:
+    """A new segment of one page of zeros, removed at the end."""
+    handle = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, init_character=b"\0")
+    _keys_given.add(handle.key or 0)
+    yield handle
+    if not handle.removed:
+        handle.remove()
+    if handle.attached:
+        handle.detach()
+
+
+@pytest.fixture
+def queue() -> Iterator[sysv_ipc.MessageQueue]:
+    """A new queue, removed at the end."""
+    handle = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+    _keys_given.add(handle.key or 0)
+    yield handle
+    if not handle.removed:
+        handle.remove()
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile tests/peers/NAME.c once a session: peer(NAME) is the program."""
+    folder = tmp_path_factory.mktemp("peers")
+
+    def build(name: str) -> Path:
+        program = folder / name
+        if not program.exists():
+            compiler = shutil.which("cc") or shutil.which("gcc")
+            assert compiler, "the tests need a C compiler: apt-get install gcc"
+            source = HERE / "peers" / f"{name}.c"
+            subprocess.run(
+                [compiler, "-Wall", "-Wextra", "-Werror", "-O1", "-o", program, source, "-pthread"],
+                check=True,
+            )
+        return program
+
+    return build
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in a fresh interpreter: run_python(code, *arguments, **subprocess options)."""
+
+    def run(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        defaults = {"capture_output": True, "text": True, "timeout": 60}
+        return subprocess.run(command, **{**defaults, **options})  # type: ignore[call-overload, no-any-return]
+
+    return run
