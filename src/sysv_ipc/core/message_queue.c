@@ -71,7 +71,7 @@ static Py_ssize_t
 convert_max_message_size(CoreState *state, PyObject *value)
 {
     long long size = DEFAULT_MAX_MESSAGE_SIZE;
-    if (core_integer(state, value, "max_message_size", 1, LARGEST_TEXT,
+    if (core_integer(state, value, "max_message_size", 0, LARGEST_TEXT,
                      &size) < 0) {
         return -1;
     }

@@ -460,34 +460,38 @@ shared_memory_get_size(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(shared_memory(op)->size);
 }
 
-/* address and readonly: of the attachment, so there must be one. */
-static PyObject *
-get_of_attachment(PyObject *op, bool address)
+/* The attachment now; to read its address is to let a pointer out. */
+static int
+get_attachment(PyObject *op, bool escape, struct core_attachment *out)
 {
-    struct core_attachment current;
+    struct core_attachment *current = &shared_memory(op)->mapping.current;
     CORE_BEGIN_CRITICAL_SECTION(op);
-    current = shared_memory(op)->mapping.current;
-    if (address) {
-        shared_memory(op)->mapping.current.escaped = true;
-    }
+    current->escaped = current->escaped || escape;
+    *out = *current;
     CORE_END_CRITICAL_SECTION();
-    if (current.address == NULL) {
-        return core_shared_memory_raise_not_attached(op);
-    }
-    return address ? PyLong_FromVoidPtr(current.address)
-                   : PyBool_FromLong(current.readonly);
+    return core_handle_check(core_handle(op));
 }
 
 static PyObject *
 shared_memory_get_address(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_of_attachment(op, true);
+    struct core_attachment attachment;
+    if (get_attachment(op, true, &attachment) < 0) {
+        return NULL;
+    }
+    return PyLong_FromVoidPtr(attachment.address);
 }
 
 static PyObject *
 shared_memory_get_readonly(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_of_attachment(op, false);
+    struct core_attachment attachment;
+    if (get_attachment(op, false, &attachment) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(attachment.address != NULL
+                               ? attachment.readonly
+                               : shared_memory(op)->readonly);
 }
 
 #define FIELD(name, type) {#name, offsetof(struct os_info, shm.name), type, 0}
@@ -577,13 +581,15 @@ static PyGetSetDef shared_memory_getset[] = {
     {"attached", shared_memory_get_attached, NULL,
      PyDoc_STR("True while this handle has the segment attached."), NULL},
     {"address", shared_memory_get_address, NULL,
-     PyDoc_STR("Where the segment is attached.  Once read, the attachment\n"
-               "outlives the handle: until detach(), or the process's end."),
+     PyDoc_STR("Where the segment is attached; 0 where it is not.  Once read,\n"
+               "the attachment outlives the handle: until detach(), or the\n"
+               "process's end."),
      NULL},
     {"size", shared_memory_get_size, NULL,
      PyDoc_STR("The size in bytes, as it was created."), NULL},
     {"readonly", shared_memory_get_readonly, NULL,
-     PyDoc_STR("True when attached read-only."), NULL},
+     PyDoc_STR("True when attached read-only, or when attach() would be."),
+     NULL},
     {"number_attached", core_handle_get_field, NULL,
      PyDoc_STR("How many attachments there are, in all processes."),
      (void *)&fields[0]},
