@@ -196,13 +196,10 @@ def _notes(error: Error, operation: str) -> list[str]:
             return _permission_notes(error, operation)
         case _errno.EINVAL if table == "shm" and operation == "create":
             return [
-                "A new segment needs a size of 1 to kernel.shmmax bytes"
-                f" (now {_sysctl('shmmax')})."
+                f"A new segment needs a size of 1 to kernel.shmmax bytes (now {_sysctl('shmmax')})."
             ]
         case _errno.EINVAL if table == "msg" and operation == "send":
-            return [
-                f"A message may have at most kernel.msgmax bytes (now {_sysctl('msgmax')})."
-            ]
+            return [f"A message may have at most kernel.msgmax bytes (now {_sysctl('msgmax')})."]
         case _errno.EINVAL if table == "shm" and operation == "attach":
             return [
                 "The address must be a multiple of PAGE_SIZE (or pass SHM_RND) and the place"
@@ -287,4 +284,3 @@ def _record(error: Error) -> dict[str, str] | None:
     except OSError:
         pass
     return None
-

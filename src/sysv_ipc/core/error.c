@@ -30,9 +30,8 @@ subject_as_tuple(struct core_subject subject)
                         : PyLong_FromLongLong(subject.key);
     PyObject *id = subject.id == -1 ? Py_NewRef(Py_None)
                                     : PyLong_FromLong(subject.id);
-    return Py_BuildValue("(zNN)",
-                         subject.kind != NULL ? subject.kind->name : NULL, key,
-                         id);
+    return Py_BuildValue(
+        "(zNN)", subject.kind != NULL ? subject.kind->name : NULL, key, id);
 }
 
 static PyObject *
@@ -84,9 +83,8 @@ core_raise(CoreState *state, ssize_t rc, const char *operation,
     if (rc == -ENOMSG && state->busy_no_message != NULL) {
         return raise_busy(state, state->busy_no_message, subject);
     }
-    return raise_made(state,
-                      Py_BuildValue("(isN)", (int)-rc, operation,
-                                    subject_as_tuple(subject)));
+    return raise_made(state, Py_BuildValue("(isN)", (int)-rc, operation,
+                                           subject_as_tuple(subject)));
 }
 
 struct core_subject
@@ -172,8 +170,8 @@ PyObject *
 core_refuse_as(CoreState *state, const char *class_name, int error,
                PyObject *op, const char *format, ...)
 {
-    struct core_subject subject =
-        op != NULL ? core_handle_subject(op) : CORE_NO_SUBJECT;
+    struct core_subject subject = op != NULL ? core_handle_subject(op)
+                                             : CORE_NO_SUBJECT;
     va_list arguments;
     va_start(arguments, format);
     (void)refuse(state, error, subject, class_name, format, arguments);

@@ -38,9 +38,9 @@ core_handle_open_id(CoreHandle *self, PyObject *argument, struct os_info *info)
     }
     int rc = self->kind->stat((int)id, info);
     if (rc < 0 && rc != -EACCES) {
-        (void)core_raise_gone(self->state, rc, "open",
-                              (struct core_subject){self->kind, CORE_NO_KEY,
-                                                    (int)id});
+        (void)core_raise_gone(
+            self->state, rc, "open",
+            (struct core_subject){self->kind, CORE_NO_KEY, (int)id});
         return -1;
     }
     core_handle_open(self, rc == 0 ? info->key : CORE_NO_KEY, (int)id);
@@ -121,7 +121,8 @@ core_handle_repr(PyObject *op, const char *extra)
         return PyUnicode_FromFormat("<%s: never initialised>", name);
     }
     const char *state = is_removed(op) ? ", removed" : "";
-    int64_t key = atomic_load_explicit(&core_handle(op)->key, memory_order_relaxed);
+    int64_t key =
+        atomic_load_explicit(&core_handle(op)->key, memory_order_relaxed);
     if (key == CORE_NO_KEY) {
         return PyUnicode_FromFormat("<%s key=?, id=%d%s%s>", name, id, extra,
                                     state);
@@ -148,7 +149,8 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
         Py_XDECREF(attributes);
         return NULL;
     }
-    PyObject *make = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
+    PyObject *make =
+        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
     PyObject *own = PyObject_GetAttrString(op, "__dict__");
     if (own == NULL) {
         PyErr_Clear();

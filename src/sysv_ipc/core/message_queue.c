@@ -411,64 +411,76 @@ static const struct core_field fields[] = {
 
 /* -------------------------------------------------------------- the type */
 
-PyDoc_STRVAR(message_queue_doc,
-"MessageQueue(key, flags=0, mode=0o600, max_message_size=2048)\n"
-"--\n"
-"\n"
-"A System V message queue.\n"
-"\n"
-"key, flags and mode are those of Semaphore.  max_message_size is the\n"
-"longest message, in bytes, that this handle sends or receives; it belongs\n"
-"to the handle, the kernel's own limits are kernel.msgmax for a message and\n"
-"max_size for the queue.\n"
-"\n"
-"Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-"ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
-"See msgget(2).");
+PyDoc_STRVAR(
+    message_queue_doc,
+    "MessageQueue(key, flags=0, mode=0o600, max_message_size=2048)\n"
+    "--\n"
+    "\n"
+    "A System V message queue.\n"
+    "\n"
+    "key, flags and mode are those of Semaphore.  max_message_size is the\n"
+    "longest message, in bytes, that this handle sends or receives; it "
+    "belongs\n"
+    "to the handle, the kernel's own limits are kernel.msgmax for a message "
+    "and\n"
+    "max_size for the queue.\n"
+    "\n"
+    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
+    "See msgget(2).");
 
-PyDoc_STRVAR(send_doc,
-"send($self, /, message, block=True, type=1)\n--\n\n"
-"Put a message on the queue, waiting while the queue is full.\n"
-"\n"
-"message is any C-contiguous buffer, or a str, sent as UTF-8.  type is a C\n"
-"long of at least 1.  Raises BusyError (EAGAIN) when the queue is full and\n"
-"block is false; ArgumentError (EINVAL) when the message is longer than\n"
-"max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) when\n"
-"the queue is or gets removed; PermissionsError (EACCES).  See msgop(2).");
-PyDoc_STRVAR(try_send_doc,
-"try_send($self, /, message, type=1)\n--\n\n"
-"Send if there is room: True, else False.  Never waits.\n"
-"\n"
-"A full queue is no error; all other errors are those of send().");
-PyDoc_STRVAR(receive_doc,
-"receive($self, /, block=True, type=0)\n--\n\n"
-"Take a message off the queue, waiting until there is one: (bytes, type).\n"
-"\n"
-"type 0 takes the first message, above 0 the first of that type, below 0\n"
-"the first of the lowest type that is at most -type.  Raises BusyError\n"
-"(ENOMSG) when there is none and block is false; ArgumentError (E2BIG)\n"
-"when the message is longer than max_message_size: it stays queued;\n"
-"ExistentialError (EINVAL, EIDRM) when the queue is or gets removed;\n"
-"PermissionsError (EACCES).  See msgop(2).");
-PyDoc_STRVAR(try_receive_doc,
-"try_receive($self, /, type=0)\n--\n\n"
-"Take a message if there is one: (bytes, type), else None.  Never waits.\n"
-"\n"
-"An empty queue is no error; all other errors are those of receive().");
-PyDoc_STRVAR(remove_doc,
-"remove($self, /)\n--\n\n"
-"Remove the queue and its messages; all who wait get ExistentialError.\n"
-"\n"
-"Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-"root, ExistentialError (EINVAL) when it is gone.  See msgctl(2), IPC_RMID.");
+PyDoc_STRVAR(
+    send_doc,
+    "send($self, /, message, block=True, type=1)\n--\n\n"
+    "Put a message on the queue, waiting while the queue is full.\n"
+    "\n"
+    "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is a "
+    "C\n"
+    "long of at least 1.  Raises BusyError (EAGAIN) when the queue is full "
+    "and\n"
+    "block is false; ArgumentError (EINVAL) when the message is longer than\n"
+    "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) "
+    "when\n"
+    "the queue is or gets removed; PermissionsError (EACCES).  See msgop(2).");
+PyDoc_STRVAR(
+    try_send_doc,
+    "try_send($self, /, message, type=1)\n--\n\n"
+    "Send if there is room: True, else False.  Never waits.\n"
+    "\n"
+    "A full queue is no error; all other errors are those of send().");
+PyDoc_STRVAR(
+    receive_doc,
+    "receive($self, /, block=True, type=0)\n--\n\n"
+    "Take a message off the queue, waiting until there is one: (bytes, "
+    "type).\n"
+    "\n"
+    "type 0 takes the first message, above 0 the first of that type, below 0\n"
+    "the first of the lowest type that is at most -type.  Raises BusyError\n"
+    "(ENOMSG) when there is none and block is false; ArgumentError (E2BIG)\n"
+    "when the message is longer than max_message_size: it stays queued;\n"
+    "ExistentialError (EINVAL, EIDRM) when the queue is or gets removed;\n"
+    "PermissionsError (EACCES).  See msgop(2).");
+PyDoc_STRVAR(
+    try_receive_doc,
+    "try_receive($self, /, type=0)\n--\n\n"
+    "Take a message if there is one: (bytes, type), else None.  Never waits.\n"
+    "\n"
+    "An empty queue is no error; all other errors are those of receive().");
+PyDoc_STRVAR(
+    remove_doc,
+    "remove($self, /)\n--\n\n"
+    "Remove the queue and its messages; all who wait get ExistentialError.\n"
+    "\n"
+    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+    "root, ExistentialError (EINVAL) when it is gone.  See msgctl(2), "
+    "IPC_RMID.");
 PyDoc_STRVAR(from_id_doc,
-"from_id($type, /, id, max_message_size=2048)\n--\n\n"
-"Open the queue with this id, as msgctl(2) takes it.\n"
-"\n"
-"Raises ExistentialError (EINVAL) where the id names nothing.");
-PyDoc_STRVAR(reduce_doc,
-"__reduce__($self, /)\n--\n\n"
-"Pickle by id: the copy opens the same queue.");
+             "from_id($type, /, id, max_message_size=2048)\n--\n\n"
+             "Open the queue with this id, as msgctl(2) takes it.\n"
+             "\n"
+             "Raises ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
+                         "Pickle by id: the copy opens the same queue.");
 
 static PyMethodDef message_queue_methods[] = {
     {"send", _PyCFunction_CAST(message_queue_send),
@@ -508,8 +520,7 @@ static PyGetSetDef message_queue_getset[] = {
      PyDoc_STR("When a message was last received; 0 for never."),
      (void *)&fields[4]},
     {"last_send_pid", core_handle_get_field, NULL,
-     PyDoc_STR("The process that last sent; 0 for none."),
-     (void *)&fields[5]},
+     PyDoc_STR("The process that last sent; 0 for none."), (void *)&fields[5]},
     {"last_receive_pid", core_handle_get_field, NULL,
      PyDoc_STR("The process that last received; 0 for none."),
      (void *)&fields[6]},

@@ -88,15 +88,14 @@ remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
     long id = PyLong_AsLongAndOverflow(number, &overflow);
     Py_DECREF(number);
     if (overflow != 0 || id < INT_MIN || id > INT_MAX) {
-        PyErr_SetString(PyExc_OverflowError,
-                        "an id must fit into a C int");
+        PyErr_SetString(PyExc_OverflowError, "an id must fit into a C int");
         return NULL;
     }
     int rc = kind->remove((int)id);
     if (rc < 0) {
-        return core_raise_gone(core_state_of_module(module), rc, "remove",
-                               (struct core_subject){kind, CORE_NO_KEY,
-                                                     (int)id});
+        return core_raise_gone(
+            core_state_of_module(module), rc, "remove",
+            (struct core_subject){kind, CORE_NO_KEY, (int)id});
     }
     Py_RETURN_NONE;
 }
@@ -135,20 +134,19 @@ add_constants(PyObject *module)
     static const struct {
         const char *name;
         long value;
-    } constants[] = {
-        {"IPC_CREAT", IPC_CREAT},
-        {"IPC_EXCL", IPC_EXCL},
-        {"IPC_CREX", IPC_CREAT | IPC_EXCL},
-        {"IPC_PRIVATE", IPC_PRIVATE},
-        {"IPC_NOWAIT", IPC_NOWAIT},
-        {"KEY_MIN", LONG_MIN},
-        {"KEY_MAX", LONG_MAX},
-        {"SEMAPHORE_VALUE_MAX", OS_SEM_VALUE_MAX},
-        {"SEM_UNDO", SEM_UNDO},
-        {"SHM_RDONLY", SHM_RDONLY},
-        {"SHM_RND", SHM_RND},
+    } constants[] = {{"IPC_CREAT", IPC_CREAT},
+                     {"IPC_EXCL", IPC_EXCL},
+                     {"IPC_CREX", IPC_CREAT | IPC_EXCL},
+                     {"IPC_PRIVATE", IPC_PRIVATE},
+                     {"IPC_NOWAIT", IPC_NOWAIT},
+                     {"KEY_MIN", LONG_MIN},
+                     {"KEY_MAX", LONG_MAX},
+                     {"SEMAPHORE_VALUE_MAX", OS_SEM_VALUE_MAX},
+                     {"SEM_UNDO", SEM_UNDO},
+                     {"SHM_RDONLY", SHM_RDONLY},
+                     {"SHM_RND", SHM_RND},
 #define X(name, value) {#name, value},
-        OS_SHM_FLAGS(X)
+                     OS_SHM_FLAGS(X)
 #undef X
     };
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
@@ -171,54 +169,64 @@ add_constants(PyObject *module)
 
 /* ------------------------------------------------------------- the module */
 
-PyDoc_STRVAR(exists_doc,
-"exists($module, /, key, type)\n--\n\n"
-"Whether an object of this kind has this key; nothing is touched.\n"
-"\n"
-"type is Semaphore, SharedMemory, MessageQueue or a subclass.  True also\n"
-"where the caller may not use the object.  Raises KeyTypeError for a key\n"
-"that is no int, ArgumentError (EINVAL) for None and IPC_PRIVATE, which name\n"
-"nothing.  See semget(2), shmget(2), msgget(2).");
-PyDoc_STRVAR(ftok_doc,
-"ftok($module, /, path, id, silence_warning=False)\n--\n\n"
-"C's ftok(3): a key from the inode of path and the low byte of id.\n"
-"\n"
-"Different files can give the same key, so each call warns unless\n"
-"silence_warning is true; key_from_name() and None are the better ways.\n"
-"path is str, bytes or os.PathLike.  Raises OSError with errno and filename\n"
-"where the path cannot be looked up, ArgumentError (EINVAL) where the low\n"
-"byte is 0, which POSIX leaves undefined.");
-PyDoc_STRVAR(key_from_name_doc,
-"key_from_name($module, name, /)\n--\n\n"
-"A key for a name: the same on every machine and in every language.\n"
-"\n"
-"name is bytes, or a str taken as UTF-8.  The key is the low 31 bits of its\n"
-"32-bit FNV-1a hash, or 1 where they are 0.  Two names can have the same\n"
-"key: among 1 000 names the odds are 1 in 4 300.");
+PyDoc_STRVAR(
+    exists_doc,
+    "exists($module, /, key, type)\n--\n\n"
+    "Whether an object of this kind has this key; nothing is touched.\n"
+    "\n"
+    "type is Semaphore, SharedMemory, MessageQueue or a subclass.  True also\n"
+    "where the caller may not use the object.  Raises KeyTypeError for a key\n"
+    "that is no int, ArgumentError (EINVAL) for None and IPC_PRIVATE, which "
+    "name\n"
+    "nothing.  See semget(2), shmget(2), msgget(2).");
+PyDoc_STRVAR(
+    ftok_doc,
+    "ftok($module, /, path, id, silence_warning=False)\n--\n\n"
+    "C's ftok(3): a key from the inode of path and the low byte of id.\n"
+    "\n"
+    "Different files can give the same key, so each call warns unless\n"
+    "silence_warning is true; key_from_name() and None are the better ways.\n"
+    "path is str, bytes or os.PathLike.  Raises OSError with errno and "
+    "filename\n"
+    "where the path cannot be looked up, ArgumentError (EINVAL) where the "
+    "low\n"
+    "byte is 0, which POSIX leaves undefined.");
+PyDoc_STRVAR(
+    key_from_name_doc,
+    "key_from_name($module, name, /)\n--\n\n"
+    "A key for a name: the same on every machine and in every language.\n"
+    "\n"
+    "name is bytes, or a str taken as UTF-8.  The key is the low 31 bits of "
+    "its\n"
+    "32-bit FNV-1a hash, or 1 where they are 0.  Two names can have the same\n"
+    "key: among 1 000 names the odds are 1 in 4 300.");
 PyDoc_STRVAR(attach_doc,
-"attach($module, /, id, address=None, flags=0)\n--\n\n"
-"A SharedMemory for the segment with this id, attached.\n"
-"\n"
-"address and flags are those of SharedMemory.attach().  Raises\n"
-"ExistentialError (EINVAL) where the id names nothing.");
-PyDoc_STRVAR(remove_semaphore_doc,
-"remove_semaphore($module, id, /)\n--\n\n"
-"Remove the semaphore set with this id.\n"
-"\n"
-"Raises ExistentialError (EINVAL) where the id names nothing, OverflowError\n"
-"where it does not fit into a C int, PermissionsError (EPERM).  See\n"
-"semctl(2).");
-PyDoc_STRVAR(remove_shared_memory_doc,
-"remove_shared_memory($module, id, /)\n--\n\n"
-"Mark the segment with this id for removal.\n"
-"\n"
-"It goes when the last one detaches.  Raises as remove_semaphore() does.\n"
-"See shmctl(2).");
+             "attach($module, /, id, address=None, flags=0)\n--\n\n"
+             "A SharedMemory for the segment with this id, attached.\n"
+             "\n"
+             "address and flags are those of SharedMemory.attach().  Raises\n"
+             "ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(
+    remove_semaphore_doc,
+    "remove_semaphore($module, id, /)\n--\n\n"
+    "Remove the semaphore set with this id.\n"
+    "\n"
+    "Raises ExistentialError (EINVAL) where the id names nothing, "
+    "OverflowError\n"
+    "where it does not fit into a C int, PermissionsError (EPERM).  See\n"
+    "semctl(2).");
+PyDoc_STRVAR(
+    remove_shared_memory_doc,
+    "remove_shared_memory($module, id, /)\n--\n\n"
+    "Mark the segment with this id for removal.\n"
+    "\n"
+    "It goes when the last one detaches.  Raises as remove_semaphore() does.\n"
+    "See shmctl(2).");
 PyDoc_STRVAR(remove_message_queue_doc,
-"remove_message_queue($module, id, /)\n--\n\n"
-"Remove the message queue with this id, and its messages.\n"
-"\n"
-"Raises as remove_semaphore() does.  See msgctl(2).");
+             "remove_message_queue($module, id, /)\n--\n\n"
+             "Remove the message queue with this id, and its messages.\n"
+             "\n"
+             "Raises as remove_semaphore() does.  See msgctl(2).");
 
 static PyMethodDef core_methods[] = {
     {"exists", _PyCFunction_CAST(core_exists), METH_VARARGS | METH_KEYWORDS,

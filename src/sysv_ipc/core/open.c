@@ -60,8 +60,8 @@ open_existing(const struct core_request *request, key_t key, int *access)
     int id;
     if (request->mode >= 0) {
         *access = request->mode;
-        id = request->kind->get(key, request->open_size,
-                                flags | request->mode);
+        id =
+            request->kind->get(key, request->open_size, flags | request->mode);
     }
     else {
         size_t i = 0;

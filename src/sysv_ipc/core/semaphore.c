@@ -208,8 +208,7 @@ static PyObject *
 semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                PyObject *keywords)
 {
-    static const struct core_signature signature = {
-        "Z", 1, 1, 0, {"timeout"}};
+    static const struct core_signature signature = {"Z", 1, 1, 0, {"timeout"}};
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
@@ -262,8 +261,8 @@ semaphore_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
     return core_handle_reduce(
         op, Py_BuildValue("(i)", core_handle_id(op)),
         Py_BuildValue("{sOsO}", "block",
-                          semaphore(op)->block ? Py_True : Py_False, "undo",
-                          semaphore(op)->undo ? Py_True : Py_False));
+                      semaphore(op)->block ? Py_True : Py_False, "undo",
+                      semaphore(op)->undo ? Py_True : Py_False));
 }
 
 static PyObject *
@@ -374,73 +373,79 @@ static const struct core_field field_o_time = {
 
 /* -------------------------------------------------------------- the type */
 
-PyDoc_STRVAR(semaphore_doc,
-"Semaphore(key, flags=0, mode=0o600, initial_value=0)\n"
-"--\n"
-"\n"
-"A System V semaphore: member 0 of the set that has this key.\n"
-"\n"
-"key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
-"IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX to\n"
-"create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX, is set when this\n"
-"call creates the semaphore, in one step for all that use this library;\n"
-"opening an existing one never changes its value.  Without a mode, opening\n"
-"asks for the best access that the caller has.\n"
-"\n"
-"Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-"ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
-"(ENOMEM).  See semget(2).");
+PyDoc_STRVAR(
+    semaphore_doc,
+    "Semaphore(key, flags=0, mode=0o600, initial_value=0)\n"
+    "--\n"
+    "\n"
+    "A System V semaphore: member 0 of the set that has this key.\n"
+    "\n"
+    "key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
+    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX "
+    "to\n"
+    "create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX, is set when "
+    "this\n"
+    "call creates the semaphore, in one step for all that use this library;\n"
+    "opening an existing one never changes its value.  Without a mode, "
+    "opening\n"
+    "asks for the best access that the caller has.\n"
+    "\n"
+    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
+    "(ENOMEM).  See semget(2).");
 
 #define ACQUIRE_DOC                                                           \
     "Take delta from the value, waiting until it is large enough.\n"          \
     "\n"                                                                      \
-    "timeout is in seconds: None waits for ever, 0 not at all.  The sign of\n" \
+    "timeout is in seconds: None waits for ever, 0 not at all; the sign of\n" \
     "delta is ignored.  Returns True.  Raises BusyError (EAGAIN) when the\n"  \
-    "time is up, or at once where block is False; ExistentialError (EINVAL,\n" \
-    "EIDRM) when the semaphore is or gets removed; PermissionsError\n"        \
-    "(EACCES); ArgumentError.  A signal handler that returns lets the wait\n" \
-    "go on with the time that is left (PEP 475).  See semop(2)."
+    "time is up, or at once where block is False; ExistentialError\n"        \
+    "(EINVAL, EIDRM) when the semaphore is or gets removed;\n"               \
+    "PermissionsError (EACCES); ArgumentError.  A signal handler that\n"     \
+    "returns lets the wait go on with the time that is left (PEP 475).\n"    \
+    "See semop(2)."
 
-#define RELEASE_DOC                                                          \
-    "Add delta to the value.  Never waits.\n"                                \
-    "\n"                                                                     \
+#define RELEASE_DOC \
+    "Add delta to the value.  Never waits.\n" \
+    "\n" \
     "The sign of delta is ignored.  Raises ArgumentError (ERANGE) when the\n" \
     "value would pass SEMAPHORE_VALUE_MAX, ExistentialError (EINVAL) when\n" \
     "the semaphore is gone, PermissionsError (EACCES).  See semop(2)."
 
-PyDoc_STRVAR(acquire_doc, "acquire($self, /, timeout=None, delta=1)\n--\n\n"
-                          ACQUIRE_DOC);
+PyDoc_STRVAR(acquire_doc,
+             "acquire($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
 PyDoc_STRVAR(p_doc, "P($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
 PyDoc_STRVAR(release_doc, "release($self, /, delta=1)\n--\n\n" RELEASE_DOC);
 PyDoc_STRVAR(v_doc, "V($self, /, delta=1)\n--\n\n" RELEASE_DOC);
-PyDoc_STRVAR(z_doc,
-"Z($self, /, timeout=None)\n--\n\n"
-"Wait until the value is zero.  Changes nothing.\n"
-"\n"
-"timeout and errors are those of acquire().  Returns True.  See semop(2).");
+PyDoc_STRVAR(z_doc, "Z($self, /, timeout=None)\n--\n\n"
+                    "Wait until the value is zero.  Changes nothing.\n"
+                    "\n"
+                    "timeout and errors are those of acquire().  Returns "
+                    "True.  See semop(2).");
 PyDoc_STRVAR(try_acquire_doc,
-"try_acquire($self, /, delta=1)\n--\n\n"
-"Take delta if the value is large enough: True, else False.\n"
-"\n"
-"Never waits, and a busy semaphore is no error.  See semop(2).");
+             "try_acquire($self, /, delta=1)\n--\n\n"
+             "Take delta if the value is large enough: True, else False.\n"
+             "\n"
+             "Never waits, and a busy semaphore is no error.  See semop(2).");
 PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nacquire(); return self.");
-PyDoc_STRVAR(exit_doc,
-"__exit__($self, /, *exception)\n--\n\n"
-"release().  An exception inside the block goes on.");
-PyDoc_STRVAR(remove_doc,
-"remove($self, /)\n--\n\n"
-"Remove the whole set from the system; all who wait get ExistentialError.\n"
-"\n"
-"Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-"root, ExistentialError (EINVAL) when it is gone.  See semctl(2), IPC_RMID.");
+PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exception)\n--\n\n"
+                       "release().  An exception inside the block goes on.");
+PyDoc_STRVAR(
+    remove_doc,
+    "remove($self, /)\n--\n\n"
+    "Remove the whole set from the system; all who wait get "
+    "ExistentialError.\n"
+    "\n"
+    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2), "
+    "IPC_RMID.");
 PyDoc_STRVAR(from_id_doc,
-"from_id($type, id, /)\n--\n\n"
-"Open the semaphore with this id, as semctl(2) takes it.\n"
-"\n"
-"Raises ExistentialError (EINVAL) where the id names nothing.");
-PyDoc_STRVAR(reduce_doc,
-"__reduce__($self, /)\n--\n\n"
-"Pickle by id: the copy opens the same semaphore.");
+             "from_id($type, id, /)\n--\n\n"
+             "Open the semaphore with this id, as semctl(2) takes it.\n"
+             "\n"
+             "Raises ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
+                         "Pickle by id: the copy opens the same semaphore.");
 
 static PyMethodDef semaphore_methods[] = {
     {"acquire", _PyCFunction_CAST(semaphore_acquire),

@@ -43,8 +43,8 @@ wait_for_lock(void)
         if (lock != -EWOULDBLOCK || os_clock_ns() > deadline_ns) {
             return lock;
         }
-        Py_BEGIN_ALLOW_THREADS
-        (void)os_sleep_ns(nap_ns);
+        Py_BEGIN_ALLOW_THREADS(void)
+        os_sleep_ns(nap_ns);
         Py_END_ALLOW_THREADS
         if (PyErr_CheckSignals() < 0) {
             return CORE_RAISED;

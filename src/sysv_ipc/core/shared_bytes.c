@@ -255,9 +255,8 @@ core_shared_bytes_view(PyObject *op, PyObject *args, PyObject *keywords)
     Py_ssize_t rest = length - offset;
     if (rest < 0 || size > rest) {
         Py_DECREF(whole);
-        return refuse_range(op, "a view of",
-                            offset, size < 0 ? 0 : (Py_ssize_t)size,
-                            (size_t)length);
+        return refuse_range(op, "a view of", offset,
+                            size < 0 ? 0 : (Py_ssize_t)size, (size_t)length);
     }
     Py_ssize_t end = size < 0 ? length : offset + (Py_ssize_t)size;
     PyObject *part = PySequence_GetSlice(whole, offset, end);
@@ -377,30 +376,36 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
 /* ------------------------------------------------------------------- docs */
 
 const char core_shared_bytes_read_doc[] = PyDoc_STR(
-"read($self, /, byte_count=0, offset=0)\n--\n\n"
-"Copy bytes out of the segment.\n"
-"\n"
-"byte_count 0 is all from offset on; what goes past the end is cut.  Makes\n"
-"no system call.  Raises ArgumentError (EINVAL) for an offset that is\n"
-"negative or not below the size, NotAttachedError.");
-const char core_shared_bytes_write_doc[] = PyDoc_STR(
-"write($self, /, s, offset=0)\n--\n\n"
-"Copy bytes into the segment at offset.\n"
-"\n"
-"s is any C-contiguous buffer, or a str, written as UTF-8.  Makes no system\n"
-"call.  Raises ArgumentError (EINVAL), and writes nothing, where it would go\n"
-"past the end; ReadOnlyError, NotAttachedError.");
+    "read($self, /, byte_count=0, offset=0)\n--\n\n"
+    "Copy bytes out of the segment.\n"
+    "\n"
+    "byte_count 0 is all from offset on; what goes past the end is cut.  "
+    "Makes\n"
+    "no system call.  Raises ArgumentError (EINVAL) for an offset that is\n"
+    "negative or not below the size, NotAttachedError.");
+const char core_shared_bytes_write_doc[] =
+    PyDoc_STR("write($self, /, s, offset=0)\n--\n\n"
+              "Copy bytes into the segment at offset.\n"
+              "\n"
+              "s is any C-contiguous buffer, or a str, written as UTF-8.  "
+              "Makes no system\n"
+              "call.  Raises ArgumentError (EINVAL), and writes nothing, "
+              "where it would go\n"
+              "past the end; ReadOnlyError, NotAttachedError.");
 const char core_shared_bytes_read_into_doc[] = PyDoc_STR(
-"read_into($self, /, buffer, offset=0)\n--\n\n"
-"Copy bytes from offset on into a writable C-contiguous buffer.\n"
-"\n"
-"Returns how many: the buffer's size, or fewer at the end of the segment.\n"
-"Makes no system call.  Raises ArgumentError (EINVAL) for a bad offset,\n"
-"NotAttachedError.");
+    "read_into($self, /, buffer, offset=0)\n--\n\n"
+    "Copy bytes from offset on into a writable C-contiguous buffer.\n"
+    "\n"
+    "Returns how many: the buffer's size, or fewer at the end of the "
+    "segment.\n"
+    "Makes no system call.  Raises ArgumentError (EINVAL) for a bad offset,\n"
+    "NotAttachedError.");
 const char core_shared_bytes_view_doc[] = PyDoc_STR(
-"view($self, /, offset=0, size=None, format='B')\n--\n\n"
-"A memoryview of size bytes (None: all) from offset on, cast to format.\n"
-"\n"
-"format is one of struct's native single characters.  While the view lives,\n"
-"detach() raises BufferError.  Raises ArgumentError (EINVAL) where the range\n"
-"goes past the end, TypeError where size is no multiple of the format's.");
+    "view($self, /, offset=0, size=None, format='B')\n--\n\n"
+    "A memoryview of size bytes (None: all) from offset on, cast to format.\n"
+    "\n"
+    "format is one of struct's native single characters.  While the view "
+    "lives,\n"
+    "detach() raises BufferError.  Raises ArgumentError (EINVAL) where the "
+    "range\n"
+    "goes past the end, TypeError where size is no multiple of the format's.");

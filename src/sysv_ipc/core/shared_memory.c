@@ -1,5 +1,6 @@
-/* sysv_ipc.SharedMemory: opening, attaching and what the kernel knows of a
- * segment; shmget(2), shmop(2), shmctl(2).  Its bytes are shared_bytes.c.
+/* sysv_ipc.SharedMemory: attaching, and what the kernel knows of a segment;
+ * shmop(2), shmctl(2).  Opening is shared_memory_open.c, the bytes are
+ * shared_bytes.c.
  *
  * mapping is guarded by the object's critical section (mapping.h); size is
  * set when opened, and written with it. */
@@ -37,10 +38,8 @@ raise_exports(void)
                     "of it exist: release them first");
 }
 
-/* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
- * an exception and all as it was but for new, which is the caller's then. */
-static int
-replace(PyObject *op, const struct core_attachment *new)
+int
+core_shared_memory_replace(PyObject *op, const struct core_attachment *new)
 {
     struct core_mapping *mapping = &shared_memory(op)->mapping;
     struct core_attachment old, unused;
@@ -67,17 +66,18 @@ replace(PyObject *op, const struct core_attachment *new)
     return 0;
 }
 
-static bool
-has_exports(PyObject *op)
+int
+core_shared_memory_check_exports(PyObject *op)
 {
     bool exports;
     CORE_BEGIN_CRITICAL_SECTION(op);
     exports = shared_memory(op)->mapping.exports > 0;
     CORE_END_CRITICAL_SECTION();
-    return exports;
+    if (exports) {
+        raise_exports();
+    }
+    return exports ? -1 : 0;
 }
-
-/* --------------------------------------------------------------- opening */
 
 /* An address for shmat(2): None and 0 let the kernel choose. */
 static int
@@ -121,202 +121,6 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
     return 0;
 }
 
-/* The size rules of api.md: with flags 0 it must be the segment's, with
- * IPC_CREAT at most that. */
-static int
-check_size(CoreState *state, const struct core_request *request,
-           const struct core_opened *opened, size_t size)
-{
-    size_t wanted = request->size;
-    bool exact = (request->flags & IPC_CREAT) == 0;
-    if (opened->created || wanted == 0 || wanted == size ||
-        (wanted < size && !exact)) {
-        return 0;
-    }
-    (void)core_refuse(
-        state, EINVAL,
-        (struct core_subject){request->kind, opened->key, opened->id},
-        "the segment has %zu bytes, not %zu: leave size out to open it as "
-        "it is",
-        size, wanted);
-    return -1;
-}
-
-/* Fill a new segment; it may not be attached for writing, so do that here. */
-static int
-fill(int id, const struct core_attachment *attachment, int character,
-     bool populate)
-{
-    void *address = attachment->address;
-    size_t size = attachment->size;
-    int rc = 0;
-    if (attachment->readonly) {
-        rc = os_shm_attach(id, NULL, 0, &address);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    Py_BEGIN_ALLOW_THREADS
-    if (populate) {
-        rc = os_memory_populate(address, size);
-    }
-    if (rc == 0 && character >= 0) {
-        memset(address, character, size);
-    }
-    Py_END_ALLOW_THREADS
-    if (attachment->readonly) {
-        (void)os_shm_detach(address);
-    }
-    return rc == -EFAULT ? -ENOMEM : rc;
-}
-
-/* What only a new segment needs: its bytes, and the mode that was asked for
- * (it was created with the owner's permissions besides). */
-static int
-finish_created(const struct core_request *request, int id,
-               const struct core_attachment *attachment, int character)
-{
-    /* A huge page that is not to be had when it is touched is a SIGBUS. */
-    bool populate = (request->flags & OS_SHM_HUGETLB) != 0 &&
-                    (request->flags & OS_SHM_NORESERVE) != 0;
-    if (populate || character >= 0) {
-        int rc = fill(id, attachment, character, populate);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    if (request->mode < 0 || (request->mode & 0600) == 0600) {
-        return 0;
-    }
-    struct os_info info;
-    int rc = os_shm_stat(id, &info);
-    info.mode = (unsigned int)request->mode;
-    return rc < 0 ? rc : os_shm_set(id, &info);
-}
-
-/* Attach what was opened and put it into the handle. */
-static int
-adopt(PyObject *op, const struct core_request *request,
-      const struct core_opened *opened, int character)
-{
-    CoreState *state = core_handle(op)->state;
-    struct core_subject subject = {request->kind, opened->key, opened->id};
-    bool readonly = (opened->access & 0200) == 0;
-    struct core_attachment attachment = {.address = NULL};
-    struct os_info info;
-    int rc = core_attach(opened->id, NULL, readonly ? SHM_RDONLY : 0, 0,
-                         &attachment);
-    if (rc == 0) {
-        rc = os_shm_stat(opened->id, &info);
-    }
-    if (rc < 0) {
-        (void)core_raise_gone(state, rc, "attach", subject);
-        goto error;
-    }
-    attachment.size = (size_t)info.shm.size;
-    if (check_size(state, request, opened, attachment.size) < 0) {
-        goto error;
-    }
-    if (opened->created) {
-        rc = finish_created(request, opened->id, &attachment, character);
-        if (rc < 0) {
-            (void)core_raise(state, rc, "fill", subject);
-            goto error;
-        }
-    }
-    if (replace(op, &attachment) < 0) {
-        goto error;
-    }
-    shared_memory(op)->readonly = readonly;
-    shared_memory(op)->size = attachment.size;
-    core_handle_open(core_handle(op), opened->key, opened->id);
-    return 0;
-error:
-    if (attachment.address != NULL) {
-        (void)os_shm_detach(attachment.address);
-    }
-    if (opened->created) {
-        (void)os_shm_remove(opened->id);
-    }
-    return -1;
-}
-
-/* The byte to fill with: -1 for none. */
-static int
-convert_character(CoreState *state, PyObject *value, int *out)
-{
-    if (value == Py_None) {
-        *out = -1;
-        return 0;
-    }
-    struct core_bytes bytes = {.data = " ", .size = 1};
-    if (value != NULL && core_bytes_get(value, &bytes) < 0) {
-        return -1;
-    }
-    Py_ssize_t size = bytes.size;
-    *out = size == 1 ? (unsigned char)bytes.data[0] : -1;
-    core_bytes_release(&bytes);
-    if (size != 1) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "init_character must be one byte or None, not %zd "
-                          "bytes",
-                          size);
-        return -1;
-    }
-    return 0;
-}
-
-static int
-convert_size(CoreState *state, PyObject *value, struct core_request *request)
-{
-    long long size = 0;
-    if (core_integer(state, value, "size", 0, PY_SSIZE_T_MAX, &size) < 0) {
-        return -1;
-    }
-    request->size = (size_t)size;
-    if (size == 0 && ((request->flags & IPC_EXCL) ||
-                      request->key.type == CORE_KEY_PRIVATE)) {
-        request->size = os_page_size();
-    }
-    return 0;
-}
-
-static int
-shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords)
-{
-    static char *names[] = {"key",  "flags",          "mode",
-                            "size", "init_character", NULL};
-    CoreState *state = core_handle(op)->state;
-    PyObject *key, *flags = NULL, *mode = NULL, *size = NULL;
-    PyObject *init_character = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOOO:SharedMemory",
-                                     names, &key, &flags, &mode, &size,
-                                     &init_character)) {
-        return -1;
-    }
-    struct core_request request = {
-        .kind = &core_shared_memory_kind,
-        .created_mode = 0600,
-        .create = core_create,
-    };
-    struct core_opened opened;
-    int character;
-    if (core_request_convert(state, &request, key, flags, mode) < 0 ||
-        convert_size(state, size, &request) < 0 ||
-        convert_character(state, init_character, &character) < 0) {
-        return -1;
-    }
-    if (has_exports(op)) {
-        raise_exports();
-        return -1;
-    }
-    if (core_open(state, &request, &opened) < 0) {
-        return -1;
-    }
-    bool fills = opened.created && (request.flags & IPC_EXCL);
-    return adopt(op, &request, &opened, fills ? character : -1);
-}
-
 /* from_id() and the module's attach(): type is a SharedMemory class. */
 PyObject *
 core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
@@ -339,7 +143,7 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
     return op;
 }
 
-/* ---------------------------------------------------- attach() and detach() */
+/* --------------------------------------------------- attach() and detach() */
 
 int
 core_shared_memory_attach(PyObject *op, PyObject *address_value,
@@ -350,11 +154,8 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
     struct os_info info;
     if (convert_address(core_handle(op)->state, address_value, &address) < 0 ||
         convert_attach_flags(op, flags_value, address, &flags) < 0 ||
-        core_handle_check(core_handle(op)) < 0) {
-        return -1;
-    }
-    if (has_exports(op)) {
-        raise_exports();
+        core_handle_check(core_handle(op)) < 0 ||
+        core_shared_memory_check_exports(op) < 0) {
         return -1;
     }
     struct core_attachment attachment = {.address = NULL};
@@ -368,7 +169,7 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
     else {
         attachment.size = (size_t)info.shm.size;
         shared_memory(op)->size = attachment.size;
-        rc = replace(op, &attachment);
+        rc = core_shared_memory_replace(op, &attachment);
     }
     if (rc < 0 && attachment.address != NULL) {
         (void)os_shm_detach(attachment.address);
@@ -395,7 +196,7 @@ shared_memory_detach(PyObject *op, PyObject *Py_UNUSED(unused))
     if (!core_shared_memory_attached(op)) {
         return core_shared_memory_raise_not_attached(op);
     }
-    if (replace(op, NULL) < 0) {
+    if (core_shared_memory_replace(op, NULL) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -414,7 +215,8 @@ shared_memory_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyObject *
 shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (core_shared_memory_attached(op) && replace(op, NULL) < 0) {
+    if (core_shared_memory_attached(op) &&
+        core_shared_memory_replace(op, NULL) < 0) {
         if (nargs == 0 || args[0] == Py_None ||
             !PyErr_ExceptionMatches(PyExc_BufferError)) {
             return NULL;
@@ -497,69 +299,77 @@ shared_memory_get_readonly(PyObject *op, void *Py_UNUSED(closure))
 #define FIELD(name, type) {#name, offsetof(struct os_info, shm.name), type, 0}
 
 static const struct core_field fields[] = {
-    FIELD(number_attached, CORE_UINT64),
-    FIELD(last_attach_time, CORE_INT64),
-    FIELD(last_detach_time, CORE_INT64),
-    FIELD(last_pid, CORE_INT),
-    FIELD(creator_pid, CORE_INT),
-    FIELD(marked_for_removal, CORE_BOOL),
+    FIELD(number_attached, CORE_UINT64), FIELD(last_attach_time, CORE_INT64),
+    FIELD(last_detach_time, CORE_INT64), FIELD(last_pid, CORE_INT),
+    FIELD(creator_pid, CORE_INT),        FIELD(marked_for_removal, CORE_BOOL),
 };
 
 /* -------------------------------------------------------------- the type */
 
-PyDoc_STRVAR(shared_memory_doc,
-"SharedMemory(key, flags=0, mode=0o600, size=0, init_character=b' ')\n"
-"--\n"
-"\n"
-"A System V shared memory segment, attached when opened.\n"
-"\n"
-"key and flags are those of Semaphore; SHM_HUGETLB, SHM_NORESERVE and the\n"
-"like go into flags too.  size is in bytes.  With IPC_CREX it defaults to\n"
-"PAGE_SIZE and the segment is filled with init_character (None: left to\n"
-"the kernel's zero pages, which cost nothing until touched).  With\n"
-"IPC_CREAT it is the size to create if there is none; an existing larger\n"
-"segment opens whole.  With flags 0 it is left out, or the segment's size.\n"
-"A mode without 0o200 attaches read-only.\n"
-"\n"
-"Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-"ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
-"See shmget(2), shmop(2).");
+PyDoc_STRVAR(
+    shared_memory_doc,
+    "SharedMemory(key, flags=0, mode=0o600, size=0, init_character=b' ')\n"
+    "--\n"
+    "\n"
+    "A System V shared memory segment, attached when opened.\n"
+    "\n"
+    "key and flags are those of Semaphore; SHM_HUGETLB, SHM_NORESERVE and "
+    "the\n"
+    "like go into flags too.  size is in bytes.  With IPC_CREX it defaults "
+    "to\n"
+    "PAGE_SIZE and the segment is filled with init_character (None: left to\n"
+    "the kernel's zero pages, which cost nothing until touched).  With\n"
+    "IPC_CREAT it is the size to create if there is none; an existing larger\n"
+    "segment opens whole.  With flags 0 it is left out, or the segment's "
+    "size.\n"
+    "A mode without 0o200 attaches read-only.\n"
+    "\n"
+    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
+    "See shmget(2), shmop(2).");
 
-PyDoc_STRVAR(attach_doc,
-"attach($self, /, address=None, flags=0)\n--\n\n"
-"Attach the segment, at the address if one is given; replaces the\n"
-"attachment that there is.\n"
-"\n"
-"flags are SHM_RDONLY, SHM_RND, SHM_EXEC, SHM_REMAP; left out, the access\n"
-"is the one it was opened with.  Raises BufferError while views exist,\n"
-"ArgumentError (EINVAL) for an address that is not aligned or not free,\n"
-"PermissionsError (EACCES), ExistentialError (EINVAL, EIDRM).  See shmop(2).");
-PyDoc_STRVAR(detach_doc,
-"detach($self, /)\n--\n\n"
-"Detach the segment.\n"
-"\n"
-"Raises BufferError, and changes nothing, while views of it exist;\n"
-"NotAttachedError where it is not attached.  See shmop(2).");
-PyDoc_STRVAR(enter_doc,
-"__enter__($self, /)\n--\n\nAttach if not attached; return self.");
-PyDoc_STRVAR(exit_doc,
-"__exit__($self, /, *exception)\n--\n\n"
-"Detach.  An exception inside the block goes on.");
-PyDoc_STRVAR(remove_doc,
-"remove($self, /)\n--\n\n"
-"Mark the segment for removal: it goes when the last one detaches.\n"
-"\n"
-"Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-"root, ExistentialError (EINVAL) when it is gone.  See shmctl(2), IPC_RMID.");
-PyDoc_STRVAR(from_id_doc,
-"from_id($type, /, id, address=None, flags=0)\n--\n\n"
-"Open and attach the segment with this id, as shmat(2) takes it.\n"
-"\n"
-"address and flags are those of attach().  Raises ExistentialError (EINVAL)\n"
-"where the id names nothing.");
-PyDoc_STRVAR(reduce_doc,
-"__reduce__($self, /)\n--\n\n"
-"Pickle by id: the copy opens the same segment.");
+PyDoc_STRVAR(
+    attach_doc,
+    "attach($self, /, address=None, flags=0)\n--\n\n"
+    "Attach the segment, at the address if one is given; replaces the\n"
+    "attachment that there is.\n"
+    "\n"
+    "flags are SHM_RDONLY, SHM_RND, SHM_EXEC, SHM_REMAP; left out, the "
+    "access\n"
+    "is the one it was opened with.  Raises BufferError while views exist,\n"
+    "ArgumentError (EINVAL) for an address that is not aligned or not free,\n"
+    "PermissionsError (EACCES), ExistentialError (EINVAL, EIDRM).  See "
+    "shmop(2).");
+PyDoc_STRVAR(
+    detach_doc,
+    "detach($self, /)\n--\n\n"
+    "Detach the segment.\n"
+    "\n"
+    "Raises BufferError, and changes nothing, while views of it exist;\n"
+    "NotAttachedError where it is not attached.  See shmop(2).");
+PyDoc_STRVAR(
+    enter_doc,
+    "__enter__($self, /)\n--\n\nAttach if not attached; return self.");
+PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exception)\n--\n\n"
+                       "Detach.  An exception inside the block goes on.");
+PyDoc_STRVAR(
+    remove_doc,
+    "remove($self, /)\n--\n\n"
+    "Mark the segment for removal: it goes when the last one detaches.\n"
+    "\n"
+    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+    "root, ExistentialError (EINVAL) when it is gone.  See shmctl(2), "
+    "IPC_RMID.");
+PyDoc_STRVAR(
+    from_id_doc,
+    "from_id($type, /, id, address=None, flags=0)\n--\n\n"
+    "Open and attach the segment with this id, as shmat(2) takes it.\n"
+    "\n"
+    "address and flags are those of attach().  Raises ExistentialError "
+    "(EINVAL)\n"
+    "where the id names nothing.");
+PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
+                         "Pickle by id: the copy opens the same segment.");
 
 static PyMethodDef shared_memory_methods[] = {
     {"attach", _PyCFunction_CAST(shared_memory_attach),
@@ -581,9 +391,10 @@ static PyGetSetDef shared_memory_getset[] = {
     {"attached", shared_memory_get_attached, NULL,
      PyDoc_STR("True while this handle has the segment attached."), NULL},
     {"address", shared_memory_get_address, NULL,
-     PyDoc_STR("Where the segment is attached; 0 where it is not.  Once read,\n"
-               "the attachment outlives the handle: until detach(), or the\n"
-               "process's end."),
+     PyDoc_STR(
+         "Where the segment is attached; 0 where it is not.  Once read,\n"
+         "the attachment outlives the handle: until detach(), or the\n"
+         "process's end."),
      NULL},
     {"size", shared_memory_get_size, NULL,
      PyDoc_STR("The size in bytes, as it was created."), NULL},
@@ -617,7 +428,7 @@ static PyMemberDef shared_memory_members[] = {
 static PyType_Slot shared_memory_slots[] = {
     {Py_tp_doc, (void *)shared_memory_doc},
     {Py_tp_new, shared_memory_new},
-    {Py_tp_init, shared_memory_init},
+    {Py_tp_init, core_shared_memory_init},
     {Py_tp_dealloc, shared_memory_dealloc},
     {Py_tp_traverse, core_handle_traverse},
     {Py_tp_repr, shared_memory_repr},

@@ -1,4 +1,5 @@
-/* What shared_memory.c (the segment) and shared_bytes.c (its bytes) share. */
+/* What shared_memory.c (the segment), shared_memory_open.c (opening it) and
+ * shared_bytes.c (its bytes) share. */
 #ifndef SYSV_IPC_SHARED_MEMORY_H
 #define SYSV_IPC_SHARED_MEMORY_H
 
@@ -17,6 +18,13 @@ shared_memory(PyObject *op)
     return (SharedMemoryObject *)op;
 }
 
+int core_shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords);
+/* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
+ * an exception and all as it was but for new, which is the caller's then. */
+int core_shared_memory_replace(PyObject *op,
+                               const struct core_attachment *new);
+/* -1 with BufferError while views or copies of the segment exist. */
+int core_shared_memory_check_exports(PyObject *op);
 bool core_shared_memory_attached(PyObject *op);
 PyObject *core_shared_memory_raise_not_attached(PyObject *op);
 int core_shared_memory_attach(PyObject *op, PyObject *address,

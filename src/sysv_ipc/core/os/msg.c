@@ -68,15 +68,16 @@ os_msg_stat(int id, struct os_info *info)
         .cgid = data.msg_perm.cgid,
         .mode = data.msg_perm.mode & OS_MODE_MASK,
         .last_change_time = data.msg_ctime,
-        .msg = {
-            .current_messages = data.msg_qnum,
-            .current_bytes = MSG_BYTES(data),
-            .max_size = data.msg_qbytes,
-            .last_send_time = data.msg_stime,
-            .last_receive_time = data.msg_rtime,
-            .last_send_pid = data.msg_lspid,
-            .last_receive_pid = data.msg_lrpid,
-        },
+        .msg =
+            {
+                .current_messages = data.msg_qnum,
+                .current_bytes = MSG_BYTES(data),
+                .max_size = data.msg_qbytes,
+                .last_send_time = data.msg_stime,
+                .last_receive_time = data.msg_rtime,
+                .last_send_pid = data.msg_lspid,
+                .last_receive_pid = data.msg_lrpid,
+            },
     };
     return 0;
 }
@@ -85,11 +86,12 @@ int
 os_msg_set(int id, const struct os_info *info)
 {
     struct msqid_ds data = {
-        .msg_perm = {
-            .uid = info->uid,
-            .gid = info->gid,
-            .mode = (unsigned short)info->mode,
-        },
+        .msg_perm =
+            {
+                .uid = info->uid,
+                .gid = info->gid,
+                .mode = (unsigned short)info->mode,
+            },
         .msg_qbytes = (msglen_t)info->msg.max_size,
     };
     return msgctl(id, IPC_SET, &data) == -1 ? -errno : 0;

@@ -143,10 +143,11 @@ os_sem_stat(int id, struct os_info *info)
         .cgid = data.sem_perm.cgid,
         .mode = data.sem_perm.mode & OS_MODE_MASK,
         .last_change_time = data.sem_ctime,
-        .sem = {
-            .nsems = (uint64_t)data.sem_nsems,
-            .last_operation_time = data.sem_otime,
-        },
+        .sem =
+            {
+                .nsems = (uint64_t)data.sem_nsems,
+                .last_operation_time = data.sem_otime,
+            },
     };
     return 0;
 }
@@ -162,7 +163,8 @@ os_sem_mode(int id)
 #ifdef SEM_STAT_ANY
     /* It asks for no permission, but names the object by its place in the
      * kernel's table: the low 15 bits of the id, and answers with the id. */
-    if (errno == EACCES && semctl(id & 0x7fff, 0, SEM_STAT_ANY, argument) == id) {
+    if (errno == EACCES &&
+        semctl(id & 0x7fff, 0, SEM_STAT_ANY, argument) == id) {
         return data.sem_perm.mode & OS_MODE_MASK;
     }
     errno = errno == 0 ? EACCES : errno;
@@ -174,11 +176,12 @@ int
 os_sem_set(int id, const struct os_info *info)
 {
     struct semid_ds data = {
-        .sem_perm = {
-            .uid = info->uid,
-            .gid = info->gid,
-            .mode = (unsigned short)info->mode,
-        },
+        .sem_perm =
+            {
+                .uid = info->uid,
+                .gid = info->gid,
+                .mode = (unsigned short)info->mode,
+            },
     };
     union semun argument = {.buf = &data};
     return semctl(id, 0, IPC_SET, argument) == -1 ? -errno : 0;

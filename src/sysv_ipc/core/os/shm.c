@@ -61,16 +61,17 @@ os_shm_stat(int id, struct os_info *info)
         .cgid = data.shm_perm.cgid,
         .mode = data.shm_perm.mode & OS_MODE_MASK,
         .last_change_time = data.shm_ctime,
-        .shm = {
-            .size = data.shm_segsz,
-            .number_attached = data.shm_nattch,
-            .last_attach_time = data.shm_atime,
-            .last_detach_time = data.shm_dtime,
-            .creator_pid = data.shm_cpid,
-            .last_pid = data.shm_lpid,
-            .marked_for_removal = (data.shm_perm.mode & SHM_DEST) != 0,
-            .locked = (data.shm_perm.mode & SHM_LOCKED) != 0,
-        },
+        .shm =
+            {
+                .size = data.shm_segsz,
+                .number_attached = data.shm_nattch,
+                .last_attach_time = data.shm_atime,
+                .last_detach_time = data.shm_dtime,
+                .creator_pid = data.shm_cpid,
+                .last_pid = data.shm_lpid,
+                .marked_for_removal = (data.shm_perm.mode & SHM_DEST) != 0,
+                .locked = (data.shm_perm.mode & SHM_LOCKED) != 0,
+            },
     };
     return 0;
 }
@@ -79,11 +80,12 @@ int
 os_shm_set(int id, const struct os_info *info)
 {
     struct shmid_ds data = {
-        .shm_perm = {
-            .uid = info->uid,
-            .gid = info->gid,
-            .mode = (unsigned short)info->mode,
-        },
+        .shm_perm =
+            {
+                .uid = info->uid,
+                .gid = info->gid,
+                .mode = (unsigned short)info->mode,
+            },
     };
     return shmctl(id, IPC_SET, &data) == -1 ? -errno : 0;
 }

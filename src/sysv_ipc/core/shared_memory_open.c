@@ -1,0 +1,197 @@
+/* Opening and creating a SharedMemory: shmget(2), sizes, the fill.
+ *
+ * The object is changed only at the end, when all has succeeded. */
+#include "shared_memory.h"
+
+#include <errno.h>
+
+/* The size rules of api.md: with flags 0 it must be the segment's, with
+ * IPC_CREAT at most that. */
+static int
+check_size(CoreState *state, const struct core_request *request,
+           const struct core_opened *opened, size_t size)
+{
+    size_t wanted = request->size;
+    bool exact = (request->flags & IPC_CREAT) == 0;
+    if (opened->created || wanted == 0 || wanted == size ||
+        (wanted < size && !exact)) {
+        return 0;
+    }
+    (void)core_refuse(
+        state, EINVAL,
+        (struct core_subject){request->kind, opened->key, opened->id},
+        "the segment has %zu bytes, not %zu: leave size out to open it as "
+        "it is",
+        size, wanted);
+    return -1;
+}
+
+/* Fill a new segment; it may not be attached for writing, so do that here. */
+static int
+fill(int id, const struct core_attachment *attachment, int character,
+     bool populate)
+{
+    void *address = attachment->address;
+    size_t size = attachment->size;
+    int rc = 0;
+    if (attachment->readonly) {
+        rc = os_shm_attach(id, NULL, 0, &address);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    if (populate) {
+        rc = os_memory_populate(address, size);
+    }
+    if (rc == 0 && character >= 0) {
+        memset(address, character, size);
+    }
+    Py_END_ALLOW_THREADS
+    if (attachment->readonly) {
+        (void)os_shm_detach(address);
+    }
+    return rc == -EFAULT ? -ENOMEM : rc;
+}
+
+/* What only a new segment needs: its bytes, and the mode that was asked for
+ * (it was created with the owner's permissions besides). */
+static int
+finish_created(const struct core_request *request, int id,
+               const struct core_attachment *attachment, int character)
+{
+    /* A huge page that is not to be had when it is touched is a SIGBUS. */
+    bool populate = (request->flags & OS_SHM_HUGETLB) != 0 &&
+                    (request->flags & OS_SHM_NORESERVE) != 0;
+    if (populate || character >= 0) {
+        int rc = fill(id, attachment, character, populate);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (request->mode < 0 || (request->mode & 0600) == 0600) {
+        return 0;
+    }
+    struct os_info info;
+    int rc = os_shm_stat(id, &info);
+    info.mode = (unsigned int)request->mode;
+    return rc < 0 ? rc : os_shm_set(id, &info);
+}
+
+/* Attach what was opened and put it into the handle. */
+static int
+adopt(PyObject *op, const struct core_request *request,
+      const struct core_opened *opened, int character)
+{
+    CoreState *state = core_handle(op)->state;
+    struct core_subject subject = {request->kind, opened->key, opened->id};
+    bool readonly = (opened->access & 0200) == 0;
+    struct core_attachment attachment = {.address = NULL};
+    struct os_info info;
+    int rc = core_attach(opened->id, NULL, readonly ? SHM_RDONLY : 0, 0,
+                         &attachment);
+    if (rc == 0) {
+        rc = os_shm_stat(opened->id, &info);
+    }
+    if (rc < 0) {
+        (void)core_raise_gone(state, rc, "attach", subject);
+        goto error;
+    }
+    attachment.size = (size_t)info.shm.size;
+    if (check_size(state, request, opened, attachment.size) < 0) {
+        goto error;
+    }
+    if (opened->created) {
+        rc = finish_created(request, opened->id, &attachment, character);
+        if (rc < 0) {
+            (void)core_raise(state, rc, "fill", subject);
+            goto error;
+        }
+    }
+    if (core_shared_memory_replace(op, &attachment) < 0) {
+        goto error;
+    }
+    shared_memory(op)->readonly = readonly;
+    shared_memory(op)->size = attachment.size;
+    core_handle_open(core_handle(op), opened->key, opened->id);
+    return 0;
+error:
+    if (attachment.address != NULL) {
+        (void)os_shm_detach(attachment.address);
+    }
+    if (opened->created) {
+        (void)os_shm_remove(opened->id);
+    }
+    return -1;
+}
+
+/* The byte to fill with: -1 for none. */
+static int
+convert_character(CoreState *state, PyObject *value, int *out)
+{
+    if (value == Py_None) {
+        *out = -1;
+        return 0;
+    }
+    struct core_bytes bytes = {.data = " ", .size = 1};
+    if (value != NULL && core_bytes_get(value, &bytes) < 0) {
+        return -1;
+    }
+    Py_ssize_t size = bytes.size;
+    *out = size == 1 ? (unsigned char)bytes.data[0] : -1;
+    core_bytes_release(&bytes);
+    if (size != 1) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "init_character must be one byte or None, not %zd "
+                          "bytes",
+                          size);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+convert_size(CoreState *state, PyObject *value, struct core_request *request)
+{
+    long long size = 0;
+    if (core_integer(state, value, "size", 0, PY_SSIZE_T_MAX, &size) < 0) {
+        return -1;
+    }
+    request->size = (size_t)size;
+    if (size == 0 && ((request->flags & IPC_EXCL) ||
+                      request->key.type == CORE_KEY_PRIVATE)) {
+        request->size = os_page_size();
+    }
+    return 0;
+}
+
+int
+core_shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"key",  "flags",          "mode",
+                            "size", "init_character", NULL};
+    CoreState *state = core_handle(op)->state;
+    PyObject *key, *flags = NULL, *mode = NULL, *size = NULL;
+    PyObject *init_character = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOOO:SharedMemory",
+                                     names, &key, &flags, &mode, &size,
+                                     &init_character)) {
+        return -1;
+    }
+    struct core_request request = {
+        .kind = &core_shared_memory_kind,
+        .created_mode = 0600,
+        .create = core_create,
+    };
+    struct core_opened opened;
+    int character;
+    if (core_request_convert(state, &request, key, flags, mode) < 0 ||
+        convert_size(state, size, &request) < 0 ||
+        convert_character(state, init_character, &character) < 0 ||
+        core_shared_memory_check_exports(op) < 0 ||
+        core_open(state, &request, &opened) < 0) {
+        return -1;
+    }
+    bool fills = opened.created && (request.flags & IPC_EXCL);
+    return adopt(op, &request, &opened, fills ? character : -1);
+}
