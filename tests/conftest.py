@@ -52,9 +52,9 @@ def existing() -> set[tuple[str, int]]:
     found = set()
     for table in ("sem", "shm", "msg"):
         for line in Path(f"/proc/sysvipc/{table}").read_text().splitlines()[1:]:
-            key, id = (int(word) for word in line.split()[:2])
+            key, number = (int(word) for word in line.split()[:2])
             if _no_namespace is None or key in _keys_given:
-                found.add((table, id))
+                found.add((table, number))
     return found
 
 
@@ -69,8 +69,8 @@ def leak_guard() -> Iterator[None]:
         "shm": sysv_ipc.remove_shared_memory,
         "msg": sysv_ipc.remove_message_queue,
     }
-    for table, id in left:
-        remove[table](id)
+    for table, number in left:
+        remove[table](number)
     assert not left, f"the test left objects behind: {sorted(left)}"
 
 

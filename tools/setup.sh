@@ -19,23 +19,27 @@ runs() {
     "$1" -c '' 2>/dev/null
 }
 
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+}
+
 # The name of an interpreter that is not on the PATH, or is there only as a shim
 # that does not run, is looked up among pyenv's versions.
 if ! runs "$python"; then
+    name=$python
     pyenv=$(command -v pyenv || true)
     for root in "${PYENV_ROOT:-}" "${pyenv%/bin/pyenv}" "${HOME:-}/.pyenv"; do
-        for candidate in "$root"/versions/*/bin/"$python"; do
-            if runs "$candidate"; then
-                python=$candidate
-                break 2
-            fi
+        for candidate in "$root"/versions/*/bin/"$name"; do
+            runs "$candidate" || continue
+            python=$candidate
+            ! new_enough "$python" || break 2
         done
     done
 fi
 runs "$python" ||
     fail "no $python: apt-get install python3, or name an interpreter: make ... PYTHON=/path/to/python3.12"
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+new_enough "$python" ||
     fail "$("$python" -V) is too old, sysv_ipc needs 3.11 or newer: make ... PYTHON=/path/to/python3.12"
 
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
