@@ -126,9 +126,7 @@ def check_gil(path: Path, code: str) -> Iterator[Problem]:
             line = region.begin + region.text.count("\n", 0, match.start())
             if name in KEYWORDS or CALLED_WITHOUT_GIL.fullmatch(name):
                 continue
-            yield Problem(
-                path, line, f"{name}() without the GIL: call it before or after"
-            )
+            yield Problem(path, line, f"{name}() without the GIL: call it before or after")
 
 
 def check_critical_sections(path: Path, code: str) -> Iterator[Problem]:
