@@ -42,7 +42,7 @@ build() { # FOLDER COMPILER [MESON ARGUMENT]...
 }
 
 tidy() {
-    find src tests/os -name '*.c' -print0 2>/dev/null |
+    find src tests \( -path 'src/*' -o -path 'tests/os/*' \) -name '*.c' -print0 |
         xargs -0 -P 2 -n 1 clang-tidy --quiet -p "$venv/lint-clang" 2>&1 |
         { ! grep -v 'warnings generated'; }
 }
