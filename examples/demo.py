@@ -33,7 +33,8 @@ SAMPLE = struct.Struct("=qq")
 #: The producer gets this long; a demonstration does not hang.
 PATIENCE_SECONDS = 30
 
-KINDS = (sysv_ipc.Semaphore, sysv_ipc.SharedMemory, sysv_ipc.MessageQueue)
+Kind = type[sysv_ipc.Semaphore] | type[sysv_ipc.SharedMemory] | type[sysv_ipc.MessageQueue]
+KINDS: tuple[Kind, ...] = (sysv_ipc.Semaphore, sysv_ipc.SharedMemory, sysv_ipc.MessageQueue)
 
 
 class DemoError(Exception):
@@ -98,7 +99,7 @@ def path_with_free_keys(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def running_producer(program: Path, path: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [program, path, str(SAMPLES)]
+    command = [str(program), str(path), str(SAMPLES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as producer:
         timer = threading.Timer(PATIENCE_SECONDS, producer.kill)
         timer.start()
@@ -150,7 +151,9 @@ def take_samples(
     while True:
         message, kind = queue.receive()
         if kind == ENDED:
-            raise DemoError(f"{taken} of {SAMPLES} samples taken, then the C side {ending(producer)}")
+            raise DemoError(
+                f"{taken} of {SAMPLES} samples taken, then the C side {ending(producer)}"
+            )
         if message != b"%d" % taken:
             raise DemoError(f"missing: sample {taken}; the queue tells of {message!r}")
         if kind == DONE:
