@@ -50,7 +50,7 @@ static int semaphore = -1;
 static int segment = -1;
 static int queue = -1;
 
-/* Before all three exist nobody else knows of them: take back what was made. */
+/* Nobody knows of them before all three exist: take back what was made. */
 static void
 fail_to_create(const char *what)
 {

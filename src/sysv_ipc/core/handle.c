@@ -156,10 +156,11 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
         PyErr_Clear();
         own = Py_NewRef(Py_None);
     }
-    if (attributes == NULL) {
-        attributes = Py_NewRef(Py_None);
-    }
-    return Py_BuildValue("(NN(NN))", make, arguments, own, attributes);
+    /* The state: the object's own __dict__, and what setattr() restores. */
+    PyObject *state = attributes == NULL
+                          ? own
+                          : Py_BuildValue("(NN)", own, attributes);
+    return Py_BuildValue("(NNN)", make, arguments, state);
 }
 
 int
