@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any, Final, Self, SupportsFloat, SupportsIndex, overload
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 IPC_CREAT: Final[int]
 IPC_CREX: Final[int]
@@ -40,6 +40,7 @@ if sys.platform == "linux":
     SHM_NORESERVE: Final[int]
     SHM_REMAP: Final[int]
 
+@disjoint_base
 class Semaphore:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def __init__(
@@ -94,6 +95,7 @@ class Semaphore:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
+@disjoint_base
 class SharedMemory:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def __init__(
@@ -171,6 +173,7 @@ class SharedMemory:
     def __buffer__(self, flags: int, /) -> memoryview[int]: ...
     def __release_buffer__(self, buffer: memoryview[int], /) -> None: ...
 
+@disjoint_base
 class MessageQueue:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def __init__(

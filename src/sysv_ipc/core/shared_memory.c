@@ -135,7 +135,7 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
     if (op == NULL) {
         return NULL;
     }
-    struct os_info info;
+    struct os_info info = {0};
     if (core_handle_open_id(core_handle(op), id, &info) < 0 ||
         core_shared_memory_attach(op, address, flags) < 0) {
         Py_CLEAR(op);
@@ -151,7 +151,7 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
 {
     void *address;
     int flags;
-    struct os_info info;
+    struct os_info info = {0};
     if (convert_address(core_handle(op)->state, address_value, &address) < 0 ||
         convert_attach_flags(op, flags_value, address, &flags) < 0 ||
         core_handle_check(core_handle(op)) < 0 ||

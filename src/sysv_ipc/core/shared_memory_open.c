@@ -72,7 +72,7 @@ finish_created(const struct core_request *request, int id,
     if (request->mode < 0 || (request->mode & 0600) == 0600) {
         return 0;
     }
-    struct os_info info;
+    struct os_info info = {0};
     int rc = os_shm_stat(id, &info);
     info.mode = (unsigned int)request->mode;
     return rc < 0 ? rc : os_shm_set(id, &info);
@@ -87,7 +87,7 @@ adopt(PyObject *op, const struct core_request *request,
     struct core_subject subject = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
     struct core_attachment attachment = {.address = NULL};
-    struct os_info info;
+    struct os_info info = {0};
     int rc = core_attach(opened->id, NULL, readonly ? SHM_RDONLY : 0, 0,
                          &attachment);
     if (rc == 0) {

@@ -130,7 +130,7 @@ os_sem_get_zcnt(int id, int index)
 int
 os_sem_stat(int id, struct os_info *info)
 {
-    struct semid_ds data;
+    struct semid_ds data = {0};
     union semun argument = {.buf = &data};
     if (semctl(id, 0, IPC_STAT, argument) == -1) {
         return -errno;
@@ -155,7 +155,7 @@ os_sem_stat(int id, struct os_info *info)
 int
 os_sem_mode(int id)
 {
-    struct semid_ds data;
+    struct semid_ds data = {0};
     union semun argument = {.buf = &data};
     if (semctl(id, 0, IPC_STAT, argument) != -1) {
         return data.sem_perm.mode & OS_MODE_MASK;
