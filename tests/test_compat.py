@@ -1,0 +1,132 @@
+"""Programs written for 1.2.0: each call does what it did, but for the differences that are known.
+
+``compat/calls.py`` makes several hundred calls, ``compat/recorded_1.2.0.txt`` holds what 1.2.0
+does on them, and ``compat/differences.toml`` what this library does instead, and why.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+
+import pytest
+from compat import calls, record
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the recording is of Linux")
+
+SECTIONS = [section.name for section in calls.sections()]
+
+#: What may not stand for all calls in the table: what a call returned.
+ERROR = re.compile(r"[A-Z]\w+(\([\w, ]+\))?: .*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table; without a call it holds for every call."""
+
+    old: str
+    new: str
+    call: str | None = None
+
+    def matches(self, outcome: str) -> bool:
+        words = [re.escape(part) for part in self.new.split("<words>")]
+        return re.fullmatch(".+".join(words), outcome) is not None
+
+
+@dataclass(frozen=True)
+class Table:
+    """differences.toml."""
+
+    by_call: dict[str, Row]
+    by_outcome: dict[str, Row]
+
+    @classmethod
+    def read(cls) -> Table:
+        by_call: dict[str, Row] = {}
+        by_outcome: dict[str, Row] = {}
+        text = (record.HERE / "differences.toml").read_text()
+        for difference in tomllib.loads(text)["difference"]:
+            assert set(difference) <= {"situation", "reason", "everywhere", "lines"}
+            assert difference["situation"]
+            assert difference["reason"].endswith(".")
+            for old, new in difference.get("everywhere", []):
+                assert ERROR.fullmatch(old), f"this needs to name the calls: {old}"
+                assert ERROR.fullmatch(new), f"this needs to name the calls: {new}"
+                assert old not in by_outcome, f"two rows for {old}"
+                by_outcome[old] = Row(old, new)
+            for call, old, new in difference.get("lines", []):
+                assert call not in by_call, f"two rows for {call}"
+                by_call[call] = Row(old, new, call)
+        return cls(by_call, by_outcome)
+
+    def find(self, call: str, old: str) -> Row | None:
+        return self.by_call.get(call, self.by_outcome.get(old))
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the outcome of each call."""
+    lines = text.splitlines()
+    outcomes = dict(line.split(calls.SEPARATOR, 1) for line in lines)
+    assert len(outcomes) == len(lines), "a call is there twice"
+    return outcomes
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return Table.read()
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, str]:
+    return parse(record.RECORDING.read_text())
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, str]:
+    return parse(record.make_calls(sys.executable))
+
+
+def test_the_recording_has_all_calls(ours: dict[str, str], recorded: dict[str, str]) -> None:
+    assert list(ours) == list(recorded), "run tests/compat/record.py"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_calls_do_as_before_or_as_the_table_says(
+    section: str, ours: dict[str, str], recorded: dict[str, str], table: Table
+) -> None:
+    unexpected = []
+    for call, old in recorded.items():
+        if not call.startswith(f"{section} | "):
+            continue
+        new = ours[call]
+        if new == calls.NOT_RUN:
+            pytest.skip("only root can become another user")
+        row = table.find(call, old) if new != old else None
+        if new != old and (row is None or row.old != old or not row.matches(new)):
+            wanted = f"\n    table  {row.new}" if row is not None else ""
+            unexpected.append(f"{call}\n    1.2.0  {old}\n    ours   {new}{wanted}")
+    assert not unexpected, "differences that are not in the table:\n" + "\n".join(unexpected)
+
+
+def test_every_row_of_the_table_is_a_difference(
+    ours: dict[str, str], recorded: dict[str, str], table: Table
+) -> None:
+    if calls.NOT_RUN in ours.values():
+        pytest.skip("only root can become another user")
+    used = {table.find(call, old) for call, old in recorded.items() if ours[call] != old}
+    rows = {*table.by_call.values(), *table.by_outcome.values()}
+    assert not [f"{row.call or 'everywhere'}: {row.old}" for row in rows - used]
+
+
+def test_the_recording_is_what_1_2_0_does() -> None:
+    try:
+        live = record.record()
+    except record.CannotInstallError as error:
+        pytest.skip(str(error))
+    if calls.NOT_RUN in live:
+        pytest.skip("only root can become another user")
+    old = record.RECORDING.read_text()
+    assert live == old, "\n".join(difflib.unified_diff(old.splitlines(), live.splitlines(), n=0))
