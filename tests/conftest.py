@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers import Peer
 
 import sysv_ipc
 
@@ -132,6 +133,28 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return program
 
     return build
+
+
+@pytest.fixture(params=["C", "Perl"])
+def start_peer(
+    request: pytest.FixtureRequest, peer: Callable[[str], Path], key: int
+) -> Iterator[Callable[[str], Peer]]:
+    """Start the peer for a kind on the test's key, in either language: start_peer("semaphore")."""
+    started: list[Peer] = []
+
+    def start(kind: str) -> Peer:
+        if request.param == "C":
+            program = Peer(peer(kind), key)
+        else:
+            perl = shutil.which("perl")
+            assert perl, "the tests need Perl with IPC::SysV: apt-get install perl"
+            program = Peer(perl, HERE / "peers" / f"{kind}.pl", key)
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        program.close()
 
 
 @pytest.fixture

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+import sysv_ipc
 
 T = TypeVar("T")
 
@@ -73,9 +77,96 @@ def listed(table: str, id: int) -> dict[str, str]:
 
 def blocked_in_system_call(thread_id: int, *names: str) -> bool:
     """Whether a thread of this process sleeps in one of these system calls."""
+    return _sleeps_in(Path(f"/proc/self/task/{thread_id}/syscall"), *names)
+
+
+def _sleeps_in(syscall: Path, *names: str) -> bool:
+    """Whether the thread that this file of /proc tells of sleeps in one of these system calls."""
     numbers = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70}
     try:
-        text = Path(f"/proc/self/task/{thread_id}/syscall").read_text()
+        text = syscall.read_text()
     except OSError:
         return False
     return text.split()[0] in {str(numbers[name]) for name in names}
+
+
+class Peer:
+    """A program of peers/ that obeys commands, a line each; see peers/peer.h."""
+
+    def __init__(self, *command: object) -> None:
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self.process.pid
+
+    def tell(self, *words: object) -> None:
+        """Give a command whose answer is read later."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        """Return the answer to the next command."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the peer has ended with status {self.process.wait()}"
+        return line.rstrip("\n")
+
+    def ask(self, *words: object) -> str:
+        """Give a command and return its answer."""
+        self.tell(*words)
+        return self.answer()
+
+    def ask_numbers(self, *words: object) -> list[int]:
+        """Give a command and return the numbers of its answer."""
+        return [int(word) for word in self.ask(*words).split()]
+
+    def waits_in(self, name: str) -> bool:
+        """Whether the peer sleeps in this system call."""
+        return _sleeps_in(Path(f"/proc/{self.pid}/syscall"), name)
+
+    def kill(self) -> None:
+        """End the peer as abruptly as can be, and wait until it has gone."""
+        self.process.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Let the peer come to its end; one that still waits for something is killed."""
+        try:
+            self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+def run_in_thread(function: Callable[[], object]) -> Callable[[], object]:
+    """Start it; what is returned waits for its end and gives its result or its exception."""
+    outcome: list[object] = []
+
+    def run() -> None:
+        try:
+            outcome.append(function())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def result() -> object:
+        thread.join()
+        return outcome[0]
+
+    return result
+
+
+def owners(handle: sysv_ipc.Semaphore | sysv_ipc.SharedMemory | sysv_ipc.MessageQueue) -> list[int]:
+    """Return the mode, the owner and the creator, as ``ipc_perm`` has them."""
+    return [handle.mode, handle.uid, handle.gid, handle.cuid, handle.cgid]
+
+
+def ours() -> list[int]:
+    """Return owner and creator of what this process makes."""
+    return [os.geteuid(), os.getegid(), os.geteuid(), os.getegid()]
