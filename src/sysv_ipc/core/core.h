@@ -189,6 +189,9 @@ PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
 PyObject *core_refuse_as(CoreState *state, const char *class_name, int error,
                          PyObject *op, const char *format, ...);
 struct core_subject core_handle_subject(PyObject *op);
+/* Make the exception that is set a note of another one: 0, or -1 with an
+ * exception. */
+int core_error_to_note(PyObject *other);
 int core_error_init(CoreState *state);
 
 #define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, -1})

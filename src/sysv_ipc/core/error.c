@@ -178,3 +178,21 @@ core_refuse_as(CoreState *state, const char *class_name, int error,
     va_end(arguments);
     return NULL;
 }
+
+int
+core_error_to_note(PyObject *other)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *note = PyUnicode_FromFormat("Besides, %S", value);
+    PyObject *result = note == NULL
+                           ? NULL
+                           : PyObject_CallMethod(other, "add_note", "O", note);
+    Py_XDECREF(note);
+    Py_XDECREF(result);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return result == NULL ? -1 : 0;
+}

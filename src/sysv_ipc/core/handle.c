@@ -157,9 +157,8 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
         own = Py_NewRef(Py_None);
     }
     /* The state: the object's own __dict__, and what setattr() restores. */
-    PyObject *state = attributes == NULL
-                          ? own
-                          : Py_BuildValue("(NN)", own, attributes);
+    PyObject *state =
+        attributes == NULL ? own : Py_BuildValue("(NN)", own, attributes);
     return Py_BuildValue("(NNN)", make, arguments, state);
 }
 

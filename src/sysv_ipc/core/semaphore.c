@@ -233,13 +233,19 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     return Py_NewRef(op);
 }
 
+/* An exception inside the block goes on, also where the semaphore cannot be
+ * released, because it is gone for instance: that becomes a note. */
 static PyObject *
-semaphore_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
-               Py_ssize_t Py_UNUSED(nargs))
+semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     ssize_t rc = operate(op, 1, OS_FOREVER);
     if (rc < 0) {
-        return raise_operation(op, rc, "release");
+        (void)raise_operation(op, rc, "release");
+        PyObject *inside = nargs > 1 ? args[1] : Py_None;
+        if (!PyExceptionInstance_Check(inside) ||
+            core_error_to_note(inside) < 0) {
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }
@@ -428,8 +434,11 @@ PyDoc_STRVAR(try_acquire_doc,
              "\n"
              "Never waits, and a busy semaphore is no error.  See semop(2).");
 PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nacquire(); return self.");
-PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exception)\n--\n\n"
-                       "release().  An exception inside the block goes on.");
+PyDoc_STRVAR(
+    exit_doc,
+    "__exit__($self, /, *exception)\n--\n\n"
+    "release().  An exception inside the block goes on, also where release()\n"
+    "fails: that becomes a note of it.");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"

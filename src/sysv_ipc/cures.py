@@ -1,0 +1,126 @@
+"""What an exception's notes say: the cure, with the facts that it needs from the system.
+
+Loaded when the first exception is made.
+"""
+
+import errno as _errno
+import os
+
+from .errors import Error, ExistentialError
+
+#: In the order of ``kind``: the class that opens it, the flag-free way to open, and where the
+#: system lists it.
+_KINDS = {
+    "semaphore": ("Semaphore", "sem", "semid"),
+    "shared memory": ("SharedMemory", "shm", "shmid"),
+    "message queue": ("MessageQueue", "msg", "msqid"),
+}
+
+
+def notes(error: Error, operation: str) -> list[str]:
+    """Tell how to mend what was wrong."""
+    if isinstance(error, ExistentialError) and error.errno in (_errno.EIDRM, _errno.EINVAL):
+        return [_GONE]
+    if error.kind not in _KINDS or error._detail is not None:
+        return []
+    opener, table, _ = _KINDS[error.kind]
+    match error.errno:
+        case _errno.EEXIST:
+            return [
+                f"To open the one that exists: {opener}({error.key}); to open it or create it:"
+                f" {opener}({error.key}, IPC_CREAT)."
+            ]
+        case _errno.ENOENT:
+            return [f"To create it: {opener}({error.key}, IPC_CREX)."]
+        case _errno.EACCES | _errno.EPERM:
+            return _permission_notes(error, operation)
+        case _errno.EINVAL if table == "shm" and operation == "create":
+            return [
+                f"A new segment needs a size of 1 to kernel.shmmax bytes (now {_sysctl('shmmax')})."
+            ]
+        case _errno.EINVAL if table == "msg" and operation == "send":
+            return [f"A message may have at most kernel.msgmax bytes (now {_sysctl('msgmax')})."]
+        case _errno.EINVAL if table == "shm" and operation == "attach":
+            return [
+                "The address must be a multiple of PAGE_SIZE (or pass SHM_RND) and the place"
+                " there free; None lets the kernel choose."
+            ]
+        case _errno.E2BIG if table == "msg":
+            return [
+                "The message is still queued.  It is longer than this handle's"
+                " max_message_size: open the queue again with a larger one to take it."
+            ]
+        case _errno.ENOSPC:
+            return [_limit_note(table)]
+        case _errno.ENOMEM if table == "shm":
+            return [
+                "The system does not have that much memory to promise, or no address space"
+                " for it, or no free huge pages (vm.nr_hugepages)."
+            ]
+    return []
+
+
+_GONE = (
+    "Somebody has removed it.  Where systemd runs, a user's objects are removed when the user's"
+    " last session ends: see RemoveIPC in logind.conf(5)."
+)
+
+
+def _permission_notes(error: Error, operation: str) -> list[str]:
+    """Compare the object's owner and mode with ours."""
+    record = _record(error)
+    if record is None:
+        return []
+    mode = int(record["perms"], 8) & 0o777
+    note = (
+        f"It belongs to uid {record['uid']}, gid {record['gid']} with mode {mode:#o} (created by"
+        f" uid {record['cuid']}, gid {record['cgid']}); we are uid {os.geteuid()}, gid"
+        f" {os.getegid()}."
+    )
+    if error.errno == _errno.EPERM:
+        return [f"{note}  Only its owner, its creator and root may {operation} it."]
+    if operation in ("open", "attach") and mode & 0o444:
+        return [f"{note}  Where reading is allowed, mode=0o400 opens it read-only."]
+    return [note]
+
+
+def _limit_note(table: str) -> str:
+    """Name the limits that make ENOSPC, and their values now."""
+    if table == "sem":
+        sem = (_sysctl("sem") or "? ? ? ?").split()
+        return (
+            "The limits are kernel.sem: SEMMNI, sets in the system (its fourth number, now"
+            f" {sem[3]}), and SEMMNS, semaphores in all of them (its second, now {sem[1]})."
+        )
+    if table == "shm":
+        return (
+            f"The limits are kernel.shmmni, segments in the system (now {_sysctl('shmmni')}),"
+            f" and kernel.shmall, pages in all of them (now {_sysctl('shmall')})."
+        )
+    return f"The limit is kernel.msgmni, queues in the system (now {_sysctl('msgmni')})."
+
+
+def _sysctl(name: str) -> str | None:
+    """Read one of the kernel's limits; None where the system has no such file."""
+    try:
+        with open(f"/proc/sys/kernel/{name}", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _record(error: Error) -> dict[str, str] | None:
+    """Find the object in the system's list, which also shows what we may not read."""
+    _, table, id_column = _KINDS[error.kind or ""]
+    try:
+        with open(f"/proc/sysvipc/{table}", encoding="utf-8") as file:
+            columns = file.readline().split()
+            for line in file:
+                record = dict(zip(columns, line.split(), strict=False))
+                if error.id is not None and int(record[id_column]) == error.id:
+                    return record
+                if error.id is None and error.key and int(record["key"]) == error.key:
+                    return record
+    except OSError:
+        pass
+    return None
