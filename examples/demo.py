@@ -63,15 +63,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = compile_producer(Path(folder))
         path = path_with_free_keys(Path(folder))
-        with running_producer(program, path) as producer:
-            try:
-                take_all(producer, Keys.of(path))
-            finally:
-                producer.kill()
-                producer.wait()
-                left = remove_all(Keys.of(path))
-        if left:
-            raise DemoError(f"left behind: {', '.join(left)}")
+        keys = Keys.of(path)
+        try:
+            with running_producer(program, path) as producer:
+                take_all(producer, keys)
+        finally:
+            left = remove_all(keys)
+    if left:
+        raise DemoError(f"left behind: {', '.join(left)}")
     print("removed the semaphore, the segment and the queue: nothing is left")
 
 
@@ -102,12 +101,12 @@ def running_producer(program: Path, path: Path) -> Iterator[subprocess.Popen[str
     command = [str(program), str(path), str(SAMPLES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as producer:
         timer = threading.Timer(PATIENCE_SECONDS, producer.kill)
-        timer.start()
         try:
+            timer.start()
             yield producer
         finally:
             timer.cancel()
-            timer.join()
+            producer.kill()
 
 
 def take_all(producer: subprocess.Popen[str], keys: Keys) -> None:
@@ -196,3 +195,5 @@ if __name__ == "__main__":
         main()
     except DemoError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,6 +74,13 @@ def objects() -> list[str]:
         for table in ("sem", "shm", "msg")
         for line in Path(f"/proc/sysvipc/{table}").read_text().splitlines()[1:]
     ]
+
+
+def receivers() -> list[int]:
+    """Who was the last to receive from each queue of this namespace."""
+    lines = Path("/proc/sysvipc/msg").read_text().splitlines()
+    column = lines[0].split().index("lrpid")
+    return [int(line.split()[column]) for line in lines[1:]]
 
 
 # ------------------------------------------------------------------------- as it should be
@@ -162,6 +170,20 @@ def test_demo_ends_a_c_side_that_stops(faulty_path: Callable[[str], str], run_py
     result = run_python(code, env=variables)
     assert result.returncode != 0
     assert "5 of 1000 samples taken, then the C side was ended by signal 9" in result.stderr
+
+
+def test_demo_that_is_interrupted_leaves_no_object(faulty_path: Callable[[str], str]) -> None:
+    before = objects()
+    variables = {**os.environ, "PATH": faulty_path("FAULT_STOPS")}
+    command = [sys.executable, str(EXAMPLES / "demo.py")]
+    with subprocess.Popen(
+        command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: process.pid in receivers())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "interrupted\n")
+    assert objects() == before
 
 
 @pytest.fixture
