@@ -7,6 +7,7 @@ programs in any language.
 from ._core import *  # noqa: F403
 from ._core import VERSION
 from .errors import *  # noqa: F403
+from .listing import *  # noqa: F403
 
 __version__ = VERSION
 __author__ = "the sysv_ipc contributors"

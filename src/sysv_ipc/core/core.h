@@ -27,8 +27,15 @@
  * from this list. */
 #define CORE_STATE_OBJECTS(X) \
     X(semaphore_type)         \
+    X(semaphore_set_type)     \
+    X(operations_type)        \
     X(shared_memory_type)     \
     X(message_queue_type)     \
+    X(semaphore_info)         \
+    X(semaphore_member_info)  \
+    X(shared_memory_info)     \
+    X(message_queue_info)     \
+    X(limits)                 \
     X(make_error)             \
     X(busy_class)             \
     X(busy_again)             \
@@ -49,16 +56,21 @@ CoreState *core_state_of_type(PyTypeObject *type);
 
 #define CORE_NO_KEY INT64_MIN
 
-/* One of the three kinds of object: its name and its system calls. */
+/* One kind of object: its name, its record and its system calls. */
 struct core_kind {
     const char *name;
+    size_t record; /* the record's type, an offset in CoreState */
+    const struct core_field *fields;
     int (*get)(key_t key, size_t size, int flags);
     int (*stat)(int id, struct os_info *info);
     int (*set)(int id, const struct os_info *info);
     int (*remove)(int id);
+    int (*list)(int place, struct os_info *info);
+    int (*last_place)(void);
 };
 
 extern const struct core_kind core_semaphore_kind;
+extern const struct core_kind core_semaphore_set_kind;
 extern const struct core_kind core_shared_memory_kind;
 extern const struct core_kind core_message_queue_kind;
 
@@ -73,6 +85,7 @@ typedef struct {
     PyObject *weak_references;
     _Atomic int id;
     _Atomic int64_t key;
+    _Atomic unsigned short index; /* of a member of a set */
 } CoreHandle;
 
 static inline CoreHandle *
@@ -96,6 +109,7 @@ void core_handle_free(PyObject *op);
 PyObject *core_handle_compare(PyObject *a, PyObject *b, int operation);
 Py_hash_t core_handle_hash(PyObject *op);
 PyObject *core_handle_repr(PyObject *op, const char *extra);
+PyObject *core_handle_info(PyObject *op, PyObject *unused);
 PyObject *core_handle_remove(PyObject *op, PyObject *unused);
 /* arguments for from_id() and a dict of what setattr() is to restore in the
  * copy, or NULL; both are new references, and taken over. */
@@ -115,16 +129,94 @@ PyObject *core_handle_get_removed(PyObject *op, void *closure);
 PyObject *core_handle_get_field(PyObject *op, void *field);
 int core_handle_set_field(PyObject *op, PyObject *value, void *field);
 
-/* A field of struct os_info as an attribute: where it is and how wide. */
+/* A field of struct os_info, as an attribute and as an item of a record. */
 struct core_field {
     const char *name;
+    const char *doc;
     size_t offset;
-    enum { CORE_UINT, CORE_INT, CORE_INT64, CORE_UINT64, CORE_BOOL } type;
-    uint64_t maximum; /* for setters */
+    enum {
+        CORE_END,
+        CORE_UINT,
+        CORE_INT,
+        CORE_INT64,
+        CORE_UINT64,
+        CORE_BOOL,
+        CORE_NONE, /* not the kernel's to tell: None until listing.py knows */
+    } type;
+    uint64_t maximum; /* for IPC_SET; 0 where it is not to be set */
 };
 
-extern const struct core_field core_fields_common[];
+/* The fields of each kind, in the order of its record: X(name, place in
+ * struct os_info, type, maximum, doc).  Attributes and records are made from
+ * these lists, so that they have the same words. */
+#define CORE_COMMON_FIELDS(X)                                               \
+    X(uid, uid, CORE_UINT, UINT32_MAX,                                      \
+      "The owner's user id.  Set by owner, creator or root (IPC_SET), else\n" \
+      "PermissionsError (EPERM).")                                          \
+    X(gid, gid, CORE_UINT, UINT32_MAX,                                      \
+      "The owner's group id; set as uid is.")                               \
+    X(cuid, cuid, CORE_UINT, 0, "The creator's user id.")                   \
+    X(cgid, cgid, CORE_UINT, 0, "The creator's group id.")                  \
+    X(mode, mode, CORE_UINT, OS_MODE_MASK,                                  \
+      "The permission bits, 0 to 0o777; set as uid is.")                    \
+    X(last_change_time, last_change_time, CORE_INT64, 0,                    \
+      "When it was created or last changed by IPC_SET, in seconds since\n" \
+      "the epoch.")
 
+#define CORE_SEMAPHORE_FIELDS(X)                                            \
+    X(nsems, sem.nsems, CORE_UINT64, 0, "How many members the set has.")    \
+    X(last_operation_time, sem.last_operation_time, CORE_INT64, 0,          \
+      "When semop(2) was last called on the set, in seconds since the\n"   \
+      "epoch; 0 for never.")
+
+#define CORE_SHARED_MEMORY_FIELDS(X)                                        \
+    X(creator_pid, shm.creator_pid, CORE_INT, 0,                            \
+      "The process that created the segment.")                              \
+    X(last_pid, shm.last_pid, CORE_INT, 0,                                  \
+      "The process that last attached or detached.")                        \
+    X(number_attached, shm.number_attached, CORE_UINT64, 0,                 \
+      "How many attachments there are, in all processes.")                  \
+    X(last_attach_time, shm.last_attach_time, CORE_INT64, 0,                \
+      "The last attach, in seconds since the epoch; 0 for never.")          \
+    X(last_detach_time, shm.last_detach_time, CORE_INT64, 0,                \
+      "The last detach; 0 for never.")                                      \
+    X(marked_for_removal, shm.marked_for_removal, CORE_BOOL, 0,             \
+      "True when it goes as soon as the last one detaches.")                \
+    X(locked, shm.locked, CORE_BOOL, 0,                                     \
+      "True when lock() keeps it from being swapped.")
+
+#define CORE_MESSAGE_QUEUE_FIELDS(X)                                        \
+    X(current_messages, msg.current_messages, CORE_UINT64, 0,               \
+      "How many messages are queued.")                                      \
+    X(current_bytes, msg.current_bytes, CORE_UINT64, 0,                     \
+      "How many bytes of text are queued.")                                 \
+    X(max_size, msg.max_size, CORE_UINT64, LLONG_MAX,                       \
+      "The most bytes of text that the queue holds (msg_qbytes).  Raising\n" \
+      "it above kernel.msgmnb needs CAP_SYS_RESOURCE.")                     \
+    X(last_send_pid, msg.last_send_pid, CORE_INT, 0,                        \
+      "The process that last sent; 0 for none.")                            \
+    X(last_receive_pid, msg.last_receive_pid, CORE_INT, 0,                  \
+      "The process that last received; 0 for none.")                        \
+    X(last_send_time, msg.last_send_time, CORE_INT64, 0,                    \
+      "When a message was last sent, in seconds since the epoch; 0 for\n"  \
+      "never.")                                                             \
+    X(last_receive_time, msg.last_receive_time, CORE_INT64, 0,              \
+      "When a message was last received; 0 for never.")
+
+#define CORE_DECLARE_FIELD(name, place, type, maximum, doc) \
+    extern const struct core_field core_field_##name;
+CORE_COMMON_FIELDS(CORE_DECLARE_FIELD)
+CORE_SEMAPHORE_FIELDS(CORE_DECLARE_FIELD)
+CORE_SHARED_MEMORY_FIELDS(CORE_DECLARE_FIELD)
+CORE_MESSAGE_QUEUE_FIELDS(CORE_DECLARE_FIELD)
+
+/* A field as an attribute; the doc is the field's. */
+#define CORE_FIELD_GETSET(name, place, type, maximum, doc) \
+    {#name, core_handle_get_field,                         \
+     (maximum) != 0 ? core_handle_set_field : NULL, PyDoc_STR(doc), \
+     (void *)&core_field_##name},
+
+/* What all kinds have, to be followed by their own fields. */
 #define CORE_HANDLE_GETSET                                                 \
     {"key", core_handle_get_key, NULL,                                     \
      PyDoc_STR("The object's key, a signed 32-bit int; 0 is IPC_PRIVATE.\n" \
@@ -135,25 +227,18 @@ extern const struct core_field core_fields_common[];
      PyDoc_STR("The id that the kernel gave the object."), NULL},          \
     {"removed", core_handle_get_removed, NULL,                             \
      PyDoc_STR("True when the object no longer exists."), NULL},           \
-    {"uid", core_handle_get_field, core_handle_set_field,                  \
-     PyDoc_STR("The owner's user id. Raises PermissionsError (EPERM) when " \
-               "set by another than owner,\ncreator or root (IPC_SET)."),  \
-     (void *)&core_fields_common[0]},                                      \
-    {"gid", core_handle_get_field, core_handle_set_field,                  \
-     PyDoc_STR("The owner's group id; set as uid is."),                    \
-     (void *)&core_fields_common[1]},                                      \
-    {"mode", core_handle_get_field, core_handle_set_field,                 \
-     PyDoc_STR("The permission bits, 0 to 0o777; set as uid is."),         \
-     (void *)&core_fields_common[2]},                                      \
-    {"cuid", core_handle_get_field, NULL,                                  \
-     PyDoc_STR("The creator's user id."), (void *)&core_fields_common[3]}, \
-    {"cgid", core_handle_get_field, NULL,                                  \
-     PyDoc_STR("The creator's group id."),                                 \
-     (void *)&core_fields_common[4]},                                      \
-    {"last_change_time", core_handle_get_field, NULL,                      \
-     PyDoc_STR("When the object was created or last changed by IPC_SET,\n" \
-               "in seconds since the epoch."),                             \
-     (void *)&core_fields_common[5]}
+    CORE_COMMON_FIELDS(CORE_FIELD_GETSET)
+
+/* As IPC_STAT, but without need of read permission where the system can do
+ * that: 0 or -errno. */
+int core_kind_stat_any(const struct core_kind *kind, int id,
+                       struct os_info *info);
+PyObject *core_field_value(const struct core_field *field, const void *values);
+PyObject *core_info_record(CoreState *state, const struct core_kind *kind,
+                           struct os_info *info, int id);
+int core_info_init(PyObject *module, CoreState *state);
+PyObject *core_info_list(PyObject *module, const struct core_kind *kind);
+PyObject *core_limits(PyObject *module, PyObject *unused);
 
 #define CORE_HANDLE_MEMBERS                                             \
     {                                                                   \
@@ -269,9 +354,25 @@ int core_semaphore_accept(int id);
  * when the time was up) or CORE_RAISED when a signal handler raised. */
 ssize_t core_wait(const struct os_call *call, int64_t timeout_ns);
 
+/* semop(2): at once with the GIL held, then through core_wait(). */
+ssize_t core_semaphore_operate(int id, struct sembuf *operations, size_t count,
+                               int64_t timeout_ns);
+/* The texts of semop(2)'s errors that errors.py cannot know. */
+PyObject *core_semaphore_raise(PyObject *op, ssize_t rc,
+                               const char *operation);
+/* A semaphore's value must be in range: 0, or -1 with ArgumentError. */
+int core_semaphore_check_value(CoreState *state, struct core_subject subject,
+                               long long value);
+/* A Semaphore for one member. */
+PyObject *core_semaphore_make(CoreState *state, int id, int64_t key,
+                              unsigned short index);
+PyObject *core_semaphore_set_make(CoreState *state, int id, int64_t key);
+
 /* -------------------------------------------------------------- the types */
 
 extern PyType_Spec core_semaphore_spec;
+extern PyType_Spec core_semaphore_set_spec;
+extern PyType_Spec core_operations_spec;
 extern PyType_Spec core_shared_memory_spec;
 extern PyType_Spec core_message_queue_spec;
 

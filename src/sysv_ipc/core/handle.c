@@ -36,7 +36,7 @@ core_handle_open_id(CoreHandle *self, PyObject *argument, struct os_info *info)
     if (core_integer(self->state, argument, "id", INT_MIN, INT_MAX, &id) < 0) {
         return -1;
     }
-    int rc = self->kind->stat((int)id, info);
+    int rc = core_kind_stat_any(self->kind, (int)id, info);
     if (rc < 0 && rc != -EACCES) {
         (void)core_raise_gone(
             self->state, rc, "open",
@@ -70,6 +70,7 @@ static bool
 is_handle(CoreState *state, PyObject *op)
 {
     return PyObject_TypeCheck(op, (PyTypeObject *)state->semaphore_type) ||
+           PyObject_TypeCheck(op, (PyTypeObject *)state->semaphore_set_type) ||
            PyObject_TypeCheck(op, (PyTypeObject *)state->shared_memory_type) ||
            PyObject_TypeCheck(op, (PyTypeObject *)state->message_queue_type);
 }
@@ -83,6 +84,7 @@ core_handle_compare(PyObject *a, PyObject *b, int operation)
     }
     bool equal = a == b || (core_handle(a)->kind == core_handle(b)->kind &&
                             core_handle_id(a) == core_handle_id(b) &&
+                            core_handle(a)->index == core_handle(b)->index &&
                             core_handle_id(a) >= 0);
     return PyBool_FromLong(equal == (operation == Py_EQ));
 }
@@ -95,7 +97,8 @@ core_handle_hash(PyObject *op)
     }
     /* Ids of different kinds are equally small: keep them apart. */
     Py_hash_t kind = (Py_hash_t)((uintptr_t)core_handle(op)->kind >> 4);
-    Py_hash_t hash = (kind * 1000003) ^ core_handle_id(op);
+    Py_hash_t hash = (kind * 1000003) ^ core_handle_id(op) ^
+                     ((Py_hash_t)core_handle(op)->index << 32);
     return hash == -1 ? -2 : hash;
 }
 
@@ -226,38 +229,25 @@ core_handle_get_removed(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(is_removed(op));
 }
 
-const struct core_field core_fields_common[] = {
-    {"uid", offsetof(struct os_info, uid), CORE_UINT, UINT32_MAX},
-    {"gid", offsetof(struct os_info, gid), CORE_UINT, UINT32_MAX},
-    {"mode", offsetof(struct os_info, mode), CORE_UINT, OS_MODE_MASK},
-    {"cuid", offsetof(struct os_info, cuid), CORE_UINT, 0},
-    {"cgid", offsetof(struct os_info, cgid), CORE_UINT, 0},
-    {"last_change_time", offsetof(struct os_info, last_change_time),
-     CORE_INT64, 0},
-};
-
 PyObject *
-core_handle_get_field(PyObject *op, void *closure)
+core_handle_get_field(PyObject *op, void *field)
 {
-    const struct core_field *field = closure;
     struct os_info info;
     if (core_handle_stat(op, &info) < 0) {
         return NULL;
     }
-    const void *value = (const char *)&info + field->offset;
-    switch (field->type) {
-    case CORE_UINT:
-        return PyLong_FromUnsignedLong(*(const unsigned int *)value);
-    case CORE_INT:
-        return PyLong_FromLong(*(const int *)value);
-    case CORE_INT64:
-        return PyLong_FromLongLong(*(const int64_t *)value);
-    case CORE_UINT64:
-        return PyLong_FromUnsignedLongLong(*(const uint64_t *)value);
-    case CORE_BOOL:
-        return PyBool_FromLong(*(const bool *)value);
+    return core_field_value(field, &info);
+}
+
+PyObject *
+core_handle_info(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    struct os_info info;
+    if (core_handle_stat(op, &info) < 0) {
+        return NULL;
     }
-    Py_UNREACHABLE();
+    return core_info_record(core_handle(op)->state, core_handle(op)->kind,
+                            &info, core_handle_id(op));
 }
 
 /* IPC_SET takes all of uid, gid and mode: read them, change one, write. */
@@ -272,8 +262,11 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
                      (long long)field->maximum, &number) < 0) {
         return -1;
     }
+    /* The owner may change also what the mode does not let it read. */
     struct os_info info;
-    if (core_handle_stat(op, &info) < 0) {
+    int rc = core_kind_stat_any(self->kind, core_handle_id(op), &info);
+    if (rc < 0) {
+        (void)core_handle_raise(op, rc, "change");
         return -1;
     }
     char *place = (char *)&info + field->offset;
@@ -283,7 +276,7 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     else {
         *(uint64_t *)(void *)place = (uint64_t)number;
     }
-    int rc = self->kind->set(core_handle_id(op), &info);
+    rc = self->kind->set(core_handle_id(op), &info);
     if (rc < 0) {
         (void)core_handle_raise(op, rc, "change");
         return -1;

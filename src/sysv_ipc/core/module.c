@@ -28,6 +28,7 @@ kind_of_type(CoreState *state, PyObject *type)
         const struct core_kind *kind;
     } kinds[] = {
         {state->semaphore_type, &core_semaphore_kind},
+        {state->semaphore_set_type, &core_semaphore_set_kind},
         {state->shared_memory_type, &core_shared_memory_kind},
         {state->message_queue_type, &core_message_queue_kind},
     };
@@ -41,8 +42,8 @@ kind_of_type(CoreState *state, PyObject *type)
         }
     }
     PyErr_Format(PyExc_TypeError,
-                 "type must be Semaphore, SharedMemory, MessageQueue or a "
-                 "subclass, not %R",
+                 "type must be Semaphore, SemaphoreSet, SharedMemory, "
+                 "MessageQueue or a subclass, not %R",
                  type);
     return NULL;
 }
@@ -116,6 +117,26 @@ static PyObject *
 core_remove_message_queue(PyObject *module, PyObject *id)
 {
     return remove_by_id(module, id, &core_message_queue_kind);
+}
+
+/* ------------------------------------------------------------------ lists */
+
+static PyObject *
+core_list_semaphores(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    return core_info_list(module, &core_semaphore_kind);
+}
+
+static PyObject *
+core_list_shared_memories(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    return core_info_list(module, &core_shared_memory_kind);
+}
+
+static PyObject *
+core_list_message_queues(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    return core_info_list(module, &core_message_queue_kind);
 }
 
 static PyObject *
@@ -228,6 +249,11 @@ PyDoc_STRVAR(remove_message_queue_doc,
              "\n"
              "Raises as remove_semaphore() does.  See msgctl(2).");
 
+PyDoc_STRVAR(limits_doc,
+             "limits($module, /)\n--\n\n"
+             "All limits of the IPC namespace and what of them is in use: a\n"
+             "Limits record.  See proc(5).");
+
 static PyMethodDef core_methods[] = {
     {"exists", _PyCFunction_CAST(core_exists), METH_VARARGS | METH_KEYWORDS,
      exists_doc},
@@ -241,6 +267,10 @@ static PyMethodDef core_methods[] = {
      remove_shared_memory_doc},
     {"remove_message_queue", core_remove_message_queue, METH_O,
      remove_message_queue_doc},
+    {"_list_semaphores", core_list_semaphores, METH_NOARGS, NULL},
+    {"_list_shared_memories", core_list_shared_memories, METH_NOARGS, NULL},
+    {"_list_message_queues", core_list_message_queues, METH_NOARGS, NULL},
+    {"limits", core_limits, METH_NOARGS, limits_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -261,7 +291,12 @@ core_exec(PyObject *module)
     if (core_error_init(state) < 0) {
         return -1;
     }
+    if (core_info_init(module, state) < 0) {
+        return -1;
+    }
     state->semaphore_type = add_type(module, &core_semaphore_spec);
+    state->semaphore_set_type = add_type(module, &core_semaphore_set_spec);
+    state->operations_type = add_type(module, &core_operations_spec);
     state->shared_memory_type = add_type(module, &core_shared_memory_spec);
     state->message_queue_type = add_type(module, &core_message_queue_spec);
     if (PyErr_Occurred()) {

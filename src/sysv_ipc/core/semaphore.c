@@ -8,7 +8,6 @@
 
 typedef struct {
     CoreHandle handle;
-    unsigned short index;
     atomic_bool block;
     atomic_bool undo;
 } SemaphoreObject;
@@ -19,16 +18,19 @@ semaphore(PyObject *op)
     return (SemaphoreObject *)op;
 }
 
-const struct core_kind core_semaphore_kind = {
-    .name = "semaphore",
-    .get = os_sem_get,
-    .stat = os_sem_stat,
-    .set = os_sem_set,
-    .remove = os_sem_remove,
-};
-
 static const char value_text[] =
     "=The semaphore's value must remain between 0 and SEMVMX";
+
+int
+core_semaphore_check_value(CoreState *state, struct core_subject subject,
+                           long long value)
+{
+    if (value < 0 || value > OS_SEM_VALUE_MAX) {
+        (void)core_refuse(state, ERANGE, subject, value_text);
+        return -1;
+    }
+    return 0;
+}
 
 static PyObject *
 semaphore_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
@@ -53,11 +55,8 @@ semaphore_init(PyObject *op, PyObject *args, PyObject *keywords)
     }
     long long value = 0;
     if (core_integer(state, initial_value, "initial_value", LLONG_MIN,
-                     LLONG_MAX, &value) < 0) {
-        return -1;
-    }
-    if (value < 0 || value > OS_SEM_VALUE_MAX) {
-        (void)core_refuse(state, ERANGE, CORE_NO_SUBJECT, value_text);
+                     LLONG_MAX, &value) < 0 ||
+        core_semaphore_check_value(state, CORE_NO_SUBJECT, value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -74,14 +73,15 @@ semaphore_init(PyObject *op, PyObject *args, PyObject *keywords)
         core_open(state, &request, &opened) < 0) {
         return -1;
     }
+    core_handle(op)->index = 0;
     core_handle_open(core_handle(op), opened.key, opened.id);
     return 0;
 }
 
 /* ------------------------------------------------------------- operations */
 
-static PyObject *
-raise_operation(PyObject *op, ssize_t rc, const char *operation)
+PyObject *
+core_semaphore_raise(PyObject *op, ssize_t rc, const char *operation)
 {
     if (rc == -ERANGE) {
         return core_refuse(core_handle(op)->state, ERANGE,
@@ -90,37 +90,25 @@ raise_operation(PyObject *op, ssize_t rc, const char *operation)
     return core_handle_raise(op, rc, operation);
 }
 
-/* One semop(2) on this member: at once with the GIL held, and if that would
- * have to wait and may, through the loop.  0, -errno or CORE_RAISED. */
+/* One semop(2) on this member: 0, -errno or CORE_RAISED. */
 static ssize_t
 operate(PyObject *op, int delta, int64_t timeout_ns)
 {
     SemaphoreObject *self = semaphore(op);
-    short flags = 0;
+    struct sembuf operation = {
+        .sem_num = self->handle.index,
+        .sem_op = (short)delta,
+    };
     /* Undo is kept for what changes the value: waiting for zero does not. */
     if (delta != 0 &&
         atomic_load_explicit(&self->undo, memory_order_relaxed)) {
-        flags |= SEM_UNDO;
+        operation.sem_flg = SEM_UNDO;
     }
-    struct sembuf operation = {
-        .sem_num = self->index,
-        .sem_op = (short)delta,
-        .sem_flg = (short)(flags | IPC_NOWAIT),
-    };
-    int id = core_handle_id(op);
-    int rc = os_sem_op(id, &operation, 1, OS_FOREVER);
-    if (rc != -EAGAIN || timeout_ns == 0 ||
-        !atomic_load_explicit(&self->block, memory_order_relaxed)) {
-        return rc;
+    if (!atomic_load_explicit(&self->block, memory_order_relaxed)) {
+        timeout_ns = 0;
     }
-    operation.sem_flg = flags;
-    struct os_call call = {
-        .attempt = os_sem_op_attempt,
-        .id = id,
-        .size = 1,
-        .operations = &operation,
-    };
-    return core_wait(&call, timeout_ns);
+    return core_semaphore_operate(core_handle_id(op), &operation, 1,
+                                  timeout_ns);
 }
 
 /* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
@@ -158,7 +146,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, -delta, timeout_ns);
     if (rc < 0) {
-        return raise_operation(op, rc, "acquire");
+        return core_semaphore_raise(op, rc, "acquire");
     }
     Py_RETURN_TRUE;
 }
@@ -180,7 +168,7 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return raise_operation(op, rc, "acquire");
+        return core_semaphore_raise(op, rc, "acquire");
     }
     Py_RETURN_TRUE;
 }
@@ -199,7 +187,7 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, delta, OS_FOREVER);
     if (rc < 0) {
-        return raise_operation(op, rc, "release");
+        return core_semaphore_raise(op, rc, "release");
     }
     Py_RETURN_NONE;
 }
@@ -218,7 +206,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, 0, timeout_ns);
     if (rc < 0) {
-        return raise_operation(op, rc, "wait for zero");
+        return core_semaphore_raise(op, rc, "wait for zero");
     }
     Py_RETURN_TRUE;
 }
@@ -228,7 +216,7 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     ssize_t rc = operate(op, -1, OS_FOREVER);
     if (rc < 0) {
-        return raise_operation(op, rc, "acquire");
+        return core_semaphore_raise(op, rc, "acquire");
     }
     return Py_NewRef(op);
 }
@@ -240,7 +228,7 @@ semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     ssize_t rc = operate(op, 1, OS_FOREVER);
     if (rc < 0) {
-        (void)raise_operation(op, rc, "release");
+        (void)core_semaphore_raise(op, rc, "release");
         PyObject *inside = nargs > 1 ? args[1] : Py_None;
         if (!PyExceptionInstance_Check(inside) ||
             core_error_to_note(inside) < 0) {
@@ -251,12 +239,46 @@ semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
-semaphore_from_id(PyObject *type, PyObject *id)
+semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
 {
-    struct os_info info;
+    static char *names[] = {"id", "index", NULL};
+    PyObject *id, *index_value = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O:from_id", names, &id,
+                                     &index_value)) {
+        return NULL;
+    }
     PyObject *op = semaphore_new((PyTypeObject *)type, NULL, NULL);
-    if (op != NULL && core_handle_open_id(core_handle(op), id, &info) < 0) {
+    if (op == NULL) {
+        return NULL;
+    }
+    long long index = 0;
+    struct os_info info = {.sem.nsems = USHRT_MAX};
+    if (core_integer(core_handle(op)->state, index_value, "index", 0,
+                     USHRT_MAX, &index) < 0 ||
+        core_handle_open_id(core_handle(op), id, &info) < 0) {
         Py_CLEAR(op);
+        return NULL;
+    }
+    core_handle(op)->index = (unsigned short)index;
+    if ((uint64_t)index >= info.sem.nsems) {
+        (void)core_refuse(
+            core_handle(op)->state, EINVAL, core_handle_subject(op),
+            "index %lld is past the end of a set of %llu members", index,
+            (unsigned long long)info.sem.nsems);
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+PyObject *
+core_semaphore_make(CoreState *state, int id, int64_t key,
+                    unsigned short index)
+{
+    PyObject *op =
+        semaphore_new((PyTypeObject *)state->semaphore_type, NULL, NULL);
+    if (op != NULL) {
+        core_handle(op)->index = index;
+        core_handle_open(core_handle(op), key, id);
     }
     return op;
 }
@@ -265,7 +287,7 @@ static PyObject *
 semaphore_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     return core_handle_reduce(
-        op, Py_BuildValue("(i)", core_handle_id(op)),
+        op, Py_BuildValue("(ii)", core_handle_id(op), core_handle(op)->index),
         Py_BuildValue("{sOsO}", "block",
                       semaphore(op)->block ? Py_True : Py_False, "undo",
                       semaphore(op)->undo ? Py_True : Py_False));
@@ -275,9 +297,10 @@ static PyObject *
 semaphore_repr(PyObject *op)
 {
     char extra[64] = "";
-    int value = os_sem_get_value(core_handle_id(op), semaphore(op)->index);
+    int value = os_sem_get_value(core_handle_id(op), core_handle(op)->index);
     if (value >= 0) {
-        (void)PyOS_snprintf(extra, sizeof(extra), ", value=%d", value);
+        (void)PyOS_snprintf(extra, sizeof(extra), ", index=%d, value=%d",
+                            core_handle(op)->index, value);
     }
     return core_handle_repr(op, extra);
 }
@@ -290,7 +313,7 @@ typedef int (*semaphore_number)(int id, int index);
 static PyObject *
 get_number(PyObject *op, semaphore_number os_get)
 {
-    int number = os_get(core_handle_id(op), semaphore(op)->index);
+    int number = os_get(core_handle_id(op), core_handle(op)->index);
     if (number < 0) {
         return core_handle_raise(op, number, "semctl");
     }
@@ -310,17 +333,15 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     long long number = 0;
     if (core_handle_refuse_delete(value, "value") < 0 ||
         core_integer(state, value, "value", LLONG_MIN, LLONG_MAX, &number) <
+            0 ||
+        core_semaphore_check_value(state, core_handle_subject(op), number) <
             0) {
         return -1;
     }
-    if (number < 0 || number > OS_SEM_VALUE_MAX) {
-        (void)core_refuse(state, ERANGE, core_handle_subject(op), value_text);
-        return -1;
-    }
-    int rc = os_sem_set_value(core_handle_id(op), semaphore(op)->index,
+    int rc = os_sem_set_value(core_handle_id(op), core_handle(op)->index,
                               (int)number);
     if (rc < 0) {
-        (void)raise_operation(op, rc, "set the value of");
+        (void)core_semaphore_raise(op, rc, "set the value of");
         return -1;
     }
     return 0;
@@ -373,9 +394,21 @@ semaphore_set_flag(PyObject *op, PyObject *value, void *offset)
     return 0;
 }
 
-static const struct core_field field_o_time = {
-    "o_time", offsetof(struct os_info, sem.last_operation_time), CORE_INT64,
-    0};
+static PyObject *
+semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLong(core_handle(op)->index);
+}
+
+static PyObject *
+semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
+{
+    CoreHandle *self = core_handle(op);
+    if (core_handle_check(self) < 0) {
+        return NULL;
+    }
+    return core_semaphore_set_make(self->state, core_handle_id(op), self->key);
+}
 
 /* -------------------------------------------------------------- the type */
 
@@ -440,6 +473,10 @@ PyDoc_STRVAR(
     "release().  An exception inside the block goes on, also where release()\n"
     "fails: that becomes a note of it.");
 PyDoc_STRVAR(
+    info_doc,
+    "info($self, /)\n--\n\n"
+    "A SemaphoreInfo of the whole set, in one system call (IPC_STAT).");
+PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
     "Remove the whole set from the system; all who wait get "
@@ -449,8 +486,8 @@ PyDoc_STRVAR(
     "root, ExistentialError (EINVAL) when it is gone.  See semctl(2), "
     "IPC_RMID.");
 PyDoc_STRVAR(from_id_doc,
-             "from_id($type, id, /)\n--\n\n"
-             "Open the semaphore with this id, as semctl(2) takes it.\n"
+             "from_id($type, /, id, index=0)\n--\n\n"
+             "Open a member of the set with this id, as semctl(2) takes it.\n"
              "\n"
              "Raises ExistentialError (EINVAL) where the id names nothing.");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
@@ -471,18 +508,20 @@ static PyMethodDef semaphore_methods[] = {
      z_doc},
     {"__enter__", semaphore_enter, METH_NOARGS, enter_doc},
     {"__exit__", _PyCFunction_CAST(semaphore_exit), METH_FASTCALL, exit_doc},
+    {"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
-    {"from_id", semaphore_from_id, METH_O | METH_CLASS, from_id_doc},
+    {"from_id", _PyCFunction_CAST(semaphore_from_id),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, from_id_doc},
     {"__reduce__", semaphore_reduce, METH_NOARGS, reduce_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef semaphore_getset[] = {
-    CORE_HANDLE_GETSET,
-    {"value", semaphore_get_value, semaphore_set_value,
-     PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
-               "Setting it clears what undo has recorded for it."),
-     NULL},
+    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
+        "value", semaphore_get_value, semaphore_set_value,
+        PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
+                  "Setting it clears what undo has recorded for it."),
+        NULL},
     {"block", semaphore_get_flag, semaphore_set_flag,
      PyDoc_STR("False: acquire() and Z() never wait (IPC_NOWAIT)."),
      (void *)&block_offset},
@@ -498,9 +537,12 @@ static PyGetSetDef semaphore_getset[] = {
     {"waiting_for_zero", semaphore_get_waiting_for_zero, NULL,
      PyDoc_STR("How many wait for zero (GETZCNT)."), NULL},
     {"o_time", core_handle_get_field, NULL,
-     PyDoc_STR("When semop(2) was last called on the set, in seconds since\n"
-               "the epoch; 0 for never."),
-     (void *)&field_o_time},
+     PyDoc_STR("The same as last_operation_time."),
+     (void *)&core_field_last_operation_time},
+    {"index", semaphore_get_index, NULL,
+     PyDoc_STR("The number of this member of the set."), NULL},
+    {"set", semaphore_get_set, NULL,
+     PyDoc_STR("The SemaphoreSet that this is a member of."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

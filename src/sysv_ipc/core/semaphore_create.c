@@ -53,10 +53,17 @@ wait_for_lock(void)
     }
 }
 
-static bool
-is_marked(int mode)
+/* 1 for a set that bears the mark, 0 for one that does not or that we cannot
+ * tell of, -EIDRM when it is gone. */
+static int
+is_marked(int id)
 {
-    return mode >= 0 && (mode & MARK_BITS) == MARK;
+    struct os_info info;
+    int rc = core_kind_stat_any(&core_semaphore_kind, id, &info);
+    if (rc == -EINVAL || rc == -EIDRM) {
+        return -EIDRM;
+    }
+    return rc == 0 && (info.mode & MARK_BITS) == MARK;
 }
 
 /* Remove a set that its creator left unfinished; the lock is held.  0 when
@@ -64,28 +71,26 @@ is_marked(int mode)
 static int
 remove_unfinished(int id)
 {
-    if (!is_marked(os_sem_mode(id))) {
-        return 0;
+    int rc = is_marked(id);
+    if (rc <= 0) {
+        return rc;
     }
-    int rc = os_sem_remove(id);
+    rc = os_sem_remove(id);
     return rc == 0 || rc == -EINVAL ? -EIDRM : rc;
 }
 
 int
 core_semaphore_accept(int id)
 {
-    int mode = os_sem_mode(id);
-    if (mode == -EINVAL || mode == -EIDRM) {
-        return -EIDRM;
-    }
-    if (!is_marked(mode)) {
-        return 0;
+    int rc = is_marked(id);
+    if (rc <= 0) {
+        return rc;
     }
     int lock = wait_for_lock();
     if (lock < 0) {
         return lock;
     }
-    int rc = remove_unfinished(id);
+    rc = remove_unfinished(id);
     os_namespace_unlock(lock);
     return rc;
 }

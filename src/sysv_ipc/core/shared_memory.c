@@ -8,14 +8,6 @@
 
 #include <errno.h>
 
-const struct core_kind core_shared_memory_kind = {
-    .name = "shared memory",
-    .get = os_shm_get,
-    .stat = os_shm_stat,
-    .set = os_shm_set,
-    .remove = os_shm_remove,
-};
-
 static PyObject *
 shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
                   PyObject *Py_UNUSED(keywords))
@@ -228,6 +220,26 @@ shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
+shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    int rc = os_shm_lock(core_handle_id(op));
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "lock");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+shared_memory_unlock(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    int rc = os_shm_unlock(core_handle_id(op));
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "unlock");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 shared_memory_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     int flags = shared_memory(op)->readonly ? SHM_RDONLY : 0;
@@ -296,14 +308,6 @@ shared_memory_get_readonly(PyObject *op, void *Py_UNUSED(closure))
                                : shared_memory(op)->readonly);
 }
 
-#define FIELD(name, type) {#name, offsetof(struct os_info, shm.name), type, 0}
-
-static const struct core_field fields[] = {
-    FIELD(number_attached, CORE_UINT64), FIELD(last_attach_time, CORE_INT64),
-    FIELD(last_detach_time, CORE_INT64), FIELD(last_pid, CORE_INT),
-    FIELD(creator_pid, CORE_INT),        FIELD(marked_for_removal, CORE_BOOL),
-};
-
 /* -------------------------------------------------------------- the type */
 
 PyDoc_STRVAR(
@@ -353,6 +357,21 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exception)\n--\n\n"
                        "Detach.  An exception inside the block goes on.");
 PyDoc_STRVAR(
+    lock_doc,
+    "lock($self, /)\n--\n\n"
+    "Keep the segment from being swapped (SHM_LOCK).\n"
+    "\n"
+    "Pages come into memory when they are touched.  Raises\n"
+    "PermissionsError (EPERM) unless the caller is owner, creator or\n"
+    "root, OutOfMemoryError (ENOMEM) above RLIMIT_MEMLOCK.  See\n"
+    "shmctl(2).");
+PyDoc_STRVAR(unlock_doc, "unlock($self, /)\n--\n\n"
+                         "Let the segment be swapped again (SHM_UNLOCK).");
+PyDoc_STRVAR(info_doc,
+             "info($self, /)\n--\n\n"
+             "A SharedMemoryInfo, in one system call (IPC_STAT); it cannot\n"
+             "tell resident and swapped, which are None.");
+PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
     "Mark the segment for removal: it goes when the last one detaches.\n"
@@ -379,6 +398,9 @@ static PyMethodDef shared_memory_methods[] = {
     {"__enter__", shared_memory_enter, METH_NOARGS, enter_doc},
     {"__exit__", _PyCFunction_CAST(shared_memory_exit), METH_FASTCALL,
      exit_doc},
+    {"lock", shared_memory_lock, METH_NOARGS, lock_doc},
+    {"unlock", shared_memory_unlock, METH_NOARGS, unlock_doc},
+    {"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
     {"from_id", _PyCFunction_CAST(core_shared_memory_from_id),
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, from_id_doc},
@@ -387,9 +409,9 @@ static PyMethodDef shared_memory_methods[] = {
 };
 
 static PyGetSetDef shared_memory_getset[] = {
-    CORE_HANDLE_GETSET,
-    {"attached", shared_memory_get_attached, NULL,
-     PyDoc_STR("True while this handle has the segment attached."), NULL},
+    CORE_HANDLE_GETSET CORE_SHARED_MEMORY_FIELDS(CORE_FIELD_GETSET){
+        "attached", shared_memory_get_attached, NULL,
+        PyDoc_STR("True while this handle has the segment attached."), NULL},
     {"address", shared_memory_get_address, NULL,
      PyDoc_STR(
          "Where the segment is attached; 0 where it is not.  Once read,\n"
@@ -401,22 +423,6 @@ static PyGetSetDef shared_memory_getset[] = {
     {"readonly", shared_memory_get_readonly, NULL,
      PyDoc_STR("True when attached read-only, or when attach() would be."),
      NULL},
-    {"number_attached", core_handle_get_field, NULL,
-     PyDoc_STR("How many attachments there are, in all processes."),
-     (void *)&fields[0]},
-    {"last_attach_time", core_handle_get_field, NULL,
-     PyDoc_STR("The last attach, in seconds since the epoch; 0 for never."),
-     (void *)&fields[1]},
-    {"last_detach_time", core_handle_get_field, NULL,
-     PyDoc_STR("The last detach; 0 for never."), (void *)&fields[2]},
-    {"last_pid", core_handle_get_field, NULL,
-     PyDoc_STR("The process that last attached or detached."),
-     (void *)&fields[3]},
-    {"creator_pid", core_handle_get_field, NULL,
-     PyDoc_STR("The process that created the segment."), (void *)&fields[4]},
-    {"marked_for_removal", core_handle_get_field, NULL,
-     PyDoc_STR("True when it goes as soon as the last one detaches."),
-     (void *)&fields[5]},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -33,3 +33,30 @@ core_wait(const struct os_call *call, int64_t timeout_ns)
         }
     }
 }
+
+/* More operations than this are not tried with the GIL held. */
+#define TRIED_OPERATIONS 64
+
+ssize_t
+core_semaphore_operate(int id, struct sembuf *operations, size_t count,
+                       int64_t timeout_ns)
+{
+    struct sembuf tried[TRIED_OPERATIONS];
+    if (count <= TRIED_OPERATIONS) {
+        for (size_t i = 0; i < count; i++) {
+            tried[i] = operations[i];
+            tried[i].sem_flg = (short)(tried[i].sem_flg | IPC_NOWAIT);
+        }
+        int rc = os_sem_op(id, tried, count, OS_FOREVER);
+        if (rc != -EAGAIN || timeout_ns == 0) {
+            return rc;
+        }
+    }
+    struct os_call call = {
+        .attempt = os_sem_op_attempt,
+        .id = id,
+        .size = count,
+        .operations = operations,
+    };
+    return core_wait(&call, timeout_ns);
+}

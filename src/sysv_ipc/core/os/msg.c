@@ -53,11 +53,13 @@ os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns)
 #define MSG_BYTES(data) ((data).msg_cbytes)
 #endif
 
-int
-os_msg_stat(int id, struct os_info *info)
+/* One of the commands that fill a struct msqid_ds. */
+static int
+msg_read(int id, int command, struct os_info *info)
 {
     struct msqid_ds data;
-    if (msgctl(id, IPC_STAT, &data) == -1) {
+    int rc = msgctl(id, command, &data);
+    if (rc == -1) {
         return -errno;
     }
     *info = (struct os_info){
@@ -79,8 +81,49 @@ os_msg_stat(int id, struct os_info *info)
                 .last_receive_pid = data.msg_lrpid,
             },
     };
-    return 0;
+    return rc;
 }
+
+int
+os_msg_stat(int id, struct os_info *info)
+{
+    return msg_read(id, IPC_STAT, info);
+}
+
+#ifdef __linux__
+
+int
+os_msg_list(int place, struct os_info *info)
+{
+    return msg_read(place, MSG_STAT_ANY, info);
+}
+
+int
+os_msg_last_place(void)
+{
+    struct msqid_ds data;
+    /* The kernel fills a struct msginfo, which is smaller. */
+    int last = msgctl(0, MSG_INFO, &data);
+    return last == -1 ? -errno : last;
+}
+
+#else
+
+int
+os_msg_list(int place, struct os_info *info)
+{
+    (void)place;
+    (void)info;
+    return -ENOSYS;
+}
+
+int
+os_msg_last_place(void)
+{
+    return -ENOSYS;
+}
+
+#endif
 
 int
 os_msg_set(int id, const struct os_info *info)

@@ -60,6 +60,7 @@
 /* What IPC_STAT tells: the common part, then that of each kind. */
 struct os_info {
     key_t key;
+    int id; /* for the caller to set */
     unsigned int uid, gid, cuid, cgid, mode;
     int64_t last_change_time;
     union {
@@ -81,8 +82,21 @@ struct os_info {
     };
 };
 
+/* os_<kind>_list() tells of the object at one place of the kernel's table,
+ * readable or not, and returns its id; -EINVAL for an empty place.  Places
+ * go from 0 to os_<kind>_last_place(). */
+
 /* semget(2), semop(2), semctl(2).  os_sem_set() takes uid, gid and mode. */
 int os_sem_get(key_t key, size_t nsems, int flags);
+/* The flags of msgrcv(2) that not all systems have; 0 where they lack. */
+#ifdef __linux__
+#define OS_MSG_COPY MSG_COPY
+#define OS_MSG_EXCEPT MSG_EXCEPT
+#else
+#define OS_MSG_COPY 0
+#define OS_MSG_EXCEPT 0
+#endif
+
 int os_sem_op(int id, struct sembuf *operations, size_t count,
               int64_t timeout_ns);
 int os_sem_get_value(int id, int index);
@@ -92,19 +106,23 @@ int os_sem_get_pid(int id, int index);
 int os_sem_get_ncnt(int id, int index);
 int os_sem_get_zcnt(int id, int index);
 int os_sem_stat(int id, struct os_info *info);
+int os_sem_list(int place, struct os_info *info);
+int os_sem_last_place(void);
 int os_sem_set(int id, const struct os_info *info);
 int os_sem_remove(int id);
-/* The mode without need of read permission, where the system can tell it;
- * else -EACCES. */
-int os_sem_mode(int id);
+int os_sem_get_all(int id, unsigned short *values);
 
 /* shmget(2), shmat(2), shmdt(2), shmctl(2). */
 int os_shm_get(key_t key, size_t size, int flags);
 int os_shm_attach(int id, void *wanted, int flags, void **address);
 int os_shm_detach(void *address);
 int os_shm_stat(int id, struct os_info *info);
+int os_shm_list(int place, struct os_info *info);
+int os_shm_last_place(void);
 int os_shm_set(int id, const struct os_info *info);
 int os_shm_remove(int id);
+int os_shm_lock(int id);
+int os_shm_unlock(int id);
 
 /* Replace an attachment by private zero pages at the same place: whatever
  * still points there reads zeros.  os_memory_release() gives them back. */
@@ -122,8 +140,22 @@ int os_msg_send(int id, const void *message, size_t size, int flags);
 ssize_t os_msg_receive(int id, void *message, size_t size, long type,
                        int flags);
 int os_msg_stat(int id, struct os_info *info);
+int os_msg_list(int place, struct os_info *info);
+int os_msg_last_place(void);
 int os_msg_set(int id, const struct os_info *info);
 int os_msg_remove(int id);
+
+/* The limits of the IPC namespace, by the names of their sysctls, and what of
+ * them is in use; see proc(5). */
+struct os_limits {
+    uint64_t semmsl, semmns, semopm, semmni;
+    uint64_t shmmax, shmall, shmmni;
+    uint64_t msgmax, msgmnb, msgmni;
+    uint64_t semaphore_sets, semaphores;
+    uint64_t segments, pages, resident_pages, swapped_pages;
+    uint64_t queues, messages, message_bytes;
+};
+int os_limits_get(struct os_limits *limits);
 
 /* The calls that can block, in one shape, so that one loop serves them all:
  * attempt(call, timeout_ns) makes the call once and waits at most so long. */

@@ -1,16 +1,10 @@
 /* Semaphores: semget(2), semop(2), semtimedop(2), semctl(2). */
 #include "os.h"
+#include "semun.h"
 
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-
-/* The caller has to declare this one; see semctl(2). */
-union semun {
-    int val;
-    struct semid_ds *buf;
-    unsigned short *array;
-};
 
 int
 os_sem_get(key_t key, size_t nsems, int flags)
@@ -102,6 +96,13 @@ os_sem_set_all(int id, const unsigned short *values)
 }
 
 int
+os_sem_get_all(int id, unsigned short *values)
+{
+    union semun argument = {.array = values};
+    return semctl(id, 0, GETALL, argument) == -1 ? -errno : 0;
+}
+
+int
 os_sem_get_pid(int id, int index)
 {
     return sem_control(id, index, GETPID, 0);
@@ -127,50 +128,76 @@ os_sem_get_zcnt(int id, int index)
 #define SEM_KEY(perm) ((perm).__key)
 #endif
 
-int
-os_sem_stat(int id, struct os_info *info)
+static void
+sem_info(const struct semid_ds *data, struct os_info *info)
+{
+    *info = (struct os_info){
+        .key = SEM_KEY(data->sem_perm),
+        .uid = data->sem_perm.uid,
+        .gid = data->sem_perm.gid,
+        .cuid = data->sem_perm.cuid,
+        .cgid = data->sem_perm.cgid,
+        .mode = data->sem_perm.mode & OS_MODE_MASK,
+        .last_change_time = data->sem_ctime,
+        .sem = {.nsems = (uint64_t)data->sem_nsems,
+                .last_operation_time = data->sem_otime},
+    };
+}
+
+/* One of the commands that fill a struct semid_ds. */
+static int
+sem_read(int id, int command, struct os_info *info)
 {
     struct semid_ds data = {0};
     union semun argument = {.buf = &data};
-    if (semctl(id, 0, IPC_STAT, argument) == -1) {
+    int rc = semctl(id, 0, command, argument);
+    if (rc == -1) {
         return -errno;
     }
-    *info = (struct os_info){
-        .key = SEM_KEY(data.sem_perm),
-        .uid = data.sem_perm.uid,
-        .gid = data.sem_perm.gid,
-        .cuid = data.sem_perm.cuid,
-        .cgid = data.sem_perm.cgid,
-        .mode = data.sem_perm.mode & OS_MODE_MASK,
-        .last_change_time = data.sem_ctime,
-        .sem =
-            {
-                .nsems = (uint64_t)data.sem_nsems,
-                .last_operation_time = data.sem_otime,
-            },
-    };
-    return 0;
+    sem_info(&data, info);
+    return rc;
 }
 
 int
-os_sem_mode(int id)
+os_sem_stat(int id, struct os_info *info)
 {
-    struct semid_ds data = {0};
-    union semun argument = {.buf = &data};
-    if (semctl(id, 0, IPC_STAT, argument) != -1) {
-        return data.sem_perm.mode & OS_MODE_MASK;
-    }
-#ifdef SEM_STAT_ANY
-    /* It asks for no permission, but names the object by its place in the
-     * kernel's table: the low 15 bits of the id, and answers with the id. */
-    if (errno == EACCES &&
-        semctl(id & 0x7fff, 0, SEM_STAT_ANY, argument) == id) {
-        return data.sem_perm.mode & OS_MODE_MASK;
-    }
-    errno = errno == 0 ? EACCES : errno;
-#endif
-    return -errno;
+    return sem_read(id, IPC_STAT, info);
 }
+
+#ifdef __linux__
+
+int
+os_sem_list(int place, struct os_info *info)
+{
+    return sem_read(place, SEM_STAT_ANY, info);
+}
+
+int
+os_sem_last_place(void)
+{
+    struct seminfo data;
+    union semun argument = {.__buf = &data};
+    int last = semctl(0, 0, SEM_INFO, argument);
+    return last == -1 ? -errno : last;
+}
+
+#else
+
+int
+os_sem_list(int place, struct os_info *info)
+{
+    (void)place;
+    (void)info;
+    return -ENOSYS;
+}
+
+int
+os_sem_last_place(void)
+{
+    return -ENOSYS;
+}
+
+#endif
 
 int
 os_sem_set(int id, const struct os_info *info)

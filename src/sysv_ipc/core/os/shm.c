@@ -46,11 +46,13 @@ os_shm_detach(void *address)
 #define SHM_LOCKED 0
 #endif
 
-int
-os_shm_stat(int id, struct os_info *info)
+/* One of the commands that fill a struct shmid_ds. */
+static int
+shm_read(int id, int command, struct os_info *info)
 {
     struct shmid_ds data;
-    if (shmctl(id, IPC_STAT, &data) == -1) {
+    int rc = shmctl(id, command, &data);
+    if (rc == -1) {
         return -errno;
     }
     *info = (struct os_info){
@@ -73,8 +75,49 @@ os_shm_stat(int id, struct os_info *info)
                 .locked = (data.shm_perm.mode & SHM_LOCKED) != 0,
             },
     };
-    return 0;
+    return rc;
 }
+
+int
+os_shm_stat(int id, struct os_info *info)
+{
+    return shm_read(id, IPC_STAT, info);
+}
+
+#ifdef __linux__
+
+int
+os_shm_list(int place, struct os_info *info)
+{
+    return shm_read(place, SHM_STAT_ANY, info);
+}
+
+int
+os_shm_last_place(void)
+{
+    struct shmid_ds data;
+    /* The kernel fills a struct shm_info, which is smaller. */
+    int last = shmctl(0, SHM_INFO, &data);
+    return last == -1 ? -errno : last;
+}
+
+#else
+
+int
+os_shm_list(int place, struct os_info *info)
+{
+    (void)place;
+    (void)info;
+    return -ENOSYS;
+}
+
+int
+os_shm_last_place(void)
+{
+    return -ENOSYS;
+}
+
+#endif
 
 int
 os_shm_set(int id, const struct os_info *info)
@@ -95,6 +138,38 @@ os_shm_remove(int id)
 {
     return shmctl(id, IPC_RMID, NULL) == -1 ? -errno : 0;
 }
+
+#ifdef __linux__
+
+int
+os_shm_lock(int id)
+{
+    return shmctl(id, SHM_LOCK, NULL) == -1 ? -errno : 0;
+}
+
+int
+os_shm_unlock(int id)
+{
+    return shmctl(id, SHM_UNLOCK, NULL) == -1 ? -errno : 0;
+}
+
+#else
+
+int
+os_shm_lock(int id)
+{
+    (void)id;
+    return -ENOSYS;
+}
+
+int
+os_shm_unlock(int id)
+{
+    (void)id;
+    return -ENOSYS;
+}
+
+#endif
 
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0

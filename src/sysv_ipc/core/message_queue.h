@@ -1,0 +1,42 @@
+/* What message_queue.c (the queue) and messages.c (its messages) share. */
+#ifndef SYSV_IPC_MESSAGE_QUEUE_H
+#define SYSV_IPC_MESSAGE_QUEUE_H
+
+#include "core.h"
+
+typedef struct {
+    CoreHandle handle;
+    _Atomic Py_ssize_t max_message_size;
+} MessageQueueObject;
+
+static inline MessageQueueObject *
+message_queue(PyObject *op)
+{
+    return (MessageQueueObject *)op;
+}
+
+#define CORE_MESSAGES_FUNCTIONS(X) \
+    X(send)                        \
+    X(try_send)                    \
+    X(send_many)                   \
+    X(receive)                     \
+    X(try_receive)                 \
+    X(receive_into)                \
+    X(receive_many)                \
+    X(peek)
+
+#define CORE_MESSAGES_DECLARE(name)                                           \
+    PyObject *core_messages_##name(PyObject *op, PyObject *const *args,       \
+                                   Py_ssize_t nargs, PyObject *keywords);     \
+    extern const char core_messages_##name##_doc[];
+CORE_MESSAGES_FUNCTIONS(CORE_MESSAGES_DECLARE)
+
+#define CORE_MESSAGES_METHOD(name)                          \
+    {#name, _PyCFunction_CAST(core_messages_##name),        \
+     METH_FASTCALL | METH_KEYWORDS, core_messages_##name##_doc},
+#define CORE_MESSAGES_METHODS CORE_MESSAGES_FUNCTIONS(CORE_MESSAGES_METHOD)
+
+PyObject *core_messages_iter(PyObject *op);
+PyObject *core_messages_next(PyObject *op);
+
+#endif

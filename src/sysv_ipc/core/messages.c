@@ -1,0 +1,652 @@
+/* The messages of a MessageQueue: msgsnd(2) and msgrcv(2).
+ *
+ * All that a call needs is converted before the kernel is asked, and what has
+ * been taken off the queue is never dropped. */
+#include "message_queue.h"
+
+#include <errno.h>
+
+/* Messages up to this many bytes pass through the stack. */
+#define STACK_TEXT 8192
+
+/* What msgsnd(2) and msgrcv(2) take: a type, and the text behind it. */
+struct message {
+    long type;
+    char text[];
+};
+
+/* Room for a message: on the stack, or where it is too long, not. */
+struct room {
+    struct message *message;
+    union {
+        struct message head;
+        char bytes[sizeof(struct message) + STACK_TEXT];
+    } stack;
+};
+
+static int
+room_get(struct room *room, size_t size)
+{
+    room->message = &room->stack.head;
+    if (size > STACK_TEXT) {
+        room->message = PyMem_RawMalloc(sizeof(struct message) + size);
+        if (room->message == NULL) {
+            room->message = &room->stack.head;
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void
+room_release(struct room *room)
+{
+    if (room->message != &room->stack.head) {
+        PyMem_RawFree(room->message);
+    }
+}
+
+/* ----------------------------------------------------------------- sending */
+
+/* A message longer than this handle sends is refused before the kernel sees
+ * it. */
+static int
+check_size(PyObject *op, Py_ssize_t size)
+{
+    Py_ssize_t limit = message_queue(op)->max_message_size;
+    if (size <= limit) {
+        return 0;
+    }
+    (void)core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
+                      "the message has %zd bytes, and this handle's "
+                      "max_message_size is %zd; it was not sent",
+                      size, limit);
+    return -1;
+}
+
+/* Send one message: 0, -errno or CORE_RAISED. */
+static ssize_t
+send_bytes(PyObject *op, const struct core_bytes *bytes, long type, bool block)
+{
+    struct room room;
+    size_t size = (size_t)bytes->size;
+    if (core_handle_check(core_handle(op)) < 0 ||
+        check_size(op, bytes->size) < 0 || room_get(&room, size) < 0) {
+        return CORE_RAISED;
+    }
+    room.message->type = type;
+    memcpy(room.message->text, bytes->data, size);
+    int id = core_handle_id(op);
+    ssize_t rc = os_msg_send(id, room.message, size, IPC_NOWAIT);
+    if (rc == -EAGAIN && block) {
+        struct os_call call = {
+            .attempt = os_msg_send_attempt,
+            .id = id,
+            .size = size,
+            .message = room.message,
+        };
+        rc = core_wait(&call, OS_FOREVER);
+    }
+    room_release(&room);
+    return rc;
+}
+
+static int
+convert_send_type(PyObject *op, PyObject *value, long *out)
+{
+    long long type = 1;
+    if (core_integer(core_handle(op)->state, value, "type", 1, LONG_MAX,
+                     &type) < 0) {
+        return -1;
+    }
+    *out = (long)type;
+    return 0;
+}
+
+static ssize_t
+send_object(PyObject *op, PyObject *message, PyObject *type_value, bool block)
+{
+    long type;
+    struct core_bytes bytes;
+    if (convert_send_type(op, type_value, &type) < 0 ||
+        core_bytes_get(message, &bytes) < 0) {
+        return CORE_RAISED;
+    }
+    ssize_t rc = send_bytes(op, &bytes, type, block);
+    core_bytes_release(&bytes);
+    return rc;
+}
+
+PyObject *
+core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "send", 3, 3, 1, {"message", "block", "type"}};
+    PyObject *given[3];
+    bool block = true;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_bool(given[1], &block) < 0) {
+        return NULL;
+    }
+    ssize_t rc = send_object(op, given[0], given[2], block);
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "send");
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "try_send", 2, 2, 1, {"message", "type"}};
+    PyObject *given[2];
+    if (core_bind(&signature, args, nargs, keywords, given) < 0) {
+        return NULL;
+    }
+    ssize_t rc = send_object(op, given[0], given[1], false);
+    if (rc == -EAGAIN) {
+        Py_RETURN_FALSE;
+    }
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "send");
+    }
+    Py_RETURN_TRUE;
+}
+
+/* All messages must be ones that could be sent, before the first is. */
+static int
+check_messages(PyObject *op, PyObject *messages)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(messages); i++) {
+        struct core_bytes bytes;
+        if (core_bytes_get(PyTuple_GET_ITEM(messages, i), &bytes) < 0) {
+            return -1;
+        }
+        Py_ssize_t size = bytes.size;
+        core_bytes_release(&bytes);
+        if (check_size(op, size) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Tell with the exception that is set how many messages went before it. */
+static void
+note_sent(Py_ssize_t sent)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *number = PyLong_FromSsize_t(sent);
+    PyObject *note = PyUnicode_FromFormat(
+        "%zd messages were sent before this; its attribute sent is that "
+        "number.",
+        sent);
+    if (value != NULL && number != NULL && note != NULL) {
+        PyObject *result = PyObject_CallMethod(value, "add_note", "O", note);
+        Py_XDECREF(result);
+        (void)PyObject_SetAttrString(value, "sent", number);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(note);
+    PyErr_Restore(type, value, traceback);
+}
+
+PyObject *
+core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "send_many", 3, 3, 1, {"messages", "type", "block"}};
+    PyObject *given[3];
+    bool block = true;
+    long type;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_bool(given[2], &block) < 0 ||
+        convert_send_type(op, given[1], &type) < 0 ||
+        core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    if (PyBytes_Check(given[0]) || PyUnicode_Check(given[0])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "messages must be a sequence of messages, not one: "
+                        "use send() or a list");
+        return NULL;
+    }
+    PyObject *messages = PySequence_Tuple(given[0]);
+    if (messages == NULL || check_messages(op, messages) < 0) {
+        Py_XDECREF(messages);
+        return NULL;
+    }
+    Py_ssize_t sent = 0;
+    ssize_t rc = 0;
+    while (sent < PyTuple_GET_SIZE(messages)) {
+        struct core_bytes bytes;
+        rc = CORE_RAISED;
+        if (core_bytes_get(PyTuple_GET_ITEM(messages, sent), &bytes) == 0) {
+            rc = send_bytes(op, &bytes, type, block);
+            core_bytes_release(&bytes);
+        }
+        if (rc < 0) {
+            break;
+        }
+        sent++;
+    }
+    Py_DECREF(messages);
+    if (rc < 0 && rc != -EAGAIN) {
+        (void)core_handle_raise(op, rc, "send");
+        note_sent(sent);
+        return NULL;
+    }
+    return PyLong_FromSsize_t(sent);
+}
+
+/* --------------------------------------------------------------- receiving */
+
+/* What all ways to receive ask for. */
+struct wanted {
+    long type;
+    int flags; /* MSG_EXCEPT, MSG_NOERROR */
+    bool block;
+};
+
+static int
+convert_wanted(PyObject *op, PyObject *type_value, PyObject *block,
+               PyObject *except_type, PyObject *truncate, struct wanted *out)
+{
+    CoreState *state = core_handle(op)->state;
+    long long type = 0;
+    bool except = false, cut = false;
+    out->block = true;
+    if (core_integer(state, type_value, "type", LONG_MIN, LONG_MAX, &type) <
+            0 ||
+        core_bool(block, &out->block) < 0 ||
+        core_bool(except_type, &except) < 0 || core_bool(truncate, &cut) < 0) {
+        return -1;
+    }
+    if (except && (type <= 0 || OS_MSG_EXCEPT == 0)) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          OS_MSG_EXCEPT == 0
+                              ? "this system has no MSG_EXCEPT"
+                              : "except_type needs a type above 0: the one "
+                                "that is not to be taken");
+        return -1;
+    }
+    out->type = (long)type;
+    out->flags = (except ? OS_MSG_EXCEPT : 0) | (cut ? MSG_NOERROR : 0);
+    return 0;
+}
+
+/* One receive into this room: at once with the GIL held, and if that would
+ * have to wait and may, through the loop. */
+static ssize_t
+receive_once(PyObject *op, struct room *room, size_t size,
+             const struct wanted *wanted)
+{
+    int id = core_handle_id(op);
+    ssize_t rc = os_msg_receive(id, room->message, size, wanted->type,
+                                wanted->flags | IPC_NOWAIT);
+    if (rc == -ENOMSG && wanted->block) {
+        struct os_call call = {
+            .attempt = os_msg_receive_attempt,
+            .id = id,
+            .flags = wanted->flags,
+            .size = size,
+            .type = wanted->type,
+            .message = room->message,
+        };
+        rc = core_wait(&call, OS_FOREVER);
+    }
+    return rc;
+}
+
+/* Receive a message of at most limit bytes: its size, -errno or CORE_RAISED.
+ * The caller releases the room. */
+static ssize_t
+receive_into_room(PyObject *op, struct room *room, size_t limit,
+                  const struct wanted *wanted)
+{
+    size_t size = limit < STACK_TEXT ? limit : STACK_TEXT;
+    /* What is to be cut is cut at the limit, not at the stack's size. */
+    if (wanted->flags & MSG_NOERROR) {
+        size = limit;
+    }
+    if (room_get(room, size) < 0) {
+        return CORE_RAISED;
+    }
+    ssize_t rc = receive_once(op, room, size, wanted);
+    if (rc == -E2BIG && limit > size) {
+        /* It is still queued: take it with all the room there may be. */
+        if (room_get(room, limit) < 0) {
+            return CORE_RAISED;
+        }
+        rc = receive_once(op, room, limit, wanted);
+    }
+    return rc;
+}
+
+/* (bytes, type) */
+static PyObject *
+pair(const struct message *message, ssize_t size)
+{
+    PyObject *text = PyBytes_FromStringAndSize(message->text, size);
+    PyObject *type = PyLong_FromLong(message->type);
+    PyObject *result = text != NULL && type != NULL ? PyTuple_New(2) : NULL;
+    if (result == NULL) {
+        Py_XDECREF(text);
+        Py_XDECREF(type);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(result, 0, text);
+    PyTuple_SET_ITEM(result, 1, type);
+    return result;
+}
+
+/* A message that memory was lacking for goes back to the queue. */
+static void
+give_back(PyObject *op, const struct room *room, ssize_t size)
+{
+    (void)os_msg_send(core_handle_id(op), room->message, (size_t)size,
+                      IPC_NOWAIT);
+}
+
+/* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
+static PyObject *
+receive_pair(PyObject *op, const struct wanted *wanted, ssize_t *rc)
+{
+    struct room room;
+    PyObject *result = NULL;
+    *rc = receive_into_room(
+        op, &room, (size_t)message_queue(op)->max_message_size, wanted);
+    if (*rc >= 0) {
+        result = pair(room.message, *rc);
+        if (result == NULL) {
+            give_back(op, &room, *rc);
+            *rc = CORE_RAISED;
+        }
+    }
+    room_release(&room);
+    return result;
+}
+
+PyObject *
+core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "receive", 4, 2, 0, {"block", "type", "except_type", "truncate"}};
+    PyObject *given[4];
+    struct wanted wanted;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        convert_wanted(op, given[1], given[0], given[2], given[3], &wanted) <
+            0) {
+        return NULL;
+    }
+    ssize_t rc;
+    PyObject *result = receive_pair(op, &wanted, &rc);
+    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+}
+
+PyObject *
+core_messages_try_receive(PyObject *op, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "try_receive", 3, 1, 0, {"type", "except_type", "truncate"}};
+    PyObject *given[3];
+    struct wanted wanted;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        convert_wanted(op, given[0], NULL, given[1], given[2], &wanted) < 0) {
+        return NULL;
+    }
+    wanted.block = false;
+    ssize_t rc;
+    PyObject *result = receive_pair(op, &wanted, &rc);
+    if (rc == -ENOMSG) {
+        Py_RETURN_NONE;
+    }
+    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+}
+
+PyObject *
+core_messages_receive_into(PyObject *op, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "receive_into",
+        5,
+        3,
+        1,
+        {"buffer", "block", "type", "except_type", "truncate"}};
+    PyObject *given[5];
+    struct wanted wanted;
+    Py_buffer buffer = {0};
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        convert_wanted(op, given[2], given[1], given[3], given[4], &wanted) <
+            0 ||
+        PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    struct room room;
+    PyObject *result = NULL;
+    ssize_t rc = receive_into_room(op, &room, (size_t)buffer.len, &wanted);
+    if (rc >= 0) {
+        result = Py_BuildValue("(nl)", (Py_ssize_t)rc, room.message->type);
+        if (result == NULL) {
+            give_back(op, &room, rc);
+            rc = CORE_RAISED;
+        }
+        else {
+            memcpy(buffer.buf, room.message->text, (size_t)rc);
+        }
+    }
+    room_release(&room);
+    PyBuffer_Release(&buffer);
+    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+}
+
+PyObject *
+core_messages_receive_many(PyObject *op, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "receive_many",
+        5,
+        3,
+        1,
+        {"limit", "block", "type", "except_type", "truncate"}};
+    PyObject *given[5];
+    struct wanted wanted;
+    long long limit = 0;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_integer(core_handle(op)->state, given[0], "limit", 1,
+                     PY_SSIZE_T_MAX, &limit) < 0 ||
+        convert_wanted(op, given[2], given[1], given[3], given[4], &wanted) <
+            0) {
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    ssize_t rc = list == NULL ? CORE_RAISED : 0;
+    while (list != NULL && PyList_GET_SIZE(list) < limit) {
+        PyObject *message = receive_pair(op, &wanted, &rc);
+        if (message == NULL) {
+            break;
+        }
+        rc = PyList_Append(list, message);
+        Py_DECREF(message);
+        if (rc < 0) {
+            Py_CLEAR(list);
+            return NULL;
+        }
+        wanted.block = false;
+    }
+    if (rc >= 0 || rc == -ENOMSG) {
+        return list;
+    }
+    if (list != NULL && PyList_GET_SIZE(list) > 0) {
+        /* What was taken is given; the error comes again at the next call. */
+        PyErr_Clear();
+        return list;
+    }
+    Py_XDECREF(list);
+    return core_handle_raise(op, rc, "receive");
+}
+
+/* MSG_COPY wants a buffer as long as the message, and says EINVAL where it is
+ * not: no message has more bytes than the queue. */
+static ssize_t
+peek_into_room(PyObject *op, struct room *room, long index)
+{
+    int flags = OS_MSG_COPY | IPC_NOWAIT;
+    int id = core_handle_id(op);
+    (void)room_get(room, 0);
+    ssize_t rc = os_msg_receive(id, room->message, STACK_TEXT, index, flags);
+    struct os_info info;
+    if (rc != -EINVAL || os_msg_stat(id, &info) < 0 ||
+        info.msg.current_bytes <= STACK_TEXT) {
+        return rc;
+    }
+    size_t size = (size_t)info.msg.current_bytes;
+    if (room_get(room, size) < 0) {
+        return CORE_RAISED;
+    }
+    return os_msg_receive(id, room->message, size, index, flags);
+}
+
+PyObject *
+core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "peek", 1, 1, 0, {"index"}};
+    PyObject *given[1];
+    long long index = 0;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_integer(core_handle(op)->state, given[0], "index", 0, LONG_MAX,
+                     &index) < 0) {
+        return NULL;
+    }
+    if (OS_MSG_COPY == 0) {
+        return core_raise(core_handle(op)->state, -ENOSYS, "peek",
+                          core_handle_subject(op));
+    }
+    struct room room;
+    PyObject *result = NULL;
+    ssize_t rc = peek_into_room(op, &room, (long)index);
+    if (rc >= 0) {
+        result = pair(room.message, rc);
+    }
+    room_release(&room);
+    if (rc == -ENOMSG) {
+        Py_RETURN_NONE;
+    }
+    return rc >= 0 ? result : core_handle_raise(op, rc, "peek");
+}
+
+/* --------------------------------------------------------------- iterating */
+
+PyObject *
+core_messages_iter(PyObject *op)
+{
+    return Py_NewRef(op);
+}
+
+PyObject *
+core_messages_next(PyObject *op)
+{
+    struct wanted wanted = {.block = true};
+    struct os_info info;
+    ssize_t rc;
+    PyObject *result = receive_pair(op, &wanted, &rc);
+    if (rc == -EIDRM || (rc == -EINVAL && core_handle_id(op) >= 0 &&
+                         os_msg_stat(core_handle_id(op), &info) == -EINVAL)) {
+        return NULL;
+    }
+    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+}
+
+/* ------------------------------------------------------------------- docs */
+
+const char core_messages_send_doc[] = PyDoc_STR(
+    "send($self, /, message, block=True, type=1)\n--\n\n"
+    "Put a message on the queue, waiting while the queue is full.\n"
+    "\n"
+    "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is a "
+    "C\n"
+    "long of at least 1.  Raises BusyError (EAGAIN) when the queue is full "
+    "and\n"
+    "block is false; ArgumentError (EINVAL) when the message is longer than\n"
+    "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) "
+    "when\n"
+    "the queue is or gets removed; PermissionsError (EACCES).  See msgop(2).");
+const char core_messages_try_send_doc[] = PyDoc_STR(
+    "try_send($self, /, message, type=1)\n--\n\n"
+    "Send if there is room: True, else False.  Never waits.\n"
+    "\n"
+    "A full queue is no error; all other errors are those of send().");
+const char core_messages_send_many_doc[] =
+    PyDoc_STR("send_many($self, /, messages, type=1, block=True)\n--\n\n"
+              "Send messages in order; returns how many were sent.\n"
+              "\n"
+              "All of them are checked before the first is sent.  Where block "
+              "is false and\n"
+              "the queue gets full, it sends what fits.  An exception in the "
+              "middle has\n"
+              "the number of messages that went in its attribute sent.  "
+              "Errors are those\n"
+              "of send().");
+const char core_messages_receive_doc[] = PyDoc_STR(
+    "receive($self, /, block=True, type=0, *, except_type=False, "
+    "truncate=False)\n"
+    "--\n\n"
+    "Take a message off the queue, waiting until there is one: (bytes, "
+    "type).\n"
+    "\n"
+    "type 0 takes the first message, above 0 the first of that type (with\n"
+    "except_type the first of any other, MSG_EXCEPT), below 0 the first of "
+    "the\n"
+    "lowest type that is at most -type.  Raises BusyError (ENOMSG) when there "
+    "is\n"
+    "none and block is false; ArgumentError (E2BIG) when the message is "
+    "longer\n"
+    "than max_message_size: it stays queued, unless truncate is true, which\n"
+    "takes it and drops the rest (MSG_NOERROR); ExistentialError (EINVAL, "
+    "EIDRM)\n"
+    "when the queue is or gets removed; PermissionsError (EACCES).  See\n"
+    "msgop(2).");
+const char core_messages_try_receive_doc[] = PyDoc_STR(
+    "try_receive($self, /, type=0, *, except_type=False, "
+    "truncate=False)\n--\n\n"
+    "Take a message if there is one: (bytes, type), else None.  Never waits.\n"
+    "\n"
+    "An empty queue is no error; all other errors are those of receive().");
+const char core_messages_receive_into_doc[] = PyDoc_STR(
+    "receive_into($self, /, buffer, block=True, type=0, *, "
+    "except_type=False,\n"
+    "             truncate=False)\n--\n\n"
+    "Take a message off the queue into a writable buffer: (count, type).\n"
+    "\n"
+    "The message may be as long as the buffer, whatever max_message_size is.\n"
+    "The rest is as in receive().");
+const char core_messages_receive_many_doc[] = PyDoc_STR(
+    "receive_many($self, /, limit, block=True, type=0, *, except_type=False,\n"
+    "             truncate=False)\n--\n\n"
+    "Wait for a message, then take what is there, at most limit: a list of\n"
+    "(bytes, type).\n"
+    "\n"
+    "Where block is false and there is none, the list is empty.  The rest is "
+    "as\n"
+    "in receive(); an error after the first message ends the list, and comes\n"
+    "again at the next call.");
+const char core_messages_peek_doc[] = PyDoc_STR(
+    "peek($self, /, index=0)\n--\n\n"
+    "Copy the message at a place of the queue, 0 the first: (bytes, type).\n"
+    "\n"
+    "The message stays queued.  None past the end.  Linux only (MSG_COPY), "
+    "else\n"
+    "Error (ENOSYS).  Other errors are those of receive().");

@@ -1,0 +1,364 @@
+/* Operations on several members of a set at once, semop(2), and the compiled
+ * form of them, sysv_ipc.SemaphoreOperations, which never changes once made. */
+#include "semaphore_set.h"
+
+#include <errno.h>
+
+/* Lists up to this long are converted on the stack. */
+#define STACK_OPERATIONS 64
+
+/* No kernel takes more (SEMOPM is 500 by default). */
+#define MOST_OPERATIONS 65536
+
+/* A list of operations: on the stack, or where it is too long, not. */
+struct operations {
+    struct sembuf *items;
+    size_t count;
+    struct sembuf stack[STACK_OPERATIONS];
+};
+
+static int
+operations_get(CoreState *state, struct operations *operations, size_t count)
+{
+    operations->items = operations->stack;
+    operations->count = count;
+    if (count == 0 || count > MOST_OPERATIONS) {
+        (void)core_refuse(state, count == 0 ? EINVAL : E2BIG, CORE_NO_SUBJECT,
+                          "%zu operations: semop(2) takes from 1 to "
+                          "kernel.sem's SEMOPM",
+                          count);
+        return -1;
+    }
+    if (count > STACK_OPERATIONS) {
+        operations->items = PyMem_Calloc(count, sizeof(struct sembuf));
+        if (operations->items == NULL) {
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void
+operations_release(struct operations *operations)
+{
+    if (operations->items != operations->stack) {
+        PyMem_Free(operations->items);
+    }
+}
+
+/* The number of a member, negative ones from the end.  The kernel refuses one
+ * past the end, with EFBIG. */
+static int
+convert_index(PyObject *op, PyObject *value, unsigned short *out)
+{
+    Py_ssize_t nsems = semaphore_set(op)->nsems;
+    long long index = 0;
+    if (core_integer(core_handle(op)->state, value, "index", -nsems, USHRT_MAX,
+                     &index) < 0) {
+        return -1;
+    }
+    *out = (unsigned short)(index < 0 ? index + nsems : index);
+    return 0;
+}
+
+/* (index, delta) or (index, delta, flags) */
+static int
+convert_operation(PyObject *op, PyObject *value, struct sembuf *out)
+{
+    CoreState *state = core_handle(op)->state;
+    PyObject *items = PySequence_Fast(
+        value, "an operation must be (index, delta) or (index, delta, flags)");
+    if (items == NULL) {
+        return -1;
+    }
+    Py_ssize_t size = PySequence_Fast_GET_SIZE(items);
+    PyObject **item = PySequence_Fast_ITEMS(items);
+    long long delta = 0, flags = 0;
+    int rc = -1;
+    if (size != 2 && size != 3) {
+        PyErr_Format(PyExc_TypeError,
+                     "an operation must be (index, delta) or (index, delta, "
+                     "flags), not %zd items",
+                     size);
+    }
+    else if (convert_index(op, item[0], &out->sem_num) == 0 &&
+             core_integer(state, item[1], "delta", -OS_SEM_VALUE_MAX,
+                          OS_SEM_VALUE_MAX, &delta) == 0 &&
+             core_integer(state, size == 3 ? item[2] : NULL, "flags", 0,
+                          INT_MAX, &flags) == 0) {
+        rc = 0;
+    }
+    Py_DECREF(items);
+    if (rc == 0 && (flags & ~(IPC_NOWAIT | SEM_UNDO))) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "an operation's flags are IPC_NOWAIT and SEM_UNDO, "
+                          "not %lld",
+                          flags);
+        rc = -1;
+    }
+    out->sem_op = (short)delta;
+    out->sem_flg = (short)flags;
+    return rc;
+}
+
+/* Convert a whole list; on success the caller releases it. */
+static int
+convert_operations(PyObject *op, PyObject *value,
+                   struct operations *operations)
+{
+    PyObject *items = PySequence_Fast(
+        value, "operations must be a sequence of (index, delta[, flags])");
+    if (items == NULL) {
+        return -1;
+    }
+    size_t count = (size_t)PySequence_Fast_GET_SIZE(items);
+    int rc = operations_get(core_handle(op)->state, operations, count);
+    if (rc == 0) {
+        for (size_t i = 0; rc == 0 && i < count; i++) {
+            /* Converting runs the caller's code, which may shorten a list. */
+            if (i >= (size_t)PySequence_Fast_GET_SIZE(items)) {
+                PyErr_SetString(PyExc_RuntimeError,
+                                "operations changed while it was read");
+                rc = -1;
+                break;
+            }
+            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i));
+            rc = convert_operation(op, item, &operations->items[i]);
+            Py_DECREF(item);
+        }
+        if (rc < 0) {
+            operations_release(operations);
+        }
+    }
+    Py_DECREF(items);
+    return rc;
+}
+
+/* E2BIG and EFBIG say which limit it was. */
+static PyObject *
+raise_operations(PyObject *op, ssize_t rc, size_t count)
+{
+    CoreState *state = core_handle(op)->state;
+    struct core_subject subject = core_handle_subject(op);
+    if (rc == -E2BIG) {
+        struct os_limits limits = {0};
+        (void)os_limits_get(&limits);
+        return core_refuse(state, E2BIG, subject,
+                           "%zu operations at once: the limit is kernel.sem's "
+                           "SEMOPM (third number), now %llu",
+                           count, (unsigned long long)limits.semopm);
+    }
+    if (rc == -EFBIG) {
+        return core_refuse(state, EFBIG, subject,
+                           "an index is past the end of a set of %zd members",
+                           (Py_ssize_t)semaphore_set(op)->nsems);
+    }
+    return core_semaphore_raise(op, rc, "op");
+}
+
+static PyObject *
+run(PyObject *op, struct sembuf *items, size_t count, int64_t timeout_ns)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    ssize_t rc =
+        core_semaphore_operate(core_handle_id(op), items, count, timeout_ns);
+    if (rc < 0) {
+        return raise_operations(op, rc, count);
+    }
+    Py_RETURN_TRUE;
+}
+
+PyObject *
+core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "op", 2, 2, 1, {"operations", "timeout"}};
+    PyObject *given[2];
+    int64_t timeout_ns = OS_FOREVER;
+    struct operations operations;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_timeout_as_ns(core_handle(op)->state, given[1], &timeout_ns) <
+            0 ||
+        convert_operations(op, given[0], &operations) < 0) {
+        return NULL;
+    }
+    PyObject *result = run(op, operations.items, operations.count, timeout_ns);
+    operations_release(&operations);
+    return result;
+}
+
+/* The same delta for each of these members. */
+static PyObject *
+run_same(PyObject *op, PyObject *const *indexes, Py_ssize_t count, short delta,
+         int64_t timeout_ns)
+{
+    struct operations operations;
+    if (operations_get(core_handle(op)->state, &operations, (size_t)count) <
+        0) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < count; i++) {
+        operations.items[i] = (struct sembuf){.sem_op = delta};
+        rc = convert_index(op, indexes[i], &operations.items[i].sem_num);
+    }
+    if (rc == 0) {
+        result = run(op, operations.items, operations.count, timeout_ns);
+    }
+    operations_release(&operations);
+    return result;
+}
+
+/* timeout is the one keyword; what is given by position are indexes. */
+static PyObject *
+run_timed(PyObject *op, const struct core_signature *signature,
+          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+          short delta)
+{
+    PyObject *timeout[1];
+    int64_t timeout_ns = OS_FOREVER;
+    if (core_bind(signature, args + nargs, 0, keywords, timeout) < 0 ||
+        core_timeout_as_ns(core_handle(op)->state, timeout[0], &timeout_ns) <
+            0) {
+        return NULL;
+    }
+    return run_same(op, args, nargs, delta, timeout_ns);
+}
+
+PyObject *
+core_semaphore_set_acquire(PyObject *op, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "acquire", 1, 0, 0, {"timeout"}};
+    return run_timed(op, &signature, args, nargs, keywords, -1);
+}
+
+PyObject *
+core_semaphore_set_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "zero", 1, 0, 0, {"timeout"}};
+    return run_timed(op, &signature, args, nargs, keywords, 0);
+}
+
+PyObject *
+core_semaphore_set_release(PyObject *op, PyObject *const *args,
+                           Py_ssize_t nargs)
+{
+    PyObject *result = run_same(op, args, nargs, 1, OS_FOREVER);
+    Py_XDECREF(result);
+    return result == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+/* ---------------------------------------------------------- compiled lists */
+
+typedef struct {
+    PyObject_VAR_HEAD vectorcallfunc vectorcall;
+    PyObject *set;
+    struct sembuf items[];
+} OperationsObject;
+
+static PyObject *
+operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
+                PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "SemaphoreOperations", 1, 1, 0, {"timeout"}};
+    OperationsObject *self = (OperationsObject *)op;
+    PyObject *given[1];
+    int64_t timeout_ns = OS_FOREVER;
+    if (core_bind(&signature, args, PyVectorcall_NARGS(nargsf), keywords,
+                  given) < 0 ||
+        core_timeout_as_ns(core_handle(self->set)->state, given[0],
+                           &timeout_ns) < 0) {
+        return NULL;
+    }
+    return run(self->set, self->items, (size_t)Py_SIZE(self), timeout_ns);
+}
+
+PyObject *
+core_semaphore_set_compile(PyObject *op, PyObject *value)
+{
+    PyTypeObject *type =
+        (PyTypeObject *)core_handle(op)->state->operations_type;
+    struct operations operations;
+    if (convert_operations(op, value, &operations) < 0) {
+        return NULL;
+    }
+    OperationsObject *self =
+        (OperationsObject *)type->tp_alloc(type, (Py_ssize_t)operations.count);
+    if (self != NULL) {
+        self->vectorcall = operations_call;
+        self->set = Py_NewRef(op);
+        memcpy(self->items, operations.items,
+               operations.count * sizeof(struct sembuf));
+    }
+    operations_release(&operations);
+    return (PyObject *)self;
+}
+
+static int
+operations_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((OperationsObject *)op)->set);
+    return 0;
+}
+
+static void
+operations_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    Py_CLEAR(((OperationsObject *)op)->set);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+operations_repr(PyObject *op)
+{
+    return PyUnicode_FromFormat("<sysv_ipc.SemaphoreOperations: %zd on %R>",
+                                Py_SIZE(op), ((OperationsObject *)op)->set);
+}
+
+PyDoc_STRVAR(
+    operations_doc,
+    "Operations on a semaphore set, made by SemaphoreSet.compile().\n"
+    "\n"
+    "Calling it, f(timeout=None), does them as SemaphoreSet.op() does.");
+
+static PyMemberDef operations_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET,
+     offsetof(OperationsObject, vectorcall), READONLY, NULL},
+    {"set", T_OBJECT, offsetof(OperationsObject, set), READONLY,
+     PyDoc_STR("The SemaphoreSet that they are done on.")},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot operations_slots[] = {
+    {Py_tp_doc, (void *)operations_doc},
+    {Py_tp_dealloc, operations_dealloc},
+    {Py_tp_traverse, operations_traverse},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_repr, operations_repr},
+    {Py_tp_members, operations_members},
+    {0, NULL},
+};
+
+PyType_Spec core_operations_spec = {
+    .name = "sysv_ipc.SemaphoreOperations",
+    .basicsize = offsetof(OperationsObject, items),
+    .itemsize = sizeof(struct sembuf),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = operations_slots,
+};

@@ -1,0 +1,462 @@
+/* sysv_ipc.SemaphoreSet: a whole set, semget(2), semop(2), GETALL, SETALL.
+ *
+ * nsems is set by tp_init, which may run again while others read, so it is
+ * atomic; all else is in the kernel. */
+#include "semaphore_set.h"
+
+#include <errno.h>
+
+static PyObject *
+semaphore_set_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+                  PyObject *Py_UNUSED(keywords))
+{
+    return core_handle_new(type, &core_semaphore_set_kind);
+}
+
+/* --------------------------------------------------------------- opening */
+
+/* A new array with a value for each item of a sequence; *count is how many.
+ * With capacity there is room for that many more values, zeros. */
+static unsigned short *
+convert_values(CoreState *state, PyObject *sequence, size_t capacity,
+               size_t *count)
+{
+    PyObject *items = PySequence_Fast(
+        sequence, "the values of a set must be a sequence of integers");
+    if (items == NULL) {
+        return NULL;
+    }
+    *count = (size_t)PySequence_Fast_GET_SIZE(items);
+    size_t room = *count > capacity ? *count : capacity;
+    unsigned short *values = PyMem_Calloc(room + 1, sizeof(*values));
+    if (values == NULL) {
+        (void)PyErr_NoMemory();
+    }
+    for (size_t i = 0; values != NULL && i < *count; i++) {
+        long long value = 0;
+        if (core_integer(state, PySequence_Fast_GET_ITEM(items, i), "value",
+                         LLONG_MIN, LLONG_MAX, &value) < 0 ||
+            core_semaphore_check_value(state, CORE_NO_SUBJECT, value) < 0) {
+            PyMem_Free(values);
+            values = NULL;
+            break;
+        }
+        values[i] = (unsigned short)value;
+    }
+    Py_DECREF(items);
+    return values;
+}
+
+/* How many members a new set gets, and their values, which the caller frees:
+ * nsems, initial_values, or both if they agree. */
+static int
+convert_members(CoreState *state, PyObject *nsems_value,
+                PyObject *initial_values, struct core_request *request,
+                unsigned short **values)
+{
+    long long nsems = 0;
+    if (core_integer(state, nsems_value, "nsems", 0, INT_MAX, &nsems) < 0) {
+        return -1;
+    }
+    request->size = (size_t)nsems;
+    if (initial_values != NULL && initial_values != Py_None) {
+        size_t count = 0;
+        *values = convert_values(state, initial_values, 0, &count);
+        if (*values == NULL) {
+            return -1;
+        }
+        if (nsems != 0 && count != (size_t)nsems) {
+            (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                              "initial_values has %zu values for %lld members",
+                              count, nsems);
+            return -1;
+        }
+        request->size = count;
+    }
+    else {
+        *values = PyMem_Calloc((size_t)nsems + 1, sizeof(**values));
+        if (*values == NULL) {
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+    }
+    request->values = *values;
+    if (request->size == 0 && ((request->flags & IPC_EXCL) ||
+                               request->key.type == CORE_KEY_PRIVATE)) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "a new set needs nsems or initial_values");
+        return -1;
+    }
+    return 0;
+}
+
+/* The size of what was opened must hold what was asked for. */
+static int
+adopt(PyObject *op, const struct core_request *request,
+      const struct core_opened *opened)
+{
+    CoreState *state = core_handle(op)->state;
+    struct core_subject subject = {request->kind, opened->key, opened->id};
+    struct os_info info;
+    int rc = core_kind_stat_any(request->kind, opened->id, &info);
+    if (rc < 0) {
+        (void)core_raise_gone(state, rc, "open", subject);
+        return -1;
+    }
+    if (request->size > info.sem.nsems) {
+        (void)core_refuse(state, EINVAL, subject,
+                          "the set has %llu members, not %zu: leave nsems out "
+                          "to open it as it is",
+                          (unsigned long long)info.sem.nsems, request->size);
+        return -1;
+    }
+    semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
+    core_handle_open(core_handle(op), opened->key, opened->id);
+    return 0;
+}
+
+static int
+semaphore_set_init(PyObject *op, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"key",  "nsems",          "flags",
+                            "mode", "initial_values", NULL};
+    CoreState *state = core_handle(op)->state;
+    PyObject *key, *nsems = NULL, *flags = NULL, *mode = NULL;
+    PyObject *initial_values = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOOO:SemaphoreSet",
+                                     names, &key, &nsems, &flags, &mode,
+                                     &initial_values)) {
+        return -1;
+    }
+    struct core_request request = {
+        .kind = &core_semaphore_set_kind,
+        .create = core_semaphore_create,
+        .accept = core_semaphore_accept,
+    };
+    struct core_opened opened;
+    unsigned short *values = NULL;
+    int rc = -1;
+    if (core_request_convert(state, &request, key, flags, mode) == 0 &&
+        convert_members(state, nsems, initial_values, &request, &values) ==
+            0 &&
+        core_open(state, &request, &opened) == 0) {
+        rc = adopt(op, &request, &opened);
+    }
+    PyMem_Free(values);
+    return rc;
+}
+
+PyObject *
+core_semaphore_set_make(CoreState *state, int id, int64_t key)
+{
+    PyObject *op = semaphore_set_new((PyTypeObject *)state->semaphore_set_type,
+                                     NULL, NULL);
+    if (op == NULL) {
+        return NULL;
+    }
+    struct os_info info;
+    int rc = core_kind_stat_any(&core_semaphore_set_kind, id, &info);
+    if (rc < 0) {
+        (void)core_raise_gone(
+            state, rc, "open",
+            (struct core_subject){&core_semaphore_set_kind, key, id});
+        Py_DECREF(op);
+        return NULL;
+    }
+    semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
+    core_handle_open(core_handle(op), key, id);
+    return op;
+}
+
+static PyObject *
+semaphore_set_from_id(PyObject *type, PyObject *id)
+{
+    PyObject *op = semaphore_set_new((PyTypeObject *)type, NULL, NULL);
+    struct os_info info = {.sem.nsems = 0};
+    if (op == NULL) {
+        return NULL;
+    }
+    if (core_handle_open_id(core_handle(op), id, &info) < 0) {
+        Py_DECREF(op);
+        return NULL;
+    }
+    semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
+    return op;
+}
+
+static PyObject *
+semaphore_set_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    return core_handle_reduce(op, Py_BuildValue("(i)", core_handle_id(op)),
+                              NULL);
+}
+
+static PyObject *
+semaphore_set_repr(PyObject *op)
+{
+    char extra[64];
+    (void)PyOS_snprintf(extra, sizeof(extra), ", nsems=%zd",
+                        (Py_ssize_t)semaphore_set(op)->nsems);
+    return core_handle_repr(op, extra);
+}
+
+/* ---------------------------------------------------------------- members */
+
+static Py_ssize_t
+semaphore_set_length(PyObject *op)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return -1;
+    }
+    return semaphore_set(op)->nsems;
+}
+
+static PyObject *
+semaphore_set_item(PyObject *op, Py_ssize_t index)
+{
+    CoreHandle *self = core_handle(op);
+    if (core_handle_check(self) < 0) {
+        return NULL;
+    }
+    Py_ssize_t nsems = semaphore_set(op)->nsems;
+    if (index < 0 || index >= nsems) {
+        PyErr_Format(PyExc_IndexError,
+                     "index out of range for a set of %zd members", nsems);
+        return NULL;
+    }
+    return core_semaphore_make(self->state, core_handle_id(op), self->key,
+                               (unsigned short)index);
+}
+
+static PyObject *
+semaphore_set_subscript(PyObject *op, PyObject *index)
+{
+    if (!PyIndex_Check(index)) {
+        PyErr_Format(PyExc_TypeError,
+                     "a SemaphoreSet's index must be an integer, not %.100s; "
+                     "values holds the values of all members",
+                     Py_TYPE(index)->tp_name);
+        return NULL;
+    }
+    Py_ssize_t number = PyNumber_AsSsize_t(index, PyExc_IndexError);
+    if (number == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (number < 0) {
+        number += semaphore_set(op)->nsems;
+    }
+    return semaphore_set_item(op, number);
+}
+
+/* A set is true, also a handle that was never initialised. */
+static int
+semaphore_set_true(PyObject *Py_UNUSED(op))
+{
+    return 1;
+}
+
+/* GETALL writes as many values as the set that the id names has.  Where the
+ * kernel has given the id to another set since we opened ours, that may be
+ * more than ours: have room for the most that a set has by default. */
+#define MOST_MEMBERS 32000
+
+static PyObject *
+semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
+{
+    Py_ssize_t nsems = semaphore_set(op)->nsems;
+    size_t room = nsems > MOST_MEMBERS ? (size_t)nsems : MOST_MEMBERS;
+    unsigned short *values = PyMem_Malloc(room * sizeof(*values));
+    if (values == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *result = NULL;
+    int rc = os_sem_get_all(core_handle_id(op), values);
+    if (rc < 0) {
+        (void)core_handle_raise(op, rc, "read");
+    }
+    else {
+        result = PyTuple_New(nsems);
+    }
+    for (Py_ssize_t i = 0; result != NULL && i < nsems; i++) {
+        PyObject *value = PyLong_FromLong(values[i]);
+        if (value == NULL) {
+            Py_CLEAR(result);
+            break;
+        }
+        PyTuple_SET_ITEM(result, i, value);
+    }
+    PyMem_Free(values);
+    return result;
+}
+
+static int
+semaphore_set_set_values(PyObject *op, PyObject *value,
+                         void *Py_UNUSED(closure))
+{
+    CoreState *state = core_handle(op)->state;
+    size_t count = 0;
+    if (core_handle_refuse_delete(value, "values") < 0 ||
+        core_handle_check(core_handle(op)) < 0) {
+        return -1;
+    }
+    unsigned short *values =
+        convert_values(state, value, MOST_MEMBERS, &count);
+    if (values == NULL) {
+        return -1;
+    }
+    int rc = -1;
+    if (count != (size_t)semaphore_set(op)->nsems) {
+        (void)core_refuse(state, EINVAL, core_handle_subject(op),
+                          "%zu values for a set of %zd members", count,
+                          (Py_ssize_t)semaphore_set(op)->nsems);
+    }
+    else {
+        rc = os_sem_set_all(core_handle_id(op), values);
+        if (rc < 0) {
+            (void)core_semaphore_raise(op, rc, "change");
+            rc = -1;
+        }
+    }
+    PyMem_Free(values);
+    return rc;
+}
+
+/* -------------------------------------------------------------- the type */
+
+PyDoc_STRVAR(
+    semaphore_set_doc,
+    "SemaphoreSet(key, nsems=0, flags=0, mode=0o600, initial_values=None)\n"
+    "--\n"
+    "\n"
+    "A System V semaphore set: members that are operated on all or none.\n"
+    "\n"
+    "key, flags and mode are those of Semaphore.  nsems is how many members "
+    "a\n"
+    "new set gets, or at least has to have where it exists; 0 opens a set of "
+    "any\n"
+    "size.  initial_values, one a member, are set when this call creates the\n"
+    "set, in one step for all that use this library.  len(), s[i] and "
+    "iteration\n"
+    "give its members as Semaphore objects.\n"
+    "\n"
+    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
+    "(ENOMEM).  See semget(2).");
+
+PyDoc_STRVAR(
+    op_doc,
+    "op($self, /, operations, timeout=None)\n--\n\n"
+    "Do all of the operations, or none of them, in one system call.\n"
+    "\n"
+    "operations is a sequence of (index, delta) or (index, delta, flags): "
+    "delta\n"
+    "above 0 adds, below 0 takes and waits until it can, 0 waits for zero.\n"
+    "flags are IPC_NOWAIT and SEM_UNDO.  timeout is in seconds, None for "
+    "ever.\n"
+    "Returns True.  Raises BusyError (EAGAIN), ArgumentError (E2BIG above\n"
+    "kernel.sem's SEMOPM operations, EFBIG for an index past the end, "
+    "ERANGE),\n"
+    "ExistentialError (EINVAL, EIDRM), PermissionsError (EACCES).  See "
+    "semop(2).");
+PyDoc_STRVAR(
+    compile_doc,
+    "compile($self, /, operations)\n--\n\n"
+    "A callable f(timeout=None) that does these operations, as op() does.\n"
+    "\n"
+    "They are converted once, not at each call.");
+PyDoc_STRVAR(
+    acquire_doc,
+    "acquire($self, /, *indexes, timeout=None)\n--\n\n"
+    "Take 1 from each of these members, all or none, waiting until that is\n"
+    "possible.\n"
+    "\n"
+    "Returns True.  Errors are those of op().");
+PyDoc_STRVAR(
+    release_doc,
+    "release($self, /, *indexes)\n--\n\n"
+    "Add 1 to each of these members, all or none.  Errors are those of op().");
+PyDoc_STRVAR(zero_doc,
+             "zero($self, /, *indexes, timeout=None)\n--\n\n"
+             "Wait until each of these members is zero at the same time.\n"
+             "\n"
+             "Changes nothing.  Returns True.  Errors are those of op().");
+PyDoc_STRVAR(info_doc,
+             "info($self, /)\n--\n\n"
+             "A SemaphoreInfo of the set, in one system call (IPC_STAT).");
+PyDoc_STRVAR(
+    remove_doc,
+    "remove($self, /)\n--\n\n"
+    "Remove the set from the system; all who wait get ExistentialError.\n"
+    "\n"
+    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2), "
+    "IPC_RMID.");
+PyDoc_STRVAR(from_id_doc,
+             "from_id($type, id, /)\n--\n\n"
+             "Open the set with this id, as semctl(2) takes it.\n"
+             "\n"
+             "Raises ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
+                         "Pickle by id: the copy opens the same set.");
+
+static PyMethodDef semaphore_set_methods[] = {
+    {"op", _PyCFunction_CAST(core_semaphore_set_op),
+     METH_FASTCALL | METH_KEYWORDS, op_doc},
+    {"compile", core_semaphore_set_compile, METH_O, compile_doc},
+    {"acquire", _PyCFunction_CAST(core_semaphore_set_acquire),
+     METH_FASTCALL | METH_KEYWORDS, acquire_doc},
+    {"release", _PyCFunction_CAST(core_semaphore_set_release), METH_FASTCALL,
+     release_doc},
+    {"zero", _PyCFunction_CAST(core_semaphore_set_zero),
+     METH_FASTCALL | METH_KEYWORDS, zero_doc},
+    {"info", core_handle_info, METH_NOARGS, info_doc},
+    {"remove", core_handle_remove, METH_NOARGS, remove_doc},
+    {"from_id", semaphore_set_from_id, METH_O | METH_CLASS, from_id_doc},
+    {"__reduce__", semaphore_set_reduce, METH_NOARGS, reduce_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef semaphore_set_getset[] = {
+    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
+        "o_time", core_handle_get_field, NULL,
+        PyDoc_STR("The same as last_operation_time."),
+        (void *)&core_field_last_operation_time},
+    {"values", semaphore_set_get_values, semaphore_set_set_values,
+     PyDoc_STR(
+         "The values of all members, read (GETALL) and written (SETALL)\n"
+         "in one system call.  Writing clears what undo has recorded."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef semaphore_set_members[] = {
+    CORE_HANDLE_MEMBERS,
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot semaphore_set_slots[] = {
+    {Py_tp_doc, (void *)semaphore_set_doc},
+    {Py_tp_new, semaphore_set_new},
+    {Py_tp_init, semaphore_set_init},
+    {Py_tp_dealloc, core_handle_free},
+    {Py_tp_traverse, core_handle_traverse},
+    {Py_tp_repr, semaphore_set_repr},
+    {Py_tp_richcompare, core_handle_compare},
+    {Py_tp_hash, core_handle_hash},
+    {Py_tp_methods, semaphore_set_methods},
+    {Py_tp_getset, semaphore_set_getset},
+    {Py_tp_members, semaphore_set_members},
+    {Py_sq_length, semaphore_set_length},
+    {Py_sq_item, semaphore_set_item},
+    {Py_mp_length, semaphore_set_length},
+    {Py_mp_subscript, semaphore_set_subscript},
+    {Py_nb_bool, semaphore_set_true},
+    {0, NULL},
+};
+
+PyType_Spec core_semaphore_set_spec = {
+    .name = "sysv_ipc.SemaphoreSet",
+    .basicsize = sizeof(SemaphoreSetObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = semaphore_set_slots,
+};
