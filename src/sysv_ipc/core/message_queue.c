@@ -1,5 +1,6 @@
 /* sysv_ipc.MessageQueue: opening, and what the kernel knows of a queue,
- * msgget(2), msgctl(2).  Sending and receiving are messages.c.
+ * msgget(2), msgctl(2).  Messages are
+ * send.c and receive.c.
  *
  * max_message_size is set by tp_init, which may run again while others read,
  * so it is atomic; all else is in the kernel. */

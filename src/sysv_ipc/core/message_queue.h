@@ -1,4 +1,4 @@
-/* What message_queue.c (the queue) and messages.c (its messages) share. */
+/* What message_queue.c (the queue), send.c and receive.c share. */
 #ifndef SYSV_IPC_MESSAGE_QUEUE_H
 #define SYSV_IPC_MESSAGE_QUEUE_H
 
@@ -14,6 +14,27 @@ message_queue(PyObject *op)
 {
     return (MessageQueueObject *)op;
 }
+
+/* Messages up to this many bytes pass through the stack. */
+#define CORE_STACK_TEXT 8192
+
+/* What msgsnd(2) and msgrcv(2) take: a type, and the text behind it. */
+struct core_message {
+    long type;
+    char text[];
+};
+
+/* Room for a message: on the stack, or where it is too long, not. */
+struct core_room {
+    struct core_message *message;
+    union {
+        struct core_message head;
+        char bytes[sizeof(struct core_message) + CORE_STACK_TEXT];
+    } stack;
+};
+
+int core_room_get(struct core_room *room, size_t size);
+void core_room_release(struct core_room *room);
 
 #define CORE_MESSAGES_FUNCTIONS(X) \
     X(send)                        \

@@ -1,5 +1,5 @@
 /* Operations on several members of a set at once, semop(2), and the compiled
- * form of them, sysv_ipc.SemaphoreOperations, which never changes once made. */
+ * form of them, sysv_ipc.SemaphoreOperations, which never changes. */
 #include "semaphore_set.h"
 
 #include <errno.h>

@@ -360,7 +360,7 @@ PyDoc_STRVAR(
     "semop(2).");
 PyDoc_STRVAR(
     compile_doc,
-    "compile($self, /, operations)\n--\n\n"
+    "compile($self, operations, /)\n--\n\n"
     "A callable f(timeout=None) that does these operations, as op() does.\n"
     "\n"
     "They are converted once, not at each call.");
@@ -446,6 +446,7 @@ static PyType_Slot semaphore_set_slots[] = {
     {Py_tp_methods, semaphore_set_methods},
     {Py_tp_getset, semaphore_set_getset},
     {Py_tp_members, semaphore_set_members},
+    {Py_tp_iter, PySeqIter_New},
     {Py_sq_length, semaphore_set_length},
     {Py_sq_item, semaphore_set_item},
     {Py_mp_length, semaphore_set_length},

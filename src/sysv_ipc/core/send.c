@@ -1,0 +1,257 @@
+/* Sending: msgsnd(2).
+ *
+ * All that a call needs is converted before the kernel is asked. */
+#include "message_queue.h"
+
+#include <errno.h>
+
+int
+core_room_get(struct core_room *room, size_t size)
+{
+    room->message = &room->stack.head;
+    if (size > CORE_STACK_TEXT) {
+        room->message = PyMem_RawMalloc(sizeof(struct core_message) + size);
+        if (room->message == NULL) {
+            room->message = &room->stack.head;
+            (void)PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void
+core_room_release(struct core_room *room)
+{
+    if (room->message != &room->stack.head) {
+        PyMem_RawFree(room->message);
+    }
+}
+
+/* A message longer than this handle sends is refused before the kernel sees
+ * it. */
+static int
+check_size(PyObject *op, Py_ssize_t size)
+{
+    Py_ssize_t limit = message_queue(op)->max_message_size;
+    if (size <= limit) {
+        return 0;
+    }
+    (void)core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
+                      "the message has %zd bytes, and this handle's "
+                      "max_message_size is %zd; it was not sent",
+                      size, limit);
+    return -1;
+}
+
+/* Send one message: 0, -errno or CORE_RAISED. */
+static ssize_t
+send_bytes(PyObject *op, const struct core_bytes *bytes, long type, bool block)
+{
+    struct core_room room;
+    size_t size = (size_t)bytes->size;
+    if (core_handle_check(core_handle(op)) < 0 ||
+        check_size(op, bytes->size) < 0 || core_room_get(&room, size) < 0) {
+        return CORE_RAISED;
+    }
+    room.message->type = type;
+    memcpy(room.message->text, bytes->data, size);
+    int id = core_handle_id(op);
+    ssize_t rc = os_msg_send(id, room.message, size, IPC_NOWAIT);
+    if (rc == -EAGAIN && block) {
+        struct os_call call = {
+            .attempt = os_msg_send_attempt,
+            .id = id,
+            .size = size,
+            .message = room.message,
+        };
+        rc = core_wait(&call, OS_FOREVER);
+    }
+    core_room_release(&room);
+    return rc;
+}
+
+static int
+convert_send_type(PyObject *op, PyObject *value, long *out)
+{
+    long long type = 1;
+    if (core_integer(core_handle(op)->state, value, "type", 1, LONG_MAX,
+                     &type) < 0) {
+        return -1;
+    }
+    *out = (long)type;
+    return 0;
+}
+
+static ssize_t
+send_object(PyObject *op, PyObject *message, PyObject *type_value, bool block)
+{
+    long type;
+    struct core_bytes bytes;
+    if (convert_send_type(op, type_value, &type) < 0 ||
+        core_bytes_get(message, &bytes) < 0) {
+        return CORE_RAISED;
+    }
+    ssize_t rc = send_bytes(op, &bytes, type, block);
+    core_bytes_release(&bytes);
+    return rc;
+}
+
+PyObject *
+core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "send", 3, 3, 1, {"message", "block", "type"}};
+    PyObject *given[3];
+    bool block = true;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_bool(given[1], &block) < 0) {
+        return NULL;
+    }
+    ssize_t rc = send_object(op, given[0], given[2], block);
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "send");
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "try_send", 2, 2, 1, {"message", "type"}};
+    PyObject *given[2];
+    if (core_bind(&signature, args, nargs, keywords, given) < 0) {
+        return NULL;
+    }
+    ssize_t rc = send_object(op, given[0], given[1], false);
+    if (rc == -EAGAIN) {
+        Py_RETURN_FALSE;
+    }
+    if (rc < 0) {
+        return core_handle_raise(op, rc, "send");
+    }
+    Py_RETURN_TRUE;
+}
+
+/* All messages must be ones that could be sent, before the first is. */
+static int
+check_messages(PyObject *op, PyObject *messages)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(messages); i++) {
+        struct core_bytes bytes;
+        if (core_bytes_get(PyTuple_GET_ITEM(messages, i), &bytes) < 0) {
+            return -1;
+        }
+        Py_ssize_t size = bytes.size;
+        core_bytes_release(&bytes);
+        if (check_size(op, size) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Tell with the exception that is set how many messages went before it. */
+static void
+note_sent(Py_ssize_t sent)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *number = PyLong_FromSsize_t(sent);
+    PyObject *note = PyUnicode_FromFormat(
+        "%zd messages were sent before this; its attribute sent is that "
+        "number.",
+        sent);
+    if (value != NULL && number != NULL && note != NULL) {
+        PyObject *result = PyObject_CallMethod(value, "add_note", "O", note);
+        Py_XDECREF(result);
+        (void)PyObject_SetAttrString(value, "sent", number);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(note);
+    PyErr_Restore(type, value, traceback);
+}
+
+PyObject *
+core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "send_many", 3, 3, 1, {"messages", "type", "block"}};
+    PyObject *given[3];
+    bool block = true;
+    long type;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_bool(given[2], &block) < 0 ||
+        convert_send_type(op, given[1], &type) < 0 ||
+        core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    if (PyBytes_Check(given[0]) || PyUnicode_Check(given[0])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "messages must be a sequence of messages, not one: "
+                        "use send() or a list");
+        return NULL;
+    }
+    PyObject *messages = PySequence_Tuple(given[0]);
+    if (messages == NULL || check_messages(op, messages) < 0) {
+        Py_XDECREF(messages);
+        return NULL;
+    }
+    Py_ssize_t sent = 0;
+    ssize_t rc = 0;
+    while (sent < PyTuple_GET_SIZE(messages)) {
+        struct core_bytes bytes;
+        rc = CORE_RAISED;
+        if (core_bytes_get(PyTuple_GET_ITEM(messages, sent), &bytes) == 0) {
+            rc = send_bytes(op, &bytes, type, block);
+            core_bytes_release(&bytes);
+        }
+        if (rc < 0) {
+            break;
+        }
+        sent++;
+    }
+    Py_DECREF(messages);
+    if (rc < 0 && rc != -EAGAIN) {
+        (void)core_handle_raise(op, rc, "send");
+        note_sent(sent);
+        return NULL;
+    }
+    return PyLong_FromSsize_t(sent);
+}
+
+/* ------------------------------------------------------------------- docs */
+
+const char core_messages_send_doc[] = PyDoc_STR(
+    "send($self, /, message, block=True, type=1)\n--\n\n"
+    "Put a message on the queue, waiting while the queue is full.\n"
+    "\n"
+    "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is a "
+    "C\n"
+    "long of at least 1.  Raises BusyError (EAGAIN) when the queue is full "
+    "and\n"
+    "block is false; ArgumentError (EINVAL) when the message is longer than\n"
+    "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) "
+    "when\n"
+    "the queue is or gets removed; PermissionsError (EACCES).  See msgop(2).");
+const char core_messages_try_send_doc[] = PyDoc_STR(
+    "try_send($self, /, message, type=1)\n--\n\n"
+    "Send if there is room: True, else False.  Never waits.\n"
+    "\n"
+    "A full queue is no error; all other errors are those of send().");
+const char core_messages_send_many_doc[] =
+    PyDoc_STR("send_many($self, /, messages, type=1, block=True)\n--\n\n"
+              "Send messages in order; returns how many were sent.\n"
+              "\n"
+              "All of them are checked before the first is sent.  Where block "
+              "is false and\n"
+              "the queue gets full, it sends what fits.  An exception in the "
+              "middle has\n"
+              "the number of messages that went in its attribute sent.  "
+              "Errors are those\n"
+              "of send().");
