@@ -6,6 +6,7 @@ Loaded when the first exception is made.
 import errno as _errno
 import os
 
+from ._core import limits
 from .errors import Error, ExistentialError
 
 #: In the order of ``kind``: the class that opens it, the flag-free way to open, and where the
@@ -36,10 +37,15 @@ def notes(error: Error, operation: str) -> list[str]:
             return _permission_notes(error, operation)
         case _errno.EINVAL if table == "shm" and operation == "create":
             return [
-                f"A new segment needs a size of 1 to kernel.shmmax bytes (now {_sysctl('shmmax')})."
+                f"A new segment needs a size of 1 to kernel.shmmax bytes (now {limits().shmmax})."
+            ]
+        case _errno.EINVAL if table == "sem" and operation == "create":
+            return [
+                "A new set has from 1 to SEMMSL members (kernel.sem, first number: now"
+                f" {limits().semmsl})."
             ]
         case _errno.EINVAL if table == "msg" and operation == "send":
-            return [f"A message may have at most kernel.msgmax bytes (now {_sysctl('msgmax')})."]
+            return [f"A message may have at most kernel.msgmax bytes (now {limits().msgmax})."]
         case _errno.EINVAL if table == "shm" and operation == "attach":
             return [
                 "The address must be a multiple of PAGE_SIZE (or pass SHM_RND) and the place"
@@ -48,7 +54,8 @@ def notes(error: Error, operation: str) -> list[str]:
         case _errno.E2BIG if table == "msg":
             return [
                 "The message is still queued.  It is longer than this handle's"
-                " max_message_size: open the queue again with a larger one to take it."
+                " max_message_size: truncate=True takes its beginning, receive_into() or a handle"
+                " with a larger max_message_size all of it."
             ]
         case _errno.ENOSPC:
             return [_limit_note(table)]
@@ -85,28 +92,21 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
 
 
 def _limit_note(table: str) -> str:
-    """Name the limits that make ENOSPC, and their values now."""
-    if table == "sem":
-        sem = (_sysctl("sem") or "? ? ? ?").split()
-        return (
-            "The limits are kernel.sem: SEMMNI, sets in the system (its fourth number, now"
-            f" {sem[3]}), and SEMMNS, semaphores in all of them (its second, now {sem[1]})."
-        )
-    if table == "shm":
-        return (
-            f"The limits are kernel.shmmni, segments in the system (now {_sysctl('shmmni')}),"
-            f" and kernel.shmall, pages in all of them (now {_sysctl('shmall')})."
-        )
-    return f"The limit is kernel.msgmni, queues in the system (now {_sysctl('msgmni')})."
-
-
-def _sysctl(name: str) -> str | None:
-    """Read one of the kernel's limits; None where the system has no such file."""
-    try:
-        with open(f"/proc/sys/kernel/{name}", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return None
+    """Name the limits that make ENOSPC: value, use and sysctl of each."""
+    now = limits()
+    match table:
+        case "sem":
+            return (
+                f"{now.semaphore_sets} of {now.semmni} semaphore sets exist (kernel.sem, fourth"
+                f" number: SEMMNI), with {now.semaphores} of {now.semmns} semaphores (second"
+                " number: SEMMNS)."
+            )
+        case "shm":
+            return (
+                f"{now.segments} of {now.shmmni} segments exist (kernel.shmmni), with"
+                f" {now.pages} of {now.shmall} pages (kernel.shmall)."
+            )
+    return f"{now.queues} of {now.msgmni} message queues exist (kernel.msgmni)."
 
 
 def _record(error: Error) -> dict[str, str] | None:

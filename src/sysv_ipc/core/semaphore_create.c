@@ -4,8 +4,9 @@
  * semget(2) makes a set, semctl(2) gives it its values: between the two it
  * is unfinished.  Two things tell that to others:
  *
- * - a mark in its mode: of the three x bits, which mean nothing to the
- *   kernel's check of permissions, only the last is set;
+ * - a mark in its mode: the owner may read and write, and of the three x
+ *   bits, which mean nothing to the kernel, only the last is set; and no
+ *   semop(2) has ever been done on it;
  * - the lock of the IPC namespace (os.h), which the creator holds until the
  *   set is finished and which the kernel releases when it dies.
  *
@@ -16,19 +17,19 @@
 
 #include <errno.h>
 
-#define MARK_BITS 0111
-#define MARK 0001
+#define MARK_BITS 0711
+#define MARK 0601
 
 /* Longer than this nobody holds the lock who is not stopped. */
 #define LOCK_TIMEOUT_NS ((int64_t)10000000000)
 #define LOCK_NAP_MIN_NS ((int64_t)20000)
 #define LOCK_NAP_MAX_NS ((int64_t)1000000)
 
-/* The mode that a set gets: x bits that look like the mark lose it. */
+/* The mode that a set gets: one that looks like the mark loses its x bit. */
 static int
 unmarked(int mode)
 {
-    return (mode & MARK_BITS) == MARK ? mode & ~MARK : mode;
+    return (mode & MARK_BITS) == MARK ? mode & ~0111 : mode;
 }
 
 /* A lock for os_namespace_unlock(), -EAGAIN after LOCK_TIMEOUT_NS, another
@@ -63,7 +64,8 @@ is_marked(int id)
     if (rc == -EINVAL || rc == -EIDRM) {
         return -EIDRM;
     }
-    return rc == 0 && (info.mode & MARK_BITS) == MARK;
+    return rc == 0 && (info.mode & MARK_BITS) == MARK &&
+           info.sem.last_operation_time == 0;
 }
 
 /* Remove a set that its creator left unfinished; the lock is held.  0 when
@@ -108,6 +110,10 @@ finish(int id, const struct core_request *request, int mode)
         info.mode = (unsigned int)unmarked(mode);
         rc = os_sem_set(id, &info);
     }
+    if (rc == -EINVAL || rc == -EIDRM) {
+        /* Somebody has removed it, and perhaps made another: look again. */
+        return -EEXIST;
+    }
     if (rc < 0) {
         (void)os_sem_remove(id);
         return rc;
@@ -122,7 +128,6 @@ core_semaphore_create(const struct core_request *request, key_t key)
     struct core_request marked = *request;
     /* The creator may always write the values, whatever the mode is to be. */
     marked.mode = (mode & ~MARK_BITS) | MARK;
-    marked.created_mode = 0600;
     /* Nobody else can open a private set: there is no race to win. */
     int lock = key == IPC_PRIVATE ? -1 : wait_for_lock();
     if (lock < 0 && key != IPC_PRIVATE) {
