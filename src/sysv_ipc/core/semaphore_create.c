@@ -4,11 +4,14 @@
  * semget(2) makes a set, semctl(2) gives it its values: between the two it
  * is unfinished.  Two things tell that to others:
  *
- * - a mark in its mode: the owner may read and write, and of the three x
- *   bits, which mean nothing to the kernel, only the last is set; and no
- *   semop(2) has ever been done on it;
+ * - a mark: the owner may read and write, of the three x bits in its mode,
+ *   which mean nothing to the kernel, only the last is set, and nobody has
+ *   ever given it a value or done a semop(2) on it;
  * - the lock of the IPC namespace (os.h), which the creator holds until the
  *   set is finished and which the kernel releases when it dies.
+ *
+ * Giving the set its values takes the mark away; giving it its mode, which
+ * comes last, is what a creator that dies then leaves undone.
  *
  * Who finds a marked set waits for the lock.  When it has the lock and the
  * set is still marked, the creator has died: the set is removed, and it is
@@ -24,13 +27,6 @@
 #define LOCK_TIMEOUT_NS ((int64_t)10000000000)
 #define LOCK_NAP_MIN_NS ((int64_t)20000)
 #define LOCK_NAP_MAX_NS ((int64_t)1000000)
-
-/* The mode that a set gets: one that looks like the mark loses its x bit. */
-static int
-unmarked(int mode)
-{
-    return (mode & MARK_BITS) == MARK ? mode & ~0111 : mode;
-}
 
 /* A lock for os_namespace_unlock(), -EAGAIN after LOCK_TIMEOUT_NS, another
  * error, or CORE_RAISED. */
@@ -64,8 +60,9 @@ is_marked(int id)
     if (rc == -EINVAL || rc == -EIDRM) {
         return -EIDRM;
     }
+    /* SETVAL and SETALL leave the pid of who called them. */
     return rc == 0 && (info.mode & MARK_BITS) == MARK &&
-           info.sem.last_operation_time == 0;
+           info.sem.last_operation_time == 0 && os_sem_get_pid(id, 0) <= 0;
 }
 
 /* Remove a set that its creator left unfinished; the lock is held.  0 when
@@ -107,7 +104,7 @@ finish(int id, const struct core_request *request, int mode)
         rc = os_sem_stat(id, &info);
     }
     if (rc == 0) {
-        info.mode = (unsigned int)unmarked(mode);
+        info.mode = (unsigned int)mode;
         rc = os_sem_set(id, &info);
     }
     if (rc == -EINVAL || rc == -EIDRM) {
