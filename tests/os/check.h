@@ -13,24 +13,26 @@
 
 #include "os/os.h"
 
-#define CHECK(condition)                                                 \
-    do {                                                                 \
-        if (!(condition)) {                                              \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                     \
-        }                                                                \
+/* Say what failed, and end the test. */
+static inline void
+fail(const char *file, int line, const char *what, long long got,
+     long long wanted)
+{
+    (void)fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", file, line, what,
+                  got, wanted);
+    exit(1);
+}
+
+#define CHECK_EQUAL(got, wanted)                                     \
+    do {                                                             \
+        long long got_value = (long long)(got);                      \
+        long long wanted_value = (long long)(wanted);                \
+        if (got_value != wanted_value) {                             \
+            fail(__FILE__, __LINE__, #got, got_value, wanted_value); \
+        }                                                            \
     } while (0)
 
-#define CHECK_EQUAL(got, wanted)                                          \
-    do {                                                                  \
-        long long got_value = (long long)(got);                           \
-        long long wanted_value = (long long)(wanted);                     \
-        if (got_value != wanted_value) {                                  \
-            fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__,    \
-                    __LINE__, #got, got_value, wanted_value);             \
-            exit(1);                                                      \
-        }                                                                 \
-    } while (0)
+#define CHECK(condition) CHECK_EQUAL((condition) != 0, 1)
 
 /* An IPC namespace of this process's own: nothing of the machine's is
  * touched, and nothing is left behind. */

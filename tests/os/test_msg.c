@@ -27,7 +27,7 @@ static void
 test_full_queue(int id)
 {
     struct os_info info;
-    struct message out = {.type = 1}, in;
+    struct message out = {.type = 1}, in = {0};
     CHECK_EQUAL(os_msg_stat(id, &info), 0);
     info.msg.max_size = 100;
     CHECK_EQUAL(os_msg_set(id, &info), 0);
@@ -63,7 +63,7 @@ static void
 test_threads(int id)
 {
     pthread_t sender;
-    struct message in;
+    struct message in = {0};
     struct os_call call = {
         .attempt = os_msg_receive_attempt,
         .id = id,

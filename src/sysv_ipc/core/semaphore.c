@@ -297,10 +297,15 @@ static PyObject *
 semaphore_repr(PyObject *op)
 {
     char extra[64] = "";
-    int value = os_sem_get_value(core_handle_id(op), core_handle(op)->index);
+    int length = 0;
+    int index = core_handle(op)->index;
+    if (index > 0) {
+        length = PyOS_snprintf(extra, sizeof(extra), ", index=%d", index);
+    }
+    int value = os_sem_get_value(core_handle_id(op), index);
     if (value >= 0) {
-        (void)PyOS_snprintf(extra, sizeof(extra), ", index=%d, value=%d",
-                            core_handle(op)->index, value);
+        (void)PyOS_snprintf(extra + length, sizeof(extra) - (size_t)length,
+                            ", value=%d", value);
     }
     return core_handle_repr(op, extra);
 }
