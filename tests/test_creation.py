@@ -1,0 +1,275 @@
+"""Creating a semaphore set looks like one step to others, also when the creator dies.
+
+The mechanism is in core/semaphore_create.c and docs/design/creation.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import in_child, listed, wait_until
+
+import sysv_ipc
+from sysv_ipc import IPC_CREAT, IPC_CREX, ExistentialError, Semaphore, SemaphoreSet
+
+INITIAL = 7
+
+CREATE = "import sys, sysv_ipc; sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREAT, 0o640, 7)"
+
+
+def phase(key: int) -> str:
+    """How far a creator came, as the system's own list shows it."""
+    for line in Path("/proc/sysvipc/sem").read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[0]) == key:
+            return "unfinished" if words[2] in ("641", "667") else "finished"
+    return "nothing"
+
+
+def remove(key: int) -> None:
+    """Remove whatever has the key; opening it cleans up what is unfinished."""
+    with contextlib.suppress(ExistentialError):
+        Semaphore(key, mode=0).remove()
+
+
+def killed_creator(key: int, delay: float) -> None:
+    """Fork a creator and kill it after that many seconds."""
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(go, b".")
+        Semaphore(key, IPC_CREAT, 0o640, INITIAL)
+        signal.pause()
+        os._exit(1)
+    os.close(go)
+    os.read(ready, 1)
+    os.close(ready)
+    end = time.perf_counter() + delay
+    while time.perf_counter() < end:
+        pass
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_thousand_killed_creators_leave_the_initial_value_or_nothing(key: int) -> None:
+    random_source = random.Random(1)
+    phases: Counter[str] = Counter()
+    for _ in range(1000):
+        killed_creator(key, random_source.random() * 300e-6)
+        phases[phase(key)] += 1
+        try:
+            assert Semaphore(key, mode=0).value == INITIAL
+        except ExistentialError:
+            assert phase(key) == "nothing"
+        assert Semaphore(key, IPC_CREAT, 0o640, INITIAL).value == INITIAL
+        remove(key)
+    assert phases["nothing"] > 0
+    assert phases["finished"] > 0
+
+
+def test_openers_beside_killed_creators_see_only_the_initial_value(key: int) -> None:
+    """Three openers ask all the time while 200 creators come, die and are cleaned up."""
+    read_end, write_end = os.pipe()
+    openers = []
+    for flags in (0, 0, IPC_CREAT):
+        pid = os.fork()
+        if pid == 0:
+            os.close(read_end)
+            seen: set[int] = set()
+            stop = False
+
+            def end(*_: object) -> None:
+                nonlocal stop
+                stop = True
+
+            signal.signal(signal.SIGTERM, end)
+            while not stop:
+                with contextlib.suppress(ExistentialError):
+                    seen.add(Semaphore(key, flags, 0o640, INITIAL).value)
+            os.write(write_end, (" ".join(map(str, seen)) + "\n").encode())
+            os._exit(0)
+        openers.append(pid)
+    os.close(write_end)
+    random_source = random.Random(2)
+    for _ in range(200):
+        killed_creator(key, random_source.random() * 200e-6)
+        remove(key)
+    for pid in openers:
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitpid(pid, 0)[1] == 0
+    with os.fdopen(read_end) as pipe:
+        seen_by = [set(map(int, line.split())) for line in pipe]
+    remove(key)
+    assert len(seen_by) == 3
+    assert set().union(*seen_by) == {INITIAL}
+
+
+def killed_at(key: int, *injection: str, code: str = CREATE) -> None:
+    """Run a creator that strace kills where the injection says."""
+    command = ["strace", "-f", "-o", "/dev/null"]
+    for item in injection:
+        command += ["-e", f"inject={item}"]
+    done = subprocess.run([*command, sys.executable, "-c", code, str(key)], timeout=60)
+    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+@pytest.fixture
+def unfinished(key: int) -> Iterator[int]:
+    """The key of a semaphore whose creator has died before it had its value."""
+    killed_at(key, "semctl:signal=SIGKILL:when=1")
+    assert phase(key) == "unfinished"
+    yield key
+    remove(key)
+
+
+def test_opening_what_was_left_unfinished_finds_nothing(unfinished: int) -> None:
+    with pytest.raises(ExistentialError, match=r"\[Errno 2\]"):
+        Semaphore(unfinished)
+    assert phase(unfinished) == "nothing"
+
+
+def test_opening_or_creating_what_was_left_unfinished_creates(unfinished: int) -> None:
+    semaphore = Semaphore(unfinished, IPC_CREAT, 0o600, 3)
+    assert (semaphore.value, semaphore.mode) == (3, 0o600)
+
+
+def test_creating_what_was_left_unfinished_creates(unfinished: int) -> None:
+    assert Semaphore(unfinished, IPC_CREX, initial_value=4).value == 4
+
+
+def test_a_set_takes_the_place_of_what_was_left_unfinished(unfinished: int) -> None:
+    assert SemaphoreSet(unfinished, 0, IPC_CREAT, initial_values=[1, 2]).values == (1, 2)
+
+
+def test_another_user_is_told_that_it_may_not_clean_up(key: int) -> None:
+    killed_at(key, "semctl:signal=SIGKILL:when=1", code=CREATE.replace("0o640", "0o666"))
+
+    def open_it() -> str:
+        try:
+            Semaphore(key, IPC_CREAT)
+        except sysv_ipc.PermissionsError as error:
+            return str(error)
+        return "opened"
+
+    told = in_child(open_it, uid=65534)
+    remove(key)
+    assert told.startswith("[Errno 1] Operation not permitted")
+
+
+@pytest.mark.parametrize("call", [2, 3, 4])
+def test_a_creator_that_dies_after_the_value_is_set_leaves_the_value(key: int, call: int) -> None:
+    # Calls of semctl(2): SETALL, IPC_STAT, IPC_SET, then IPC_RMID of our own.
+    code = CREATE + ".remove()"
+    killed_at(key, f"semctl:signal=SIGKILL:when={call}", code=code)
+    assert Semaphore(key).value == INITIAL
+    assert Semaphore(key, IPC_CREAT, initial_value=1).value == INITIAL
+    remove(key)
+
+
+def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
+    """The creator stops between creating and initialising; going on, it finishes."""
+    command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semctl:signal=SIGSTOP:when=1"]
+    creator = subprocess.Popen([*command, sys.executable, "-c", CREATE, str(key)])
+    wait_until(lambda: phase(key) == "unfinished")
+    read_end, write_end = os.pipe()
+    opener = os.fork()
+    if opener == 0:
+        os.write(write_end, b"?")
+        os.write(write_end, str(Semaphore(key).value).encode())
+        os._exit(0)
+    assert os.read(read_end, 1) == b"?"
+    os.set_blocking(read_end, False)
+    with pytest.raises(BlockingIOError):
+        os.read(read_end, 10)
+    os.set_blocking(read_end, True)
+    children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGCONT)
+    assert os.read(read_end, 10) == str(INITIAL).encode()
+    os.waitpid(opener, 0)
+    os.close(read_end)
+    os.close(write_end)
+    assert creator.wait(timeout=60) == 0
+    remove(key)
+
+
+@pytest.mark.parametrize(
+    "injection",
+    [
+        "semctl:error=EPERM:when=1",
+        "semctl:error=EACCES:when=2",
+        "semctl:error=EPERM:when=3",
+        "flock:error=ENOLCK:when=1",
+        "semget:error=ENOSPC:when=2",
+    ],
+)
+def test_a_constructor_that_fails_leaves_nothing_behind(
+    key: int, injection: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    command = ["strace", "-f", "-o", "/dev/null", "-e", f"inject={injection}"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", CREATE, str(key)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("sysv_ipc.") or "Errno" in done.stderr
+    assert phase(key) == "nothing"
+
+
+@pytest.mark.parametrize("mode", [0o601, 0o667, 0o777, 0o111, 0o001, 0o400, 0])
+def test_a_semaphore_gets_exactly_the_mode_that_was_asked_for(key: int, mode: int) -> None:
+    semaphore = Semaphore(key, IPC_CREX, mode, INITIAL)
+    record = listed("sem", semaphore.id)
+    same = Semaphore(key, mode=0)
+    assert same == semaphore
+    semaphore.remove()
+    assert int(record["perms"], 8) == mode
+
+
+def test_as_another_user_a_semaphore_may_have_any_mode(key: int) -> None:
+    def create() -> tuple[int, int]:
+        semaphore = Semaphore(key, IPC_CREX, 0o000, INITIAL)
+        semaphore.mode = 0o600
+        values = semaphore.value, semaphore.mode
+        semaphore.remove()
+        return values
+
+    assert in_child(create, uid=65534) == (INITIAL, 0o600)
+
+
+def test_a_set_of_another_program_without_any_value_is_opened_as_it_is(key: int) -> None:
+    made = subprocess.run(["ipcmk", "-S", "3"], capture_output=True, text=True, check=True)
+    number = int(made.stdout.split()[-1])
+    semaphore = Semaphore.from_id(number)
+    assert semaphore.key is not None
+    before = listed("sem", number)
+    assert Semaphore(semaphore.key, IPC_CREAT, initial_value=5).value == 0
+    assert Semaphore(semaphore.key).id == number
+    assert listed("sem", number) == before
+    semaphore.remove()
+
+
+def test_many_processes_create_at_once_and_one_value_is_set(key: int) -> None:
+    """Each of 16 processes takes one permit; the sum is as if one had created it."""
+    code = (
+        "import sys, sysv_ipc\n"
+        "semaphore = sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREAT, initial_value=16)\n"
+        "semaphore.acquire(timeout=30)\n"
+    )
+    command = [sys.executable, "-c", code, str(key)]
+    processes = [subprocess.Popen(command) for _ in range(16)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 16
+    assert Semaphore(key).value == 0
+    remove(key)
