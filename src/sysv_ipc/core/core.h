@@ -360,9 +360,9 @@ ssize_t core_semaphore_operate(int id, struct sembuf *operations, size_t count,
 /* The texts of semop(2)'s errors that errors.py cannot know. */
 PyObject *core_semaphore_raise(PyObject *op, ssize_t rc,
                                const char *operation);
-/* A semaphore's value must be in range: 0, or -1 with ArgumentError. */
-int core_semaphore_check_value(CoreState *state, struct core_subject subject,
-                               long long value);
+/* A semaphore's value: 0, or -1 with an exception. */
+int core_semaphore_convert_value(CoreState *state, PyObject *value,
+                                 struct core_subject subject, int *out);
 /* A Semaphore for one member. */
 PyObject *core_semaphore_make(CoreState *state, int id, int64_t key,
                               unsigned short index);

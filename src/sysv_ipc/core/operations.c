@@ -67,13 +67,11 @@ static int
 convert_operation(PyObject *op, PyObject *value, struct sembuf *out)
 {
     CoreState *state = core_handle(op)->state;
-    PyObject *items = PySequence_Fast(
-        value, "an operation must be (index, delta) or (index, delta, flags)");
+    PyObject *items = PySequence_Tuple(value);
     if (items == NULL) {
         return -1;
     }
-    Py_ssize_t size = PySequence_Fast_GET_SIZE(items);
-    PyObject **item = PySequence_Fast_ITEMS(items);
+    Py_ssize_t size = PyTuple_GET_SIZE(items);
     long long delta = 0, flags = 0;
     int rc = -1;
     if (size != 2 && size != 3) {
@@ -82,11 +80,12 @@ convert_operation(PyObject *op, PyObject *value, struct sembuf *out)
                      "flags), not %zd items",
                      size);
     }
-    else if (convert_index(op, item[0], &out->sem_num) == 0 &&
-             core_integer(state, item[1], "delta", -OS_SEM_VALUE_MAX,
-                          OS_SEM_VALUE_MAX, &delta) == 0 &&
-             core_integer(state, size == 3 ? item[2] : NULL, "flags", 0,
-                          INT_MAX, &flags) == 0) {
+    else if (convert_index(op, PyTuple_GET_ITEM(items, 0), &out->sem_num) ==
+                 0 &&
+             core_integer(state, PyTuple_GET_ITEM(items, 1), "delta",
+                          -OS_SEM_VALUE_MAX, OS_SEM_VALUE_MAX, &delta) == 0 &&
+             core_integer(state, size == 3 ? PyTuple_GET_ITEM(items, 2) : NULL,
+                          "flags", 0, INT_MAX, &flags) == 0) {
         rc = 0;
     }
     Py_DECREF(items);
@@ -107,25 +106,17 @@ static int
 convert_operations(PyObject *op, PyObject *value,
                    struct operations *operations)
 {
-    PyObject *items = PySequence_Fast(
-        value, "operations must be a sequence of (index, delta[, flags])");
+    /* A tuple, because converting an item may run code that changes a list. */
+    PyObject *items = PySequence_Tuple(value);
     if (items == NULL) {
         return -1;
     }
-    size_t count = (size_t)PySequence_Fast_GET_SIZE(items);
+    size_t count = (size_t)PyTuple_GET_SIZE(items);
     int rc = operations_get(core_handle(op)->state, operations, count);
     if (rc == 0) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
-            /* Converting runs the caller's code, which may shorten a list. */
-            if (i >= (size_t)PySequence_Fast_GET_SIZE(items)) {
-                PyErr_SetString(PyExc_RuntimeError,
-                                "operations changed while it was read");
-                rc = -1;
-                break;
-            }
-            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i));
-            rc = convert_operation(op, item, &operations->items[i]);
-            Py_DECREF(item);
+            rc = convert_operation(op, PyTuple_GET_ITEM(items, i),
+                                   &operations->items[i]);
         }
         if (rc < 0) {
             operations_release(operations);

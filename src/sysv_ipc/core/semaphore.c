@@ -22,13 +22,21 @@ static const char value_text[] =
     "=The semaphore's value must remain between 0 and SEMVMX";
 
 int
-core_semaphore_check_value(CoreState *state, struct core_subject subject,
-                           long long value)
+core_semaphore_convert_value(CoreState *state, PyObject *value,
+                             struct core_subject subject, int *out)
 {
-    if (value < 0 || value > OS_SEM_VALUE_MAX) {
+    PyObject *number = PyNumber_Index(value);
+    if (number == NULL) {
+        return -1;
+    }
+    int overflow;
+    long result = PyLong_AsLongAndOverflow(number, &overflow);
+    Py_DECREF(number);
+    if (overflow != 0 || result < 0 || result > OS_SEM_VALUE_MAX) {
         (void)core_refuse(state, ERANGE, subject, value_text);
         return -1;
     }
+    *out = (int)result;
     return 0;
 }
 
@@ -53,10 +61,10 @@ semaphore_init(PyObject *op, PyObject *args, PyObject *keywords)
                                      &key, &flags, &mode, &initial_value)) {
         return -1;
     }
-    long long value = 0;
-    if (core_integer(state, initial_value, "initial_value", LLONG_MIN,
-                     LLONG_MAX, &value) < 0 ||
-        core_semaphore_check_value(state, CORE_NO_SUBJECT, value) < 0) {
+    int value = 0;
+    if (initial_value != NULL &&
+        core_semaphore_convert_value(state, initial_value, CORE_NO_SUBJECT,
+                                     &value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -335,16 +343,14 @@ static int
 semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
     CoreState *state = core_handle(op)->state;
-    long long number = 0;
+    int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
-        core_integer(state, value, "value", LLONG_MIN, LLONG_MAX, &number) <
-            0 ||
-        core_semaphore_check_value(state, core_handle_subject(op), number) <
-            0) {
+        core_semaphore_convert_value(state, value, core_handle_subject(op),
+                                     &number) < 0) {
         return -1;
     }
-    int rc = os_sem_set_value(core_handle_id(op), core_handle(op)->index,
-                              (int)number);
+    int rc =
+        os_sem_set_value(core_handle_id(op), core_handle(op)->index, number);
     if (rc < 0) {
         (void)core_semaphore_raise(op, rc, "set the value of");
         return -1;

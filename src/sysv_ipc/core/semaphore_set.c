@@ -21,22 +21,21 @@ static unsigned short *
 convert_values(CoreState *state, PyObject *sequence, size_t capacity,
                size_t *count)
 {
-    PyObject *items = PySequence_Fast(
-        sequence, "the values of a set must be a sequence of integers");
+    /* A tuple, because converting an item may run code that changes a list. */
+    PyObject *items = PySequence_Tuple(sequence);
     if (items == NULL) {
         return NULL;
     }
-    *count = (size_t)PySequence_Fast_GET_SIZE(items);
+    *count = (size_t)PyTuple_GET_SIZE(items);
     size_t room = *count > capacity ? *count : capacity;
     unsigned short *values = PyMem_Calloc(room + 1, sizeof(*values));
     if (values == NULL) {
         (void)PyErr_NoMemory();
     }
     for (size_t i = 0; values != NULL && i < *count; i++) {
-        long long value = 0;
-        if (core_integer(state, PySequence_Fast_GET_ITEM(items, i), "value",
-                         LLONG_MIN, LLONG_MAX, &value) < 0 ||
-            core_semaphore_check_value(state, CORE_NO_SUBJECT, value) < 0) {
+        int value;
+        if (core_semaphore_convert_value(state, PyTuple_GET_ITEM(items, i),
+                                         CORE_NO_SUBJECT, &value) < 0) {
             PyMem_Free(values);
             values = NULL;
             break;

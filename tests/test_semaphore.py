@@ -1,0 +1,411 @@
+"""Semaphore: construction, operations, attributes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import in_child, listed, run_in_thread, wait_until
+
+import sysv_ipc
+from sysv_ipc import (
+    IPC_CREAT,
+    IPC_CREX,
+    IPC_EXCL,
+    IPC_PRIVATE,
+    SEMAPHORE_VALUE_MAX,
+    ArgumentError,
+    BusyError,
+    ExistentialError,
+    Semaphore,
+)
+
+VALUE_TEXT = "The semaphore's value must remain between 0 and SEMVMX"
+
+
+# -------------------------------------------------------------------------- construction
+
+
+def test_parameters_have_the_order_and_the_names_of_1_2_0(key: int) -> None:
+    semaphore = Semaphore(key, IPC_CREX, 0o640, 3)
+    same = Semaphore(key=key, flags=0, mode=0o640, initial_value=5)
+    assert (same.id, same.mode, same.value) == (semaphore.id, 0o640, 3)
+    semaphore.remove()
+
+
+def test_creating_needs_that_there_is_none(semaphore: Semaphore) -> None:
+    with pytest.raises(ExistentialError, match=r"^\[Errno 17\] File exists: semaphore with key"):
+        Semaphore(semaphore.key, IPC_CREX)
+
+
+def test_opening_needs_that_there_is_one(key: int) -> None:
+    with pytest.raises(ExistentialError, match=r"^\[Errno 2\] No such file or directory"):
+        Semaphore(key)
+
+
+@pytest.mark.parametrize("flags", [0, IPC_CREAT])
+def test_opening_never_changes_the_value(semaphore: Semaphore, flags: int) -> None:
+    semaphore.value = 9
+    before = listed("sem", semaphore.id)
+    assert Semaphore(semaphore.key, flags, initial_value=5).value == 9
+    assert listed("sem", semaphore.id) == before
+
+
+@pytest.mark.parametrize("flags", [IPC_CREAT, IPC_CREX])
+def test_initial_value_is_set_when_created(key: int, flags: int) -> None:
+    semaphore = Semaphore(key, flags, initial_value=SEMAPHORE_VALUE_MAX)
+    assert semaphore.value == SEMAPHORE_VALUE_MAX
+    semaphore.remove()
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [(644, 0o204), (0o7777, 0o777), (-1, 0o777), (0o1600, 0o600), (0o666, 0o666), (0, 0)],
+)
+def test_mode_is_masked_and_never_acts_as_flags(key: int, mode: int, wanted: int) -> None:
+    with pytest.raises(ExistentialError):
+        Semaphore(key, 0, mode)
+    semaphore = Semaphore(key, IPC_CREX, mode)
+    assert int(listed("sem", semaphore.id)["perms"], 8) == wanted
+    semaphore.remove()
+
+
+def test_permission_bits_of_flags_are_dropped(key: int) -> None:
+    semaphore = Semaphore(key, IPC_CREAT | 0o666)
+    assert semaphore.mode == 0o600
+    assert Semaphore(key, 0o777).id == semaphore.id
+    semaphore.remove()
+
+
+@pytest.mark.parametrize("key_value", [42, None, IPC_PRIVATE])
+def test_excl_alone_is_refused(key_value: int | None) -> None:
+    with pytest.raises(ValueError, match=r"IPC_EXCL must be combined with IPC_CREAT$") as caught:
+        Semaphore(key_value, IPC_EXCL)
+    assert caught.value.errno == 22  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [-1, 32768, 2**31, 2**70, -(2**70)])
+def test_initial_value_out_of_range_is_refused_in_the_words_of_1_2_0(key: int, value: int) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Semaphore(key, IPC_CREX, initial_value=value)
+    assert (str(caught.value), caught.value.errno) == (VALUE_TEXT, 34)
+    assert not sysv_ipc.exists(key, Semaphore)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"flags": "0"},
+        {"flags": None},
+        {"flags": 1.5},
+        {"mode": "600"},
+        {"mode": None},
+        {"initial_value": "1"},
+        {"initial_value": 1.0},
+        {"nonsense": 1},
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused(key: int, arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Semaphore(key, **{"flags": IPC_CREX, **arguments})
+    assert not sysv_ipc.exists(key, Semaphore)
+
+
+@pytest.mark.parametrize("arguments", [{"flags": 2**40}, {"mode": 2**31}, {"mode": -(2**40)}])
+def test_integers_too_wide_for_c_are_refused(key: int, arguments: dict[str, int]) -> None:
+    with pytest.raises(ArgumentError, match="must be from"):
+        Semaphore(key, **{"flags": IPC_CREX, **arguments})
+    assert not sysv_ipc.exists(key, Semaphore)
+
+
+def test_private_semaphores_are_always_new() -> None:
+    first, second = Semaphore(IPC_PRIVATE, initial_value=2), Semaphore(IPC_PRIVATE)
+    assert first.key == second.key == 0
+    assert first.id != second.id
+    assert (first.value, second.value) == (2, 0)
+    first.remove()
+    second.remove()
+
+
+def test_init_again_opens_another(semaphore: Semaphore, key: int) -> None:
+    other = Semaphore(key, IPC_CREX, initial_value=5)
+    handle = Semaphore(semaphore.key)
+    handle.__init__(key)  # type: ignore[misc]
+    assert (handle, handle.value) == (other, 5)
+    with pytest.raises(ExistentialError):
+        handle.__init__(key + 1)  # type: ignore[misc]
+    assert handle == other
+    other.remove()
+
+
+# ---------------------------------------------------------------------------- operations
+
+
+@pytest.mark.parametrize("delta", [1, 3, -3, SEMAPHORE_VALUE_MAX, np.int8(5), True])
+@pytest.mark.parametrize(("take", "give"), [("acquire", "release"), ("P", "V")])
+def test_taking_and_giving_ignore_the_sign(take: str, give: str, delta: int) -> None:
+    semaphore = Semaphore(None, IPC_CREX)
+    assert getattr(semaphore, give)(delta) is None
+    assert semaphore.value == abs(int(delta))
+    assert getattr(semaphore, take)(delta=delta) is True
+    assert semaphore.value == 0
+    semaphore.remove()
+
+
+@pytest.mark.parametrize("delta", [0, 32768, -32768, 65536, 65537, 2**32 + 1, 2**70])
+@pytest.mark.parametrize("call", ["acquire", "release", "try_acquire", "P", "V"])
+def test_impossible_deltas_are_refused(semaphore: Semaphore, call: str, delta: int) -> None:
+    with pytest.raises(ArgumentError, match="delta must"):
+        getattr(semaphore, call)(delta=delta)
+    assert semaphore.value == 1
+
+
+@pytest.mark.parametrize("delta", ["1", 1.0, None, []])
+@pytest.mark.parametrize("call", ["acquire", "release", "try_acquire"])
+def test_deltas_that_are_no_integers_are_refused(
+    semaphore: Semaphore, call: str, delta: object
+) -> None:
+    with pytest.raises(TypeError):
+        getattr(semaphore, call)(delta=delta)
+    assert semaphore.value == 1
+
+
+def test_releasing_past_the_maximum_is_refused(semaphore: Semaphore) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        semaphore.release(SEMAPHORE_VALUE_MAX)
+    assert (str(caught.value), caught.value.errno) == (VALUE_TEXT, 34)
+    assert semaphore.value == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("acquire", {"nonsense": 1}),
+        ("release", {"timeout": 1}),
+        ("Z", {"delta": 1}),
+        ("try_acquire", {"timeout": 1}),
+    ],
+)
+def test_unknown_keywords_are_refused(
+    semaphore: Semaphore, call: str, arguments: dict[str, int]
+) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        getattr(semaphore, call)(**arguments)
+
+
+def test_too_many_and_doubled_arguments_are_refused(semaphore: Semaphore) -> None:
+    acquire: Callable[..., object] = semaphore.acquire
+    with pytest.raises(TypeError, match="at most 2 positional"):
+        acquire(1, 1, 1)
+    with pytest.raises(TypeError, match="multiple values"):
+        acquire(1, timeout=1)
+    assert semaphore.value == 1
+
+
+def test_try_acquire_tells_whether_it_took(semaphore: Semaphore) -> None:
+    assert semaphore.try_acquire() is True
+    assert semaphore.try_acquire() is False
+    semaphore.release(2)
+    assert semaphore.try_acquire(3) is False
+    assert semaphore.try_acquire(2) is True
+
+
+def test_z_returns_when_the_value_is_zero(semaphore: Semaphore) -> None:
+    join = run_in_thread(semaphore.Z)
+    wait_until(lambda: semaphore.waiting_for_zero == 1)
+    semaphore.acquire()
+    assert join() is True
+
+
+def test_with_acquires_and_releases(semaphore: Semaphore) -> None:
+    with semaphore as inside:
+        assert inside is semaphore
+        assert semaphore.value == 0
+    assert semaphore.value == 1
+
+
+def test_with_releases_and_never_hides_an_exception(semaphore: Semaphore) -> None:
+    with pytest.raises(KeyError, match="inside"), semaphore:
+        raise KeyError("inside")
+    assert semaphore.value == 1
+
+
+def test_an_exception_goes_on_where_the_semaphore_is_gone() -> None:
+    semaphore = Semaphore(None, IPC_CREX, initial_value=1)
+
+    def use() -> None:
+        with semaphore:
+            semaphore.remove()
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside") as caught:
+        use()
+    assert "no longer exists" in caught.value.__notes__[0]
+
+
+def test_with_raises_where_the_semaphore_is_gone() -> None:
+    semaphore = Semaphore(None, IPC_CREX, initial_value=1)
+    with pytest.raises(ExistentialError), semaphore:
+        semaphore.remove()
+
+
+def test_block_false_never_waits(semaphore: Semaphore) -> None:
+    semaphore.acquire()
+    semaphore.block = False
+    with pytest.raises(BusyError):
+        semaphore.acquire()
+    with pytest.raises(BusyError):
+        semaphore.acquire(60)
+    semaphore.release()
+    with pytest.raises(BusyError):
+        semaphore.Z(60)
+
+
+def test_undo_gives_back_when_the_process_ends(semaphore: Semaphore) -> None:
+    semaphore.value = 5
+
+    def take() -> int:
+        mine = Semaphore(semaphore.key)
+        mine.undo = True
+        mine.acquire(delta=2)
+        mine.undo = False
+        mine.acquire()
+        return mine.value
+
+    assert in_child(take) == 2
+    assert semaphore.value == 4
+
+
+@pytest.mark.parametrize("name", ["block", "undo"])
+def test_flags_take_the_truth_of_anything(semaphore: Semaphore, name: str) -> None:
+    class Untrue:
+        def __bool__(self) -> bool:
+            raise KeyError("no truth")
+
+    for value in (True, False, 1, 0, "x", "", None, [1]):
+        setattr(semaphore, name, value)
+        assert getattr(semaphore, name) is bool(value)
+    setattr(semaphore, name, True)
+    with pytest.raises(KeyError):
+        setattr(semaphore, name, Untrue())
+    assert getattr(semaphore, name) is True
+
+
+# ---------------------------------------------------------------------------- attributes
+
+
+def test_attributes_agree_with_the_systems_list(semaphore: Semaphore) -> None:
+    semaphore.acquire()
+    record = listed("sem", semaphore.id)
+    assert semaphore.key == int(record["key"])
+    for name in ("uid", "gid", "cuid", "cgid"):
+        assert getattr(semaphore, name) == int(record[name])
+    assert semaphore.mode == int(record["perms"], 8)
+    assert semaphore.o_time == semaphore.last_operation_time == int(record["otime"])
+    assert semaphore.last_change_time == int(record["ctime"])
+    assert semaphore.nsems == int(record["nsems"]) == 1
+    assert semaphore.last_pid == os.getpid()
+
+
+def test_o_time_is_zero_before_the_first_operation(semaphore: Semaphore) -> None:
+    assert semaphore.o_time == 0
+    semaphore.acquire()
+    assert abs(semaphore.o_time - time.time()) < 60
+
+
+def test_waiters_are_counted(semaphore: Semaphore) -> None:
+    assert (semaphore.waiting_for_nonzero, semaphore.waiting_for_zero) == (0, 0)
+    joins = [run_in_thread(lambda: semaphore.acquire(delta=2)) for _ in range(3)]
+    wait_until(lambda: semaphore.waiting_for_nonzero == 3)
+    semaphore.release(6)
+    assert [join() for join in joins] == [True] * 3
+
+
+@pytest.mark.parametrize("value", [0, 1, SEMAPHORE_VALUE_MAX, np.int64(7)])
+def test_value_can_be_set(semaphore: Semaphore, value: int) -> None:
+    semaphore.value = value
+    assert Semaphore(semaphore.key).value == value
+
+
+@pytest.mark.parametrize("value", [-1, 32768, 65536, 2**32, 2**64 + 1, -(2**70)])
+def test_value_out_of_range_is_refused(semaphore: Semaphore, value: int) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        semaphore.value = value
+    assert (str(caught.value), caught.value.errno) == (VALUE_TEXT, 34)
+    assert semaphore.value == 1
+
+
+@pytest.mark.parametrize("name", ["uid", "gid", "mode"])
+@pytest.mark.parametrize("value", [-1, 2**32, 2**32 + 1234, 2**64, "0", 1.0, None])
+def test_owner_and_mode_out_of_range_are_refused(
+    semaphore: Semaphore, name: str, value: object
+) -> None:
+    before = listed("sem", semaphore.id)
+    with pytest.raises((ArgumentError, TypeError), match=name):
+        setattr(semaphore, name, value)
+    assert listed("sem", semaphore.id) == before
+
+
+@pytest.mark.parametrize(("name", "value"), [("uid", 1234), ("gid", 2**31), ("mode", 0o640)])
+def test_owner_and_mode_can_be_set(semaphore: Semaphore, name: str, value: int) -> None:
+    setattr(semaphore, name, value)
+    assert getattr(Semaphore(semaphore.key), name) == value
+
+
+@pytest.mark.parametrize("name", ["value", "uid", "gid", "mode", "block", "undo"])
+def test_deleting_an_attribute_is_refused(semaphore: Semaphore, name: str) -> None:
+    before = getattr(semaphore, name)
+    with pytest.raises(AttributeError, match=f"'{name}' cannot be deleted"):
+        delattr(semaphore, name)
+    assert getattr(semaphore, name) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["key", "cuid", "cgid", "last_pid", "waiting_for_nonzero", "waiting_for_zero", "o_time"],
+)
+def test_read_only_attributes_say_so_as_in_1_2_0(semaphore: Semaphore, name: str) -> None:
+    text = f"^attribute '{name}' of 'sysv_ipc.Semaphore' objects is not writable$"
+    with pytest.raises(AttributeError, match=text):
+        setattr(semaphore, name, 1)
+    with pytest.raises(AttributeError, match=text):
+        delattr(semaphore, name)
+
+
+def test_id_is_read_only_in_the_words_of_1_2_0(semaphore: Semaphore) -> None:
+    with pytest.raises(AttributeError, match=r"^readonly attribute$"):
+        semaphore.id = 1  # type: ignore[misc]
+    with pytest.raises(AttributeError, match=r"^readonly attribute$"):
+        del semaphore.id
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda s: s.acquire(),
+        lambda s: s.release(),
+        lambda s: s.Z(),
+        lambda s: s.try_acquire(),
+        lambda s: s.value,
+        lambda s: setattr(s, "value", 1),
+        lambda s: s.uid,
+        lambda s: setattr(s, "mode", 0o600),
+        lambda s: s.last_pid,
+        lambda s: s.waiting_for_zero,
+        lambda s: s.info(),
+        lambda s: s.set,
+        lambda s: s.remove(),
+    ],
+)
+def test_what_is_gone_says_so(use: Callable[[Semaphore], object]) -> None:
+    semaphore = Semaphore(None, IPC_CREX)
+    semaphore.remove()
+    assert semaphore.removed
+    with pytest.raises(ExistentialError, match="no longer exists") as caught:
+        use(semaphore)
+    assert caught.value.errno == 22
+    assert "RemoveIPC" in caught.value.__notes__[0]
