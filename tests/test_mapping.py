@@ -1,0 +1,447 @@
+"""Attachments: views that pin them, zeros that take their place, failures, leaks, threads."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import in_child, listed
+
+import sysv_ipc
+from sysv_ipc import (
+    IPC_CREX,
+    PAGE_SIZE,
+    SHM_RDONLY,
+    SHM_REMAP,
+    SHM_RND,
+    ArgumentError,
+    NotAttachedError,
+    SharedMemory,
+)
+
+
+def mappings(segment: SharedMemory) -> int:
+    """How often this process maps the segment."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return sum("/SYSV" in line and line.split()[4] == str(segment.id) for line in lines)
+
+
+def attached(segment: SharedMemory) -> int:
+    """How often anybody maps the segment, as the kernel says."""
+    return int(listed("shm", segment.id)["nattch"])
+
+
+def array_of(segment: SharedMemory) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Make an array that the buffer protocol does not count."""
+    return np.ndarray((segment.size,), np.uint8, buffer=segment)
+
+
+# --------------------------------------------------------------------------------- views
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        memoryview,
+        lambda s: memoryview(s)[2:4],
+        lambda s: s.view(8, 8, "i"),
+        lambda s: np.frombuffer(s, np.int32),
+        lambda s: np.asarray(memoryview(s)),
+    ],
+)
+def test_detach_is_refused_while_a_view_lives(
+    segment: SharedMemory, view: Callable[[SharedMemory], object]
+) -> None:
+    kept = view(segment)
+    for call in (segment.detach, segment.attach, lambda: segment.__init__(segment.key)):  # type: ignore[misc]
+        with pytest.raises(BufferError, match="release them first"):
+            call()
+    assert (segment.attached, attached(segment), mappings(segment)) == (True, 1, 1)
+    segment.write(b"still there")
+    assert segment.read(5) == b"still"
+    del kept
+    gc.collect()
+    segment.detach()
+    assert attached(segment) == 0
+
+
+def test_a_view_keeps_the_attachment_of_a_handle_that_is_dropped(segment: SharedMemory) -> None:
+    other = SharedMemory(segment.key)
+    view = memoryview(other)
+    del other
+    gc.collect()
+    segment.write(b"x")
+    assert (view[0], attached(segment)) == (ord("x"), 2)
+    view.release()
+    del view
+    gc.collect()
+    assert attached(segment) == 1
+
+
+def test_a_view_of_a_read_only_attachment_is_read_only(segment: SharedMemory) -> None:
+    other = SharedMemory(segment.key, mode=0o400)
+    view = memoryview(other)
+    assert view.readonly
+    assert not array_of(other).flags.writeable
+    with pytest.raises(TypeError):
+        view[0] = 1
+    with pytest.raises(BufferError):
+        segment.read_into(other)
+
+
+# ---------------------------------------------------------------------------------- zeros
+
+
+def test_an_array_that_outlives_detach_reads_zeros(segment: SharedMemory) -> None:
+    array = array_of(segment)
+    segment.write(b"\xff" * segment.size)
+    assert array.min() == 255
+    segment.detach()
+    assert (array.max(), attached(segment), mappings(segment)) == (0, 0, 0)
+    others = [mmap.mmap(-1, PAGE_SIZE) for _ in range(200)]
+    for other in others:
+        other.write(b"\xee" * PAGE_SIZE)
+    assert array.max() == 0
+    array[:] = 7
+    assert array.min() == 7
+    segment.attach()
+    assert segment.read(1) == b"\xff"
+    assert array.min() == 7
+
+
+def test_an_array_that_outlives_its_handle_and_its_segment_reads_zeros() -> None:
+    segment = SharedMemory(None, IPC_CREX, size=3 * PAGE_SIZE + 1, init_character=b"z")
+    array = array_of(segment)
+    segment.detach()
+    segment.remove()
+    del segment
+    gc.collect()
+    assert array.max() == 0
+    assert array.size == 3 * PAGE_SIZE + 1
+
+
+def test_an_array_reads_zeros_after_another_attachment_has_taken_over(
+    segment: SharedMemory,
+) -> None:
+    segment.write(b"one")
+    array = array_of(segment)
+    segment.attach()
+    assert (array.max(), segment.read(3), attached(segment)) == (0, b"one", 1)
+
+
+def test_the_zeros_go_with_the_handle(segment: SharedMemory) -> None:
+    def size() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[0])
+
+    big = SharedMemory(None, IPC_CREX, size=1 << 30, init_character=None)
+    before = size()
+    for _ in range(3):
+        handle = SharedMemory.from_id(big.id)
+        memoryview(handle).release()
+        handle.detach()
+        del handle
+    gc.collect()
+    big.remove()
+    big.detach()
+    assert size() <= before
+
+
+# ----------------------------------------------------------------------------- attaching
+
+
+def test_attaching_again_replaces_and_leaks_nothing(segment: SharedMemory) -> None:
+    for _ in range(1000):
+        segment.attach()
+        memoryview(segment).release()
+    assert (attached(segment), mappings(segment)) == (1, 1)
+
+
+def test_init_again_releases_the_first_attachment(segment: SharedMemory) -> None:
+    other = SharedMemory(None, IPC_CREX)
+    handle = SharedMemory(segment.key)
+    handle.__init__(other.key)  # type: ignore[misc]
+    assert (attached(segment), attached(other), handle) == (1, 2, other)
+    with pytest.raises(sysv_ipc.ExistentialError):
+        handle.__init__(other.key + 1)  # type: ignore[misc, operator]
+    assert (attached(other), handle.attached, handle) == (2, True, other)
+    handle.detach()
+    other.remove()
+    other.detach()
+
+
+def test_a_handle_that_is_dropped_detaches(segment: SharedMemory) -> None:
+    for _ in range(100):
+        SharedMemory(segment.key).read(1)
+    gc.collect()
+    assert (attached(segment), mappings(segment)) == (1, 1)
+
+
+def test_a_handle_whose_address_was_read_stays_attached(segment: SharedMemory) -> None:
+    def child() -> tuple[int, int]:
+        before = attached(segment)
+        other = SharedMemory(segment.key)
+        address = other.address
+        del other
+        gc.collect()
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        return attached(segment) - before, sum(line.startswith(f"{address:x}-") for line in maps)
+
+    assert in_child(child) == (1, 1)
+    assert attached(segment) == 1
+
+
+def test_reading_the_address_and_detaching_leaves_nothing(segment: SharedMemory) -> None:
+    other = SharedMemory(segment.key)
+    assert other.address != 0
+    other.detach()
+    assert (other.address, attached(segment)) == (0, 1)
+    other.attach()
+    del other
+    gc.collect()
+    assert attached(segment) == 1
+
+
+def free_address() -> int:
+    """A page-aligned place where nothing is mapped."""
+    with mmap.mmap(-1, 64 * PAGE_SIZE) as region:
+        return int(np.ndarray((1,), np.uint8, buffer=region).ctypes.data)
+
+
+def test_attach_at_an_address(segment: SharedMemory) -> None:
+    segment.detach()
+    address = free_address()
+    segment.attach(address)
+    assert segment.address == address
+    segment.detach()
+    segment.attach(address + 17, SHM_RND)
+    assert segment.address == address
+
+
+@pytest.mark.parametrize("address", [0, None])
+def test_address_zero_lets_the_kernel_choose(segment: SharedMemory, address: int | None) -> None:
+    segment.attach(address)
+    assert segment.address != 0
+
+
+def test_an_address_that_is_not_aligned_is_refused(segment: SharedMemory) -> None:
+    with pytest.raises(ArgumentError, match=r"^\[Errno 22\] Invalid argument") as caught:
+        segment.attach(free_address() + 1)
+    assert "multiple of PAGE_SIZE" in caught.value.__notes__[0]
+    assert (segment.attached, attached(segment)) == (True, 1)
+
+
+def test_an_address_that_is_taken_is_refused(segment: SharedMemory) -> None:
+    other = SharedMemory(segment.key)
+    with pytest.raises(ArgumentError):
+        other.attach(segment.address)
+    assert (other.attached, attached(segment)) == (True, 2)
+
+
+@pytest.mark.parametrize("address", [-1, 2**64, "0", 1.5, b""])
+def test_addresses_that_are_none_are_refused(segment: SharedMemory, address: object) -> None:
+    with pytest.raises((ArgumentError, TypeError), match="address"):
+        segment.attach(address)  # type: ignore[arg-type]
+    assert attached(segment) == 1
+
+
+def test_remap_takes_only_the_handles_own_place(segment: SharedMemory) -> None:
+    segment.write(b"kept")
+    segment.attach(segment.address, SHM_REMAP)
+    assert (segment.read(4), attached(segment)) == (b"kept", 1)
+    segment.attach(segment.address, SHM_REMAP | SHM_RDONLY)
+    assert (segment.readonly, attached(segment)) == (True, 1)
+    other = SharedMemory(segment.key)
+    for address in (None, other.address, free_address(), id(segment) // PAGE_SIZE * PAGE_SIZE):
+        with pytest.raises(ArgumentError, match="SHM_REMAP"):
+            segment.attach(address, SHM_REMAP)
+    other.detach()
+    assert attached(segment) == 1
+
+
+# ------------------------------------------------------------------------------- failures
+
+FAILING = """
+import sys, sysv_ipc
+from pathlib import Path
+handle = sysv_ipc.SharedMemory(int(sys.argv[1]))
+if sys.argv[2] == "exported":
+    memoryview(handle).release()
+def nattch():
+    return handle.number_attached
+def maps():
+    return sum("/SYSV" in line for line in Path("/proc/self/maps").read_text().splitlines())
+try:
+    exec(sys.argv[3])
+except sysv_ipc.Error as error:
+    print(error.errno, handle.attached, maps(), nattch(), handle.read(2))
+else:
+    print("nothing failed")
+handle.detach()
+print(maps(), handle.attached)
+"""
+
+
+@pytest.mark.parametrize(
+    ("injection", "exported", "call"),
+    [
+        ("shmdt:error=EPERM:when=1", "", "handle.detach()"),
+        ("shmdt:error=EPERM:when=1", "", "handle.attach()"),
+        ("shmat:error=EPERM:when=2", "", "handle.attach()"),
+        ("shmat:error=EPERM:when=2", "exported", "handle.attach()"),
+        ("shmctl:error=EPERM:when=2", "", "handle.attach()"),
+        ("shmctl:error=EPERM:when=2", "", "handle.__init__(int(sys.argv[1]))"),
+        ("shmdt:error=EPERM:when=1", "", "handle.__init__(int(sys.argv[1]))"),
+    ],
+)
+def test_what_fails_leaves_the_attachment_as_it_was(
+    segment: SharedMemory, injection: str, exported: str, call: str
+) -> None:
+    segment.write(b"ok")
+    segment.detach()
+    command = ["strace", "-f", "-o", "/dev/null", "-e", f"inject={injection}"]
+    arguments = [sys.executable, "-c", FAILING, str(segment.key), exported, call]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1 True 1 1 b'ok'\n0 False\n", done.stderr
+
+
+# ----------------------------------------------------------------------- threads and fork
+
+
+def test_threads_may_detach_and_attach_while_others_use_the_segment(
+    segment: SharedMemory,
+) -> None:
+    """Every outcome is a value or one of the two errors that say why not."""
+    stop = time.monotonic() + 1.5
+    errors: list[BaseException] = []
+    counts = dict.fromkeys(range(6), 0)
+    big = SharedMemory(None, IPC_CREX, size=1 << 20, init_character=b"a")
+    uses: list[Callable[[], object]] = [
+        lambda: big.read(),
+        lambda: big.write(b"b" * (1 << 18)),
+        lambda: big.read_into(bytearray(1 << 20)),
+        lambda: memoryview(big)[5:9].tobytes(),
+        lambda: big[7] == 0 or big[3:5],
+        lambda: big.attach() if random.random() < 0.5 else big.detach(),
+    ]
+
+    def work(number: int) -> None:
+        while time.monotonic() < stop:
+            try:
+                uses[number]()
+                counts[number] += 1
+            except (NotAttachedError, BufferError):
+                pass
+            except BaseException as error:
+                errors.append(error)
+                return
+            time.sleep(random.random() * 0.001)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in counts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert min(counts.values()) > 0
+    big.attach()
+    assert attached(big) == 1
+    big.remove()
+    big.detach()
+
+
+def test_a_forked_child_shares_the_attachment_and_detaches_its_own(segment: SharedMemory) -> None:
+    def child() -> int:
+        segment.write(b"from the child")
+        segment.detach()
+        return attached(segment)
+
+    assert in_child(child) == 1
+    assert segment.read(14) == b"from the child"
+
+
+def test_cycles_through_attributes_and_views_are_collected(segment: SharedMemory) -> None:
+    class Segment(SharedMemory):
+        view: memoryview
+        me: object
+
+    handle = Segment(segment.key)
+    handle.view, handle.me = memoryview(handle), handle
+    gone = weakref.ref(handle)
+    del handle
+    gc.collect()
+    assert gone() is None
+    assert attached(segment) == 1
+
+
+def test_read_write_and_size_make_no_system_call() -> None:
+    code = """
+import os, sysv_ipc
+segment = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, size=1 << 20)
+buffer = bytearray(100)
+data = b"x" * 200
+def use():
+    segment.read(100)
+    segment.read(10, 5)
+    segment.write(data)
+    segment.write(data, offset=7)
+    segment.read_into(buffer)
+    segment.size
+    len(segment)
+    segment[5]
+use()
+os.write(2, b"begin")
+use()
+os.write(2, b"end")
+segment.remove()
+"""
+    command = ["strace", "-o", "/dev/stdout", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stdout.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith('write(2, "begin"'))
+    assert lines[begin + 1].startswith('write(2, "end"')
+
+
+def test_a_new_segment_without_init_character_costs_no_memory() -> None:
+    segment = SharedMemory(None, IPC_CREX, size=512 << 20, init_character=None)
+    assert int(listed("shm", segment.id)["rss"]) == 0
+    assert segment.read(8, offset=(512 << 20) - 8) == bytes(8)
+    assert int(listed("shm", segment.id)["rss"]) < 1 << 20
+    segment.remove()
+    segment.detach()
+
+
+def test_filling_lets_other_threads_run(key: int) -> None:
+    ticks: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    start = time.perf_counter()
+    segment = SharedMemory(key, IPC_CREX, size=256 << 20)
+    end = time.perf_counter()
+    stop.set()
+    thread.join()
+    segment.remove()
+    segment.detach()
+    # In the middle half of the filling, where only a released GIL lets the thread run.
+    quarter = (end - start) / 4
+    assert any(start + quarter < when < end - quarter for when in ticks)
+
+
+def test_the_process_id_of_the_last_user_is_told(segment: SharedMemory) -> None:
+    assert segment.last_pid == segment.creator_pid == os.getpid()
