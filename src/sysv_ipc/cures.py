@@ -84,6 +84,11 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
         f" uid {record['cuid']}, gid {record['cgid']}); we are uid {os.geteuid()}, gid"
         f" {os.getegid()}."
     )
+    if error.errno == _errno.EPERM and operation == "resize":
+        note += (
+            "  To set max_size above kernel.msgmnb"
+            f" (now {limits().msgmnb}) takes CAP_SYS_RESOURCE besides."
+        )
     if error.errno == _errno.EPERM:
         return [f"{note}  Only its owner, its creator and root may {operation} it."]
     if operation in ("open", "attach") and mode & 0o444:

@@ -278,7 +278,8 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     }
     rc = self->kind->set(core_handle_id(op), &info);
     if (rc < 0) {
-        (void)core_handle_raise(op, rc, "change");
+        bool resize = field == &core_field_max_size;
+        (void)core_handle_raise(op, rc, resize ? "resize" : "change");
         return -1;
     }
     return 0;
