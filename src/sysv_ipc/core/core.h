@@ -190,7 +190,7 @@ struct core_field {
       "How many messages are queued.")                                      \
     X(current_bytes, msg.current_bytes, CORE_UINT64, 0,                     \
       "How many bytes of text are queued.")                                 \
-    X(max_size, msg.max_size, CORE_UINT64, LLONG_MAX,                       \
+    X(max_size, msg.max_size, CORE_UINT64, INT_MAX,                       \
       "The most bytes of text that the queue holds (msg_qbytes).  Raising\n" \
       "it above kernel.msgmnb needs CAP_SYS_RESOURCE.")                     \
     X(last_send_pid, msg.last_send_pid, CORE_INT, 0,                        \
