@@ -146,7 +146,7 @@ def make(
         error = cls(errno, os.strerror(errno))
         error._detail = detail
     error._about = about
-    if errno == _errno.EINVAL and cls is ExistentialError:
+    if errno == _errno.EINVAL and cls is ExistentialError and detail is None:
         error._detail = f"{_describe(*about)} no longer exists"
     try:
         # Only here: it is not needed before, and whatever keeps the cure away, such as a

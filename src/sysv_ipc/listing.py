@@ -3,10 +3,7 @@
 The kernel's own lists come from the C core; what only /proc knows is added here.
 """
 
-from __future__ import annotations
-
 import os
-from pathlib import Path
 
 from ._core import (
     MessageQueueInfo,
@@ -85,7 +82,8 @@ def _members(record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
 def _resident_and_swapped() -> dict[int, tuple[int, int]]:
     """Map the id of each segment to its bytes in memory and swapped out."""
     try:
-        lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+        with open("/proc/sysvipc/shm", encoding="utf-8") as file:
+            lines = file.readlines()
     except OSError:
         return {}
     columns = lines[0].split()
@@ -111,7 +109,8 @@ def _attached() -> tuple[dict[int, set[int]], bool]:
             # Another namespace has other segments with the same ids.
             if os.readlink(f"/proc/{pid}/ns/ipc") != ours:
                 continue
-            maps = Path(f"/proc/{pid}/maps").read_text(errors="replace")
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+                maps = file.readlines()
         except FileNotFoundError:
             continue  # It has ended.
         except ProcessLookupError:
@@ -119,7 +118,7 @@ def _attached() -> tuple[dict[int, set[int]], bool]:
         except OSError:
             complete = False
             continue
-        for line in maps.splitlines():
+        for line in maps:
             # address perms offset dev inode path: a segment's inode is its id.
             words = line.split(maxsplit=5)
             if len(words) == 6 and words[5].startswith("/SYSV"):

@@ -1,0 +1,373 @@
+"""The error tree: classes, errno, texts, what they are about, and the cure."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import pickle
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import as_other_user
+
+import sysv_ipc
+from sysv_ipc import (
+    IPC_CREAT,
+    IPC_CREX,
+    ArgumentError,
+    BusyError,
+    CancelledError,
+    Error,
+    ExistentialError,
+    InternalError,
+    KeyTypeError,
+    LimitError,
+    MessageQueue,
+    NotAttachedError,
+    OutOfMemoryError,
+    PermissionsError,
+    ReadOnlyError,
+    Semaphore,
+    SemaphoreSet,
+    SharedMemory,
+)
+from sysv_ipc.errors import make
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+TREE: dict[type[Error], tuple[type[BaseException], ...]] = {
+    Error: (OSError,),
+    PermissionsError: (Error, PermissionError),
+    ExistentialError: (Error,),
+    BusyError: (Error, TimeoutError),
+    ArgumentError: (Error, ValueError),
+    KeyTypeError: (ArgumentError, TypeError),
+    LimitError: (Error,),
+    OutOfMemoryError: (Error, MemoryError),
+    NotAttachedError: (Error,),
+    ReadOnlyError: (Error,),
+    CancelledError: (Error,),
+    InternalError: (Error,),
+}
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_a_class_has_exactly_these_bases_and_its_public_name(cls: type[Error]) -> None:
+    assert cls.__bases__ == TREE[cls]
+    assert (cls.__module__, getattr(sysv_ipc, cls.__name__)) == ("sysv_ipc", cls)
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_a_class_can_be_raised_without_arguments(cls: type[Error]) -> None:
+    with pytest.raises(cls) as caught:
+        raise cls
+    error = caught.value
+    assert (str(error), error.errno, error.kind, error.key, error.id) == (
+        "",
+        None,
+        None,
+        None,
+        None,
+    )
+    assert str(cls("a text")) == "a text"
+    assert str(cls(5, "a text")) == "[Errno 5] a text"
+
+
+@pytest.mark.parametrize(
+    ("number", "cls"),
+    [
+        (errno.EACCES, PermissionsError),
+        (errno.EPERM, PermissionsError),
+        (errno.ENOENT, ExistentialError),
+        (errno.EEXIST, ExistentialError),
+        (errno.EIDRM, ExistentialError),
+        (errno.EAGAIN, BusyError),
+        (errno.ENOMSG, BusyError),
+        (errno.EINVAL, ArgumentError),
+        (errno.E2BIG, ArgumentError),
+        (errno.ERANGE, ArgumentError),
+        (errno.EFBIG, ArgumentError),
+        (errno.ENOSPC, LimitError),
+        (errno.ENOMEM, OutOfMemoryError),
+        (errno.ECANCELED, CancelledError),
+        (errno.EFAULT, InternalError),
+        (errno.EMFILE, Error),
+        (errno.ENOSYS, Error),
+    ],
+)
+def test_each_errno_has_its_class(number: int, cls: type[Error]) -> None:
+    error = make(number, "open", ("semaphore", 42, None))
+    assert type(error) is cls
+    assert (error.errno, error.strerror) == (number, os.strerror(number))
+    assert (error.kind, error.key, error.id) == ("semaphore", 42, None)
+    assert str(error).startswith(f"[Errno {number}] {os.strerror(number)}: ")
+    assert "semaphore with key 42 (0x2a)" in str(error)
+
+
+def caught(call: Callable[[], object]) -> Error:
+    """Return the error that the call raises."""
+    with pytest.raises(Error) as info:
+        call()
+    return info.value
+
+
+@pytest.mark.parametrize("kind", [Semaphore, SharedMemory, MessageQueue])
+def test_the_classic_failures_tell_the_cure(kind: Any, key: int) -> None:
+    made = kind(key, IPC_CREX)
+    exists = caught(lambda: kind(key, IPC_CREX))
+    assert str(exists) == f"[Errno 17] File exists: {exists.kind} with key {key} ({key:#x})"
+    assert f"{kind.__name__}({key})" in exists.__notes__[0]
+    made.remove()
+    if kind is SharedMemory:
+        made.detach()
+    missing = caught(lambda: kind(key))
+    assert str(missing) == (
+        f"[Errno 2] No such file or directory: {exists.kind} with key {key} ({key:#x})"
+    )
+    assert "IPC_CREX" in missing.__notes__[0]
+    assert (missing.kind, missing.key, missing.id) == (exists.kind, key, None)
+
+
+@pytest.mark.parametrize("kind", [Semaphore, SharedMemory, MessageQueue])
+def test_another_users_object_tells_owner_and_mode_and_ours(kind: Any, key: int) -> None:
+    made = kind(key, IPC_CREX, 0o600)
+
+    def open_it() -> tuple[str, list[str]]:
+        error = caught(lambda: kind(key))
+        return str(error), error.__notes__
+
+    text, notes = as_other_user(open_it)
+    assert text.startswith("[Errno 13] Permission denied: ")
+    assert notes[0].startswith("It belongs to uid 0, gid 0 with mode 0o600")
+    assert "we are uid 65534, gid 65534" in notes[0]
+    made.mode = 0o644
+
+    def open_it_for_writing() -> str:
+        return caught(lambda: kind(key, mode=0o600)).__notes__[0]
+
+    assert "mode=0o400 opens it read-only" in as_other_user(open_it_for_writing)
+    made.remove()
+    if kind is SharedMemory:
+        made.detach()
+
+
+def test_a_busy_error_says_what_is_busy(semaphore: Semaphore, queue: MessageQueue) -> None:
+    semaphore.acquire()
+    error = caught(lambda: semaphore.acquire(0))
+    assert (error.kind, error.key, error.id) == ("semaphore", semaphore.key, semaphore.id)
+    assert isinstance(error, TimeoutError)
+    assert error.args == (errno.EAGAIN, os.strerror(errno.EAGAIN))
+    error = caught(lambda: queue.receive(False))
+    assert (error.errno, error.kind, error.id) == (errno.ENOMSG, "message queue", queue.id)
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
+    error = make(errno.EIO, "open", ("semaphore", 42, 7), "a detail", cls.__name__)
+    error.add_note("a note")
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(same) is cls
+        assert str(same) == str(error)
+        assert (same.errno, same.kind, same.key, same.id) == (5, "semaphore", 42, 7)
+        assert same.__notes__ == ["a note"]
+
+
+# ----------------------------------------------------------------------------- tracebacks
+
+
+def test_a_traceback_shows_the_public_name_and_the_cure(key: int, run_python: Run) -> None:
+    code = (
+        "import sys; from sysv_ipc import *\n"
+        "s = Semaphore(int(sys.argv[1]), IPC_CREX)\n"
+        "try: Semaphore(s.key, IPC_CREX)\n"
+        "finally: s.remove()\n"
+    )
+    lines = run_python(code, key).stderr.splitlines()
+    assert lines[-2] == (
+        f"sysv_ipc.ExistentialError: [Errno 17] File exists: semaphore with key {key} ({key:#x})"
+    )
+    assert lines[-1].startswith("To open the one that exists: ")
+    assert not any("errors.py" in line for line in lines)
+
+
+def test_a_misspelt_name_is_suggested(run_python: Run) -> None:
+    lines = run_python("import sysv_ipc; sysv_ipc.exist").stderr.splitlines()
+    assert lines[-1] == (
+        "AttributeError: module 'sysv_ipc' has no attribute 'exist'. Did you mean: 'exists'?"
+    )
+
+
+# --------------------------------------------------------------------------------- limits
+
+
+@pytest.fixture
+def sysctl() -> Iterator[Callable[[str, str], None]]:
+    """Set a limit of this IPC namespace, until the test ends."""
+    before: dict[Path, str] = {}
+
+    def set_limit(name: str, value: str) -> None:
+        path = Path("/proc/sys/kernel") / name
+        before.setdefault(path, path.read_text())
+        path.write_text(value)
+
+    yield set_limit
+    for path, value in before.items():
+        path.write_text(value)
+
+
+def discard(made: list[Any]) -> None:
+    for handle in made:
+        handle.remove()
+        if isinstance(handle, SharedMemory):
+            handle.detach()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "words"),
+    [
+        (Semaphore, "sem", "32000 1024000000 500 2", ["2 of 2 semaphore sets", "SEMMNI"]),
+        (Semaphore, "sem", "32000 2 500 32000", ["2 of 2 semaphores", "SEMMNS"]),
+        (SharedMemory, "shmmni", "2", ["2 of 2 segments", "kernel.shmmni"]),
+        (SharedMemory, "shmall", "2", ["2 of 2 pages", "kernel.shmall"]),
+        (MessageQueue, "msgmni", "2", ["2 of 2 message queues", "kernel.msgmni"]),
+    ],
+)
+def test_a_full_table_names_limit_use_and_sysctl(
+    sysctl: Callable[[str, str], None], kind: Any, name: str, value: str, words: list[str]
+) -> None:
+    made = [kind(None, IPC_CREX), kind(None, IPC_CREX)]
+    sysctl(name, value)
+    error = caught(lambda: kind(None, IPC_CREX))
+    discard(made)
+    assert type(error) is LimitError
+    assert str(error).startswith("[Errno 28] No space left on device: ")
+    for word in words:
+        assert word in error.__notes__[0]
+
+
+def test_a_segment_beyond_shmmax_names_the_limit(
+    sysctl: Callable[[str, str], None], key: int
+) -> None:
+    sysctl("shmmax", "8192")
+    error = caught(lambda: SharedMemory(key, IPC_CREX, size=8193))
+    assert type(error) is ArgumentError
+    assert "kernel.shmmax bytes (now 8192)" in error.__notes__[0]
+
+
+def test_a_set_beyond_semmsl_names_the_limit(sysctl: Callable[[str, str], None], key: int) -> None:
+    sysctl("sem", "3 1024000000 500 32000")
+    error = caught(lambda: SemaphoreSet(key, 4, IPC_CREX))
+    assert type(error) is ArgumentError
+    assert "SEMMSL members (kernel.sem, first number: now 3)" in error.__notes__[0]
+
+
+def test_operations_beyond_the_limits_name_them(
+    sysctl: Callable[[str, str], None], key: int
+) -> None:
+    semaphores = SemaphoreSet(key, 2, IPC_CREX)
+    sysctl("sem", "32000 1024000000 3 32000")
+    error = caught(lambda: semaphores.op([(0, 1)] * 4))
+    assert (error.errno, type(error)) == (errno.E2BIG, ArgumentError)
+    assert "4 operations at once: the limit is kernel.sem's SEMOPM" in str(error)
+    error = caught(lambda: semaphores.op([(2, 1)]))
+    assert (error.errno, type(error)) == (errno.EFBIG, ArgumentError)
+    assert "past the end of a set of 2 members" in str(error)
+    semaphores.remove()
+
+
+def test_no_memory_for_an_attachment_is_out_of_memory(run_python: Run) -> None:
+    code = """
+import resource, sysv_ipc
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+try:
+    sysv_ipc.SharedMemory(77, sysv_ipc.IPC_CREX, size=2 << 30, init_character=None)
+except MemoryError as error:
+    print(type(error).__name__, error.errno, error.kind, sysv_ipc.exists(77, sysv_ipc.SharedMemory))
+"""
+    done = run_python(code)
+    assert done.stdout == "OutOfMemoryError 12 shared memory False\n", done.stderr
+
+
+# --------------------------------------------------------------------- lack of memory in us
+
+NO_MEMORY = """
+import _testcapi, sysv_ipc, sys
+from sysv_ipc import *
+s = Semaphore(None, IPC_CREX, initial_value=1)
+z = SemaphoreSet(None, 3, IPC_CREX)
+m = SharedMemory(None, IPC_CREX)
+q = MessageQueue(None, IPC_CREX)
+calls = dict(
+    busy=lambda: s.try_acquire(5) or s.acquire(0, 5),
+    open=lambda: Semaphore(s.key),
+    missing=lambda: Semaphore(1),
+    bad=lambda: Semaphore("x"),
+    values=lambda: z.values,
+    op=lambda: z.op([(0, 1), (1, 1)] * 100),
+    compile=lambda: z.compile([(0, 1)])(),
+    item=lambda: z[1],
+    segment=lambda: SharedMemory(m.key).read(),
+    view=lambda: m.view(0, 8, "i"),
+    slice=lambda: m[0:5000],
+    queue=lambda: MessageQueue(q.key).peek(),
+    send=lambda: q.send_many(["one", b"two", b"x" * 2048], 1, False),
+    receive=lambda: q.receive_many(9, False),
+    info=lambda: m.info(),
+    lists=lambda: [sysv_ipc.semaphores(members=True), sysv_ipc.shared_memories()],
+    repr=lambda: (repr(s), repr(z), repr(m), repr(q)),
+)
+for name, call in calls.items():
+    if name != sys.argv[1]:
+        continue
+    for stop in range(1, 200):
+        try:
+            _testcapi.set_nomemory(stop, stop + 1)
+            call()
+        except (MemoryError, sysv_ipc.Error, RuntimeError):
+            pass
+        finally:
+            _testcapi.remove_mem_hooks()
+for handle in (s, z, m, q):
+    handle.remove()
+print("alive")
+"""
+
+
+CALLS = re.findall(r"^    (\w+)=lambda", NO_MEMORY, re.MULTILINE)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -> None:
+    done = run_python(NO_MEMORY, call)
+    assert done.stdout == "alive\n", done.stderr
+
+
+def test_a_message_is_not_lost_where_memory_is_lacking(queue: MessageQueue) -> None:
+    testcapi = pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    queue.send(b"x" * 1000, type=2**40)
+    received = 0
+    for stop in range(1, 30):
+        try:
+            testcapi.set_nomemory(stop, stop + 1)
+            message = queue.receive(False)
+        except MemoryError:
+            continue
+        finally:
+            testcapi.remove_mem_hooks()
+        assert message == (b"x" * 1000, 2**40)
+        received += 1
+        queue.send(b"x" * 1000, type=2**40)
+    assert received > 0
+    assert queue.current_messages == 1
+
+
+def test_flags_that_make_no_sense_together_are_refused() -> None:
+    error = caught(lambda: Semaphore(5, sysv_ipc.IPC_EXCL))
+    assert (type(error), error.errno) == (ArgumentError, errno.EINVAL)
+    error = caught(lambda: Semaphore(None, IPC_CREAT))
+    assert str(error).endswith("Key can only be None if IPC_EXCL is set")
