@@ -1,0 +1,400 @@
+"""SemaphoreSet: creating, members, values, operations on several members at once."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from helpers import in_child, listed, run_in_thread, wait_until
+
+import sysv_ipc
+from sysv_ipc import (
+    IPC_CREAT,
+    IPC_CREX,
+    IPC_NOWAIT,
+    IPC_PRIVATE,
+    SEM_UNDO,
+    SEMAPHORE_VALUE_MAX,
+    ArgumentError,
+    BusyError,
+    ExistentialError,
+    Semaphore,
+    SemaphoreSet,
+)
+
+
+@pytest.fixture
+def trio() -> Iterator[SemaphoreSet]:
+    """A set of three members with the values 1, 2, 3, removed at the end."""
+    handle = SemaphoreSet(None, 3, IPC_CREX, initial_values=[1, 2, 3])
+    yield handle
+    if not handle.removed:
+        handle.remove()
+
+
+# -------------------------------------------------------------------------- construction
+
+
+def test_parameters_have_this_order_and_these_names(key: int) -> None:
+    made = SemaphoreSet(key, 2, IPC_CREX, 0o640, (5, 6))
+    same = SemaphoreSet(key=key, nsems=0, flags=0, mode=0o640, initial_values=None)
+    assert (same, same.values, same.mode, same.nsems) == (made, (5, 6), 0o640, 2)
+    made.remove()
+
+
+@pytest.mark.parametrize("nsems", [1, 2, 500, 32_000])
+def test_sets_of_all_sizes(key: int, nsems: int) -> None:
+    made = SemaphoreSet(key, nsems, IPC_CREX)
+    assert len(made) == made.nsems == int(listed("sem", made.id)["nsems"]) == nsems
+    made.values = [number % 100 for number in range(nsems)]
+    assert SemaphoreSet(key).values == tuple(number % 100 for number in range(nsems))
+    assert made[-1].value == (nsems - 1) % 100
+    made.remove()
+
+
+def test_initial_values_tell_how_many_members(key: int) -> None:
+    made = SemaphoreSet(key, flags=IPC_CREAT, initial_values=range(5))
+    assert made.values == (0, 1, 2, 3, 4)
+    made.remove()
+
+
+@pytest.mark.parametrize("flags", [0, IPC_CREAT])
+def test_opening_never_changes_the_values(trio: SemaphoreSet, flags: int) -> None:
+    assert SemaphoreSet(trio.key, 0, flags, initial_values=[7, 8, 9]).values == (1, 2, 3)
+    assert SemaphoreSet(trio.key, 2, flags).values == (1, 2, 3)
+
+
+def test_opening_a_set_that_is_too_small_tells_both_sizes(trio: SemaphoreSet) -> None:
+    for flags in (0, IPC_CREAT):
+        with pytest.raises(ArgumentError, match="3 members, not 4"):
+            SemaphoreSet(trio.key, 4, flags)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, ArgumentError),
+        ({"nsems": 0}, ArgumentError),
+        ({"nsems": -1}, ArgumentError),
+        ({"nsems": 32_001}, ArgumentError),
+        ({"nsems": 2**40}, ArgumentError),
+        ({"nsems": "3"}, TypeError),
+        ({"initial_values": []}, ArgumentError),
+        ({"initial_values": [1, -1]}, ArgumentError),
+        ({"initial_values": [1, SEMAPHORE_VALUE_MAX + 1]}, ArgumentError),
+        ({"initial_values": [1, "2"]}, TypeError),
+        ({"initial_values": 5}, TypeError),
+        ({"nsems": 2, "initial_values": [1, 2, 3]}, ArgumentError),
+    ],
+)
+def test_impossible_arguments_are_refused_and_nothing_is_made(
+    key: int, arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        SemaphoreSet(key, flags=IPC_CREX, **arguments)
+    assert not sysv_ipc.exists(key, SemaphoreSet)
+
+
+def test_values_that_change_while_they_are_read_do_no_harm(key: int) -> None:
+    values: list[Any] = []
+
+    class Number:
+        def __index__(self) -> int:
+            values.clear()
+            return 5
+
+    values += [Number()] * 1000
+    made = SemaphoreSet(key, flags=IPC_CREX, initial_values=values)
+    assert made.values == (5,) * 1000
+    made.remove()
+
+
+def test_a_creator_that_dies_leaves_the_initial_values_or_nothing(key: int) -> None:
+    code = f"import sysv_ipc; sysv_ipc.SemaphoreSet({key}, 0, sysv_ipc.IPC_CREAT, 0o640, [4, 5])"
+    for when, wanted in ((1, (6, 7)), (2, (4, 5)), (3, (4, 5))):
+        command = ["strace", "-f", "-o", "/dev/null", "-e"]
+        command += [f"inject=semctl:signal=SIGKILL:when={when}", sys.executable, "-c", code]
+        subprocess.run(command, timeout=60)
+        made = SemaphoreSet(key, flags=IPC_CREAT, initial_values=[6, 7])
+        assert made.values == wanted
+        made.remove()
+
+
+def test_private_sets_are_always_new() -> None:
+    first, second = SemaphoreSet(IPC_PRIVATE, 2), SemaphoreSet(IPC_PRIVATE, 2)
+    assert (first.key, first == second) == (0, False)
+    first.remove()
+    second.remove()
+
+
+# ------------------------------------------------------------------------------- members
+
+
+def test_members_are_semaphores(trio: SemaphoreSet) -> None:
+    assert [member.value for member in trio] == [1, 2, 3]
+    assert [member.index for member in trio] == [0, 1, 2]
+    assert (trio[-1].index, trio[-3].value) == (2, 1)
+    member = trio[1]
+    assert type(member) is Semaphore
+    assert (member.id, member.key, member.set, member.nsems) == (trio.id, trio.key, trio, 3)
+    member.acquire()
+    member.release(5)
+    assert trio.values == (1, 6, 3)
+    assert member.last_pid != 0
+    assert trio[0] == Semaphore(trio.key)
+
+
+@pytest.mark.parametrize("index", [3, -4, 2**40, -(2**70)])
+def test_an_index_outside_is_an_index_error(trio: SemaphoreSet, index: int) -> None:
+    with pytest.raises(IndexError):
+        trio[index]
+
+
+@pytest.mark.parametrize("index", [slice(0, 2), "0", 1.0, None])
+def test_an_index_that_is_none_is_refused_clearly(trio: SemaphoreSet, index: Any) -> None:
+    with pytest.raises(TypeError, match="must be an integer"):
+        trio[index]
+
+
+def test_members_and_sets_are_equal_only_to_their_like(trio: SemaphoreSet) -> None:
+    things = [trio, trio[0], trio[1], trio[2]]
+    for number, thing in enumerate(things):
+        for other_number, other in enumerate([SemaphoreSet(trio.key), *SemaphoreSet(trio.key)]):
+            assert (thing == other) == (number == other_number)
+            assert (hash(thing) == hash(other)) == (number == other_number)
+        copy = pickle.loads(pickle.dumps(thing))
+        assert (copy, type(copy)) == (thing, type(thing))
+
+
+def test_from_id_opens_a_set_and_a_member(trio: SemaphoreSet) -> None:
+    assert SemaphoreSet.from_id(trio.id).values == (1, 2, 3)
+    assert Semaphore.from_id(trio.id, 2).value == 3
+    assert Semaphore.from_id(trio.id, index=1) == trio[1]
+    with pytest.raises(ArgumentError, match="past the end of a set of 3 members"):
+        Semaphore.from_id(trio.id, 3)
+    with pytest.raises(ExistentialError):
+        SemaphoreSet.from_id(2**30)
+
+
+def test_init_again_makes_a_member_member_0(trio: SemaphoreSet) -> None:
+    member = trio[2]
+    member.__init__(trio.key)  # type: ignore[misc]
+    assert (member.index, member.value) == (0, 1)
+
+
+# -------------------------------------------------------------------------------- values
+
+
+def test_values_are_read_and_written_at_once(trio: SemaphoreSet) -> None:
+    trio.values = [7, 8, SEMAPHORE_VALUE_MAX]
+    assert trio.values == (7, 8, SEMAPHORE_VALUE_MAX)
+
+
+@pytest.mark.parametrize(
+    "values", [(), (1, 2), (1, 2, 3, 4), (1, 2, -1), (1, 2, 32768), ("1", 2, 3), 5, None, "123"]
+)
+def test_impossible_values_change_nothing(trio: SemaphoreSet, values: Any) -> None:
+    with pytest.raises((ArgumentError, TypeError)):
+        trio.values = values
+    with pytest.raises(AttributeError, match="cannot be deleted"):
+        del trio.values
+    assert trio.values == (1, 2, 3)
+
+
+# ----------------------------------------------------------------------------- operations
+
+
+def test_op_does_all_or_nothing(trio: SemaphoreSet) -> None:
+    assert trio.op([(0, -1), (1, 5), (2, -3), (2, 0)]) is True
+    assert trio.values == (0, 7, 0)
+    with pytest.raises(BusyError):
+        trio.op([(1, -1), (0, -1)], timeout=0)
+    with pytest.raises(BusyError):
+        trio.op([(1, -1), (0, -1)], timeout=0.01)
+    with pytest.raises(BusyError):
+        trio.op([(1, -1), (0, -1, IPC_NOWAIT)])
+    assert trio.values == (0, 7, 0)
+
+
+def test_operations_are_done_in_order(trio: SemaphoreSet) -> None:
+    trio.op([(0, -1), (0, 0), (0, 4), (0, -2)])
+    assert trio[0].value == 2
+
+
+def test_negative_indexes_count_from_the_end(trio: SemaphoreSet) -> None:
+    trio.op([(-1, 1), (-3, 1)])
+    assert trio.values == (2, 2, 4)
+
+
+def test_a_wait_for_several_ends_only_when_all_are_there(trio: SemaphoreSet) -> None:
+    trio.values = (0, 0, 0)
+    join = run_in_thread(lambda: trio.op([(0, -1), (1, -2)]))
+    wait_until(lambda: trio[0].waiting_for_nonzero == 1)
+    trio.op([(0, 1)])
+    wait_until(lambda: trio[1].waiting_for_nonzero == 1)
+    assert trio.values == (1, 0, 0)
+    trio.op([(1, 2)])
+    assert join() is True
+    assert trio.values == (0, 0, 0)
+
+
+def test_undo_is_of_the_operation_that_asks_for_it(trio: SemaphoreSet) -> None:
+    assert in_child(lambda: trio.op([(0, -1, SEM_UNDO), (1, -1), (2, 4, SEM_UNDO)]))
+    assert trio.values == (1, 1, 3)
+
+
+def test_five_hundred_operations_fit(trio: SemaphoreSet) -> None:
+    trio.op([(0, 1)] * 500)
+    assert trio[0].value == 501
+    with pytest.raises(ArgumentError, match=r"^\[Errno 7\].*501 operations.*SEMOPM.*now 500"):
+        trio.op([(0, 1)] * 501)
+    with pytest.raises(ArgumentError, match=r"^\[Errno 7\]"):
+        trio.op([(0, 1)] * 100_000)
+    assert trio[0].value == 501
+
+
+def test_any_iterable_of_operations_will_do(trio: SemaphoreSet) -> None:
+    trio.op([number, 1] for number in range(3))
+    assert trio.values == (2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("operations", "error"),
+    [
+        ([], ArgumentError),
+        ([(3, 1)], ArgumentError),
+        ([(-4, 1)], ArgumentError),
+        ([(65536, 1)], ArgumentError),
+        ([(0, 32768)], ArgumentError),
+        ([(0, -32768)], ArgumentError),
+        ([(0, 2**40)], ArgumentError),
+        ([(0, 1, 1)], ArgumentError),
+        ([(0, 1, -1)], ArgumentError),
+        ([(0, 1, 2**40)], ArgumentError),
+        ([(0,)], TypeError),
+        ([(0, 1, 0, 0)], TypeError),
+        ([("0", 1)], TypeError),
+        ([(0, 1.0)], TypeError),
+        ([5], TypeError),
+        (5, TypeError),
+        (None, TypeError),
+        ("ab", TypeError),
+    ],
+)
+@pytest.mark.parametrize("call", ["op", "compile"])
+def test_impossible_operations_are_refused(
+    trio: SemaphoreSet, call: str, operations: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        getattr(trio, call)(operations)()
+    assert trio.values == (1, 2, 3)
+
+
+def test_a_value_that_would_go_out_of_range_is_refused(trio: SemaphoreSet) -> None:
+    with pytest.raises(ArgumentError, match="between 0 and SEMVMX") as caught:
+        trio.op([(0, 5), (1, SEMAPHORE_VALUE_MAX)])
+    assert caught.value.errno == 34
+    assert trio.values == (1, 2, 3)
+
+
+def test_operations_that_change_while_they_are_read_do_no_harm(trio: SemaphoreSet) -> None:
+    operations: list[Any] = []
+
+    class Number:
+        def __index__(self) -> int:
+            operations.clear()
+            return 1
+
+    operations += [[Number(), Number()] for _ in range(100)]
+    operations[0].append(0)
+    inner = operations[0]
+
+    class Clearing:
+        def __index__(self) -> int:
+            inner.clear()
+            return 0
+
+    inner[0] = Clearing()
+    trio.op(operations)
+    assert trio.values == (2, 101, 3)
+
+
+def test_acquire_release_and_zero_take_several_members(trio: SemaphoreSet) -> None:
+    assert trio.acquire(0, 1) is True
+    assert trio.values == (0, 1, 3)
+    with pytest.raises(BusyError):
+        trio.acquire(2, 0, timeout=0)
+    assert trio.acquire(1, timeout=1) is True
+    assert trio.zero(0, 1) is True
+    with pytest.raises(BusyError):
+        trio.zero(0, 2, timeout=0.01)
+    assert trio.release(0, 0, -1) is None  # type: ignore[func-returns-value]
+    assert trio.values == (2, 0, 4)
+
+
+@pytest.mark.parametrize("call", ["acquire", "release", "zero"])
+def test_impossible_members_are_refused(trio: SemaphoreSet, call: str) -> None:
+    for indexes in ((), (3,), (0, -4)):
+        with pytest.raises(ArgumentError):
+            getattr(trio, call)(*indexes)
+    for bad in ("0", 1.0, None):
+        with pytest.raises(TypeError):
+            getattr(trio, call)(bad)
+    with pytest.raises(TypeError):
+        getattr(trio, call)(0, nonsense=1)
+    assert trio.values == (1, 2, 3)
+
+
+def test_compiled_operations_can_be_done_again_and_again(trio: SemaphoreSet) -> None:
+    move = trio.compile([(2, -1), (0, 1)])
+    assert [move(), move(), move(timeout=5)] == [True] * 3
+    assert trio.values == (4, 2, 0)
+    with pytest.raises(BusyError):
+        move(0)
+    with pytest.raises(BusyError):
+        move(timeout=0.01)
+    with pytest.raises(ValueError, match="The timeout must be"):
+        move(-1)
+    assert move.set is trio
+    assert "2 on <sysv_ipc.SemaphoreSet" in repr(move)
+    with pytest.raises(TypeError):
+        type(move)()
+
+
+def test_a_set_has_no_context_manager_but_its_members_have(trio: SemaphoreSet) -> None:
+    assert not hasattr(trio, "__enter__")
+    with trio[0]:
+        assert trio.values == (0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda s: s.op([(0, 1)]),
+        lambda s: s.acquire(0),
+        lambda s: s.release(0),
+        lambda s: s.zero(0),
+        lambda s: s.values,
+        lambda s: setattr(s, "values", (1, 2, 3)),
+        lambda s: s.info(),
+        lambda s: s[0].value,
+        lambda s: s.uid,
+        lambda s: s.remove(),
+    ],
+)
+def test_what_is_gone_says_so(trio: SemaphoreSet, use: Callable[[SemaphoreSet], object]) -> None:
+    trio.remove()
+    with pytest.raises(ExistentialError, match="no longer exists"):
+        use(trio)
+
+
+def test_attributes_and_info_have_the_same_words(trio: SemaphoreSet) -> None:
+    trio.op([(0, 1)])
+    info = trio.info()
+    for name in info.__match_args__:
+        assert getattr(info, name) == getattr(trio, name) == getattr(trio[0], name), name
+    assert trio.o_time == info.last_operation_time > 0
