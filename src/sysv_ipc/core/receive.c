@@ -255,8 +255,8 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     return core_handle_raise(op, rc, "receive");
 }
 
-/* MSG_COPY wants a buffer as long as the message, and says EINVAL where it is
- * not: no message has more bytes than the queue. */
+/* MSG_COPY wants a buffer as long as the message, and says E2BIG or EINVAL
+ * where it is not: no message has more bytes than the queue. */
 static ssize_t
 peek_into_room(PyObject *op, struct core_room *room, long index)
 {
@@ -266,7 +266,7 @@ peek_into_room(PyObject *op, struct core_room *room, long index)
     ssize_t rc =
         os_msg_receive(id, room->message, CORE_STACK_TEXT, index, flags);
     struct os_info info;
-    if (rc != -EINVAL || os_msg_stat(id, &info) < 0 ||
+    if ((rc != -E2BIG && rc != -EINVAL) || os_msg_stat(id, &info) < 0 ||
         info.msg.current_bytes <= CORE_STACK_TEXT) {
         return rc;
     }

@@ -1,0 +1,323 @@
+"""What the system holds: the lists and limits() against the system's own tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import OTHER_UID, as_other_user, listed, run_in_thread, wait_until
+
+import sysv_ipc
+from sysv_ipc import IPC_CREX, IPC_PRIVATE, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
+
+Handle = Semaphore | SemaphoreSet | SharedMemory | MessageQueue
+
+KINDS = ["sem", "shm", "msg"]
+
+
+def lists() -> dict[str, list[Any]]:
+    return {
+        "sem": sysv_ipc.semaphores(),
+        "shm": sysv_ipc.shared_memories(),
+        "msg": sysv_ipc.message_queues(),
+    }
+
+
+#: Fields of our records and their columns in /proc/sysvipc.
+COLUMNS = {
+    "sem": {"id": "semid", "nsems": "nsems", "last_operation_time": "otime"},
+    "shm": {
+        "id": "shmid",
+        "size": "size",
+        "creator_pid": "cpid",
+        "last_pid": "lpid",
+        "number_attached": "nattch",
+        "last_attach_time": "atime",
+        "last_detach_time": "dtime",
+        "resident": "rss",
+        "swapped": "swap",
+    },
+    "msg": {
+        "id": "msqid",
+        "current_bytes": "cbytes",
+        "current_messages": "qnum",
+        "last_send_pid": "lspid",
+        "last_receive_pid": "lrpid",
+        "last_send_time": "stime",
+        "last_receive_time": "rtime",
+    },
+}
+COMMON = {
+    "key": "key",
+    "uid": "uid",
+    "gid": "gid",
+    "cuid": "cuid",
+    "cgid": "cgid",
+    "last_change_time": "ctime",
+}
+
+
+@pytest.fixture
+def five_hundred() -> Iterator[None]:
+    """500 objects of mixed kinds, sizes, owners and modes."""
+    source = random.Random(3)
+    made: list[Handle] = []
+    for number in range(500):
+        key = source.choice([IPC_PRIVATE, 100_000 + number])
+        mode = source.choice([0o600, 0o644, 0o666, 0o400, 0o000, 0o777])
+        kind = number % 3
+        handle: Handle
+        if kind == 0:
+            values = [source.randrange(100) for _ in range(source.randint(1, 9))]
+            handle = SemaphoreSet(key, 0, IPC_CREX, 0o600, values)
+            if number % 2:
+                handle.op([(0, 1)])
+        elif kind == 1:
+            handle = SharedMemory(key, IPC_CREX, 0o600, source.randint(1, 50_000))
+            handle.detach()
+        else:
+            handle = MessageQueue(key, IPC_CREX, 0o600)
+            handle.send_many([b"x" * source.randrange(100) for _ in range(source.randrange(5))])
+        handle.mode = mode
+        if number % 4 == 0:
+            handle.uid = OTHER_UID
+        if number % 5 == 0:
+            handle.gid = OTHER_UID
+        made.append(handle)
+    yield
+    for handle in made:
+        handle.remove()
+
+
+def proc(table: str) -> dict[int, dict[str, str]]:
+    lines = Path(f"/proc/sysvipc/{table}").read_text().splitlines()
+    records = [dict(zip(lines[0].split(), line.split(), strict=True)) for line in lines[1:]]
+    return {int(record[COLUMNS[table]["id"]]): record for record in records}
+
+
+def check_against_proc() -> int:
+    """Compare every field that /proc shows; return how many objects there are."""
+    count = 0
+    for table, records in lists().items():
+        wanted = proc(table)
+        assert [record.id for record in records] == sorted(wanted, key=lambda n: n % 32768)
+        for record in records:
+            row = wanted[record.id]
+            for field, column in {**COMMON, **COLUMNS[table]}.items():
+                assert getattr(record, field) == int(row[column]), (table, field)
+            assert record.mode == int(row["perms"], 8) & 0o777
+        count += len(records)
+    return count
+
+
+def test_the_lists_agree_with_proc(five_hundred: None) -> None:
+    assert check_against_proc() == 500
+
+
+def test_an_unprivileged_user_sees_the_same(five_hundred: None) -> None:
+    assert as_other_user(check_against_proc) == 500
+
+
+def test_the_lists_agree_with_lsipc(five_hundred: None) -> None:
+    ours = lists()
+    for flag, table in (("-s", "sem"), ("-m", "shm"), ("-q", "msg")):
+        command = ["lsipc", flag, "--json", "--bytes", "--numeric-perms"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        (rows,) = json.loads(done.stdout).values()
+        wanted = {
+            int(row["id"]): (int(row["key"], 16), int(str(row["perms"] or 0), 8)) for row in rows
+        }
+        assert wanted == {
+            record.id: (record.key & 0xFFFFFFFF, record.mode) for record in ours[table]
+        }
+
+
+def test_the_lists_agree_with_ipcs(five_hundred: None) -> None:
+    ours = lists()
+    for flag, table in (("-s", "sem"), ("-m", "shm"), ("-q", "msg")):
+        done = subprocess.run(["ipcs", flag], capture_output=True, text=True, check=True)
+        rows = [line.split() for line in done.stdout.splitlines() if line.startswith("0x")]
+        wanted = [(int(row[0], 16), int(row[1]), int(row[3], 8)) for row in rows]
+        assert wanted == [
+            (record.key & 0xFFFFFFFF, record.id, record.mode) for record in ours[table]
+        ]
+
+
+def test_limits_and_their_use_agree_with_ipcs_and_sysctl(five_hundred: None) -> None:
+    now = sysv_ipc.limits()
+    kernel = Path("/proc/sys/kernel")
+    sem = [int(word) for word in (kernel / "sem").read_text().split()]
+    assert [now.semmsl, now.semmns, now.semopm, now.semmni] == sem
+    for name in ("shmmax", "shmall", "shmmni", "msgmax", "msgmnb", "msgmni"):
+        assert getattr(now, name) == int((kernel / name).read_text()), name
+    ours = lists()
+    assert (now.semaphore_sets, now.segments, now.queues) == tuple(
+        len(ours[table]) for table in KINDS
+    )
+    assert now.semaphores == sum(record.nsems for record in ours["sem"])
+    assert now.messages == sum(record.current_messages for record in ours["msg"])
+    assert now.message_bytes == sum(record.current_bytes for record in ours["msg"])
+    pages = sum(-(-record.size // sysv_ipc.PAGE_SIZE) for record in ours["shm"])
+    assert (now.pages, now.resident_pages * sysv_ipc.PAGE_SIZE) == (
+        pages,
+        sum(record.resident for record in ours["shm"]),
+    )
+    done = subprocess.run(["ipcs", "-u"], capture_output=True, text=True, check=True)
+    words = done.stdout.replace("\n", " ")
+    for text in (
+        f"allocated queues = {now.queues}",
+        f"used headers = {now.messages}",
+        f"segments allocated {now.segments}",
+        f"pages allocated {now.pages}",
+        f"used arrays = {now.semaphore_sets}",
+        f"allocated semaphores = {now.semaphores}",
+    ):
+        assert text in words
+
+
+# ------------------------------------------------------------------------------- records
+
+
+def test_info_is_the_lists_record_and_one_system_call(
+    semaphore: Semaphore, segment: SharedMemory, queue: MessageQueue
+) -> None:
+    assert semaphore.info() == next(r for r in sysv_ipc.semaphores() if r.id == semaphore.id)
+    assert queue.info() == next(r for r in sysv_ipc.message_queues() if r.id == queue.id)
+    ours = segment.info()
+    record = next(r for r in sysv_ipc.shared_memories() if r.id == segment.id)
+    assert ours[:-2] == record[:-2]
+    assert (ours.resident, ours.swapped, ours.pids, record.resident) == (None, None, None, 4096)
+    code = (
+        "import os, sysv_ipc, sys\n"
+        "x = getattr(sysv_ipc, sys.argv[1]).from_id(int(sys.argv[2]))\n"
+        "os.write(2, b'begin'); x.info(); os.write(2, b'end')"
+    )
+    for handle in (semaphore, segment, queue):
+        command = ["strace", "-o", "/dev/stdout", sys.executable, "-c", code]
+        command += [type(handle).__name__, str(handle.id)]
+        lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+        begin = next(i for i, line in enumerate(lines) if line.startswith('write(2, "begin"'))
+        assert "IPC_STAT" in lines[begin + 1]
+        assert lines[begin + 2].startswith('write(2, "end"')
+
+
+def test_records_are_struct_sequences_with_the_attributes_words(
+    semaphore: Semaphore, segment: SharedMemory, queue: MessageQueue
+) -> None:
+    common = ("key", "id", "uid", "gid", "cuid", "cgid", "mode", "last_change_time")
+    for handle in (semaphore, segment, queue):
+        info = handle.info()
+        assert isinstance(info, tuple)
+        assert info.__match_args__[: len(common)] == common
+        assert tuple(getattr(info, name) for name in info.__match_args__) == tuple(info)
+        for name in set(info.__match_args__) - {"resident", "swapped"}:
+            assert getattr(info, name) == getattr(handle, name), name
+
+
+def test_members_tell_values_pids_and_waiters(key: int) -> None:
+    semaphores = SemaphoreSet(key, 0, IPC_CREX, initial_values=[0, 5, 0])
+    joins = [run_in_thread(semaphores[0].acquire) for _ in range(2)]
+    joins.append(run_in_thread(semaphores[1].Z))
+    wait_until(lambda: semaphores[0].waiting_for_nonzero == 2)
+    wait_until(lambda: semaphores[1].waiting_for_zero == 1)
+    record = next(r for r in sysv_ipc.semaphores(members=True) if r.id == semaphores.id)
+    assert record.members is not None
+    pid = os.getpid()
+    assert [tuple(member) for member in record.members] == [
+        (0, pid, 2, 0),
+        (5, pid, 0, 1),
+        (0, pid, 0, 0),
+    ]
+    assert all(r.members is None for r in sysv_ipc.semaphores())
+    semaphores.op([(0, 2), (1, -5)])
+    for join in joins:
+        assert join() is True
+    semaphores.remove()
+
+
+def test_members_that_may_not_be_read_are_none(semaphore: Semaphore) -> None:
+    def members() -> list[object]:
+        return [record.members for record in sysv_ipc.semaphores(members=True)]
+
+    assert as_other_user(members) == [None]
+
+
+@pytest.fixture
+def holder(segment: SharedMemory) -> Iterator[Callable[[], int]]:
+    """Start processes that have the segment attached until the test ends."""
+    processes = []
+    code = (
+        "import sys, sysv_ipc; x = sysv_ipc.attach(int(sys.argv[1]))\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+
+    def start() -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(segment.id)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    yield start
+    for process in processes:
+        process.communicate()
+
+
+def test_the_processes_that_have_a_segment_attached_are_told(
+    segment: SharedMemory, holder: Callable[[], int]
+) -> None:
+    pids = sorted([os.getpid(), holder(), holder()])
+    record = next(r for r in sysv_ipc.shared_memories(pids=True) if r.id == segment.id)
+    assert record.pids == tuple(pids)
+    assert len(record.pids) == record.number_attached
+    assert next(r.pids for r in sysv_ipc.shared_memories()) is None
+
+
+def test_processes_that_cannot_be_looked_into_make_it_incomplete(segment: SharedMemory) -> None:
+    def look() -> tuple[object, object]:
+        record = sysv_ipc.shared_memories(pids=True)[0]
+        return record.pids, record.pids_complete
+
+    # The test's own process belongs to another user then.
+    pids, complete = as_other_user(look)
+    assert complete is False
+    assert os.getpid() not in pids  # type: ignore[operator]
+
+
+def test_segments_of_other_namespaces_are_not_mixed_in(segment: SharedMemory) -> None:
+    code = (
+        "import sysv_ipc; x = sysv_ipc.SharedMemory(5, sysv_ipc.IPC_CREX)\n"
+        "print(x.id, flush=True); input()"
+    )
+    other = subprocess.Popen(
+        ["unshare", "-i", sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert int(other.stdout.readline()) >= 0
+    for record in sysv_ipc.shared_memories(pids=True):
+        assert record.pids == (os.getpid(),)
+    other.communicate("\n")
+
+
+def test_a_segment_marked_for_removal_is_listed_as_such(key: int) -> None:
+    segment = SharedMemory(key, IPC_CREX)
+    segment.remove()
+    record = next(r for r in sysv_ipc.shared_memories() if r.id == segment.id)
+    assert (record.marked_for_removal, record.key) == (True, 0)
+    assert int(listed("shm", segment.id)["perms"], 8) & 0o1000
+    segment.detach()
+    assert all(r.id != segment.id for r in sysv_ipc.shared_memories())

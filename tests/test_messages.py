@@ -1,0 +1,258 @@
+"""All of msgop(2): other types, cut messages, peeking, buffers, many at once, iteration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import run_in_thread, wait_until
+
+from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
+
+SYSCTLS = [Path("/proc/sys/kernel/msgmax"), Path("/proc/sys/kernel/msgmnb")]
+
+
+@pytest.fixture
+def long_messages() -> Iterator[None]:
+    """Raise the longest message and the largest queue of this IPC namespace to 1 MiB."""
+    before = [path.read_text() for path in SYSCTLS]
+    for path in SYSCTLS:
+        path.write_text("1048576")
+    yield
+    for path, text in zip(SYSCTLS, before, strict=True):
+        path.write_text(text)
+
+
+@pytest.fixture
+def three(queue: MessageQueue) -> MessageQueue:
+    """A queue with the messages (a, 1), (b, 2), (c, 1)."""
+    for text, kind in ((b"a", 1), (b"b", 2), (b"c", 1)):
+        queue.send(text, type=kind)
+    return queue
+
+
+# --------------------------------------------------------------------- except and truncate
+
+
+def test_except_type_takes_the_first_of_any_other(three: MessageQueue) -> None:
+    assert three.receive(type=1, except_type=True) == (b"b", 2)
+    assert three.try_receive(1, except_type=True) is None
+    with pytest.raises(BusyError):
+        three.receive(False, 1, except_type=True)
+    assert three.receive(type=2, except_type=True) == (b"a", 1)
+
+
+@pytest.mark.parametrize("kind", [0, -1])
+def test_except_type_needs_a_type(three: MessageQueue, kind: int) -> None:
+    with pytest.raises(ArgumentError, match="except_type needs a type above 0"):
+        three.receive(type=kind, except_type=True)
+    assert three.current_messages == 3
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5, 8191])
+def test_truncate_takes_the_beginning(queue: MessageQueue, limit: int) -> None:
+    message = os.urandom(8192)
+    MessageQueue(queue.key, max_message_size=8192).send(message, type=3)
+    small = MessageQueue(queue.key, max_message_size=limit)
+    with pytest.raises(ArgumentError):
+        small.receive()
+    assert small.receive(truncate=True) == (message[:limit], 3)
+    assert queue.current_messages == 0
+
+
+def test_flags_are_keywords_only(three: MessageQueue) -> None:
+    for call in (three.receive, three.receive_into):
+        with pytest.raises(TypeError, match="positional"):
+            call(bytearray(1), False, 0, True, True)  # type: ignore[call-arg, arg-type, misc]
+    assert three.current_messages == 3
+
+
+# -------------------------------------------------------------------------------- peeking
+
+
+def test_peek_leaves_everything_queued(three: MessageQueue) -> None:
+    assert three.peek() == (b"a", 1)
+    assert [three.peek(number) for number in range(4)] == [(b"a", 1), (b"b", 2), (b"c", 1), None]
+    assert three.current_messages == 3
+    assert three.last_receive_pid == 0
+
+
+def test_peek_at_an_empty_queue_is_none(queue: MessageQueue) -> None:
+    assert queue.peek() is None
+    assert queue.peek(10**9) is None
+
+
+@pytest.mark.parametrize("index", [-1, 2**63, "0", 1.0, None])
+def test_impossible_places_are_refused(three: MessageQueue, index: Any) -> None:
+    with pytest.raises((ArgumentError, TypeError), match="index"):
+        three.peek(index)
+
+
+def test_peek_shows_messages_of_any_length(long_messages: None) -> None:
+    queue = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
+    messages = [os.urandom(size) for size in (8192, 8193, 200_000, 0)]
+    assert queue.send_many(messages) == 4
+    small = MessageQueue(queue.key, max_message_size=1)
+    assert [small.peek(number) for number in range(4)] == [(text, 1) for text in messages]
+    queue.remove()
+
+
+# --------------------------------------------------------------------------- receive_into
+
+
+@pytest.mark.parametrize("buffer", [bytearray(5), memoryview(bytearray(5)), np.zeros(5, np.uint8)])
+def test_receive_into_fills_a_buffer(queue: MessageQueue, buffer: Any) -> None:
+    queue.send(b"abc", type=9)
+    assert queue.receive_into(buffer) == (3, 9)
+    assert bytes(buffer) == b"abc\0\0"
+
+
+def test_the_buffer_is_the_limit_not_max_message_size(queue: MessageQueue) -> None:
+    MessageQueue(queue.key, max_message_size=8192).send(b"x" * 5000)
+    small = MessageQueue(queue.key, max_message_size=10)
+    buffer = bytearray(4999)
+    with pytest.raises(ArgumentError, match=r"^\[Errno 7\]"):
+        small.receive_into(buffer)
+    assert buffer == bytes(4999)
+    buffer = bytearray(5000)
+    assert small.receive_into(buffer) == (5000, 1)
+    assert buffer == b"x" * 5000
+
+
+def test_receive_into_knows_types_and_flags(three: MessageQueue) -> None:
+    buffer = bytearray(1)
+    assert three.receive_into(buffer, False, 1, except_type=True) == (1, 2)
+    assert buffer == b"b"
+    assert three.receive_into(bytearray(), truncate=True) == (0, 1)
+    with pytest.raises(BusyError):
+        three.receive_into(buffer, block=False, type=7)
+
+
+@pytest.mark.parametrize("buffer", [b"abc", "abc", 5, None, memoryview(bytearray(8))[::2]])
+def test_what_is_no_writable_buffer_is_refused(three: MessageQueue, buffer: Any) -> None:
+    with pytest.raises((TypeError, BufferError)):
+        three.receive_into(buffer)
+    assert three.current_messages == 3
+
+
+# --------------------------------------------------------------------------- many at once
+
+
+def test_send_many_sends_in_order(queue: MessageQueue) -> None:
+    assert queue.send_many([b"a", "b", bytearray(b"c")], type=5) == 3
+    assert queue.send_many(str(number) for number in range(3)) == 3
+    assert queue.send_many(()) == 0
+    assert [queue.receive() for _ in range(3)] == [(b"a", 5), (b"b", 5), (b"c", 5)]
+    assert [text for text, _ in queue.receive_many(10)] == [b"0", b"1", b"2"]
+
+
+def test_send_many_without_waiting_sends_what_fits(queue: MessageQueue) -> None:
+    queue.max_size = 2500
+    assert queue.send_many([b"x" * 1000] * 4, block=False) == 2
+    assert queue.send_many([b"x" * 1000], 1, False) == 0
+    assert queue.current_messages == 2
+
+
+def test_send_many_waits_for_room(queue: MessageQueue) -> None:
+    queue.max_size = 2500
+    join = run_in_thread(lambda: queue.send_many([bytes([number]) * 1000 for number in range(6)]))
+    wait_until(lambda: queue.current_messages == 2)
+    assert [queue.receive()[0][0] for _ in range(6)] == list(range(6))
+    assert join() == 6
+
+
+@pytest.mark.parametrize(
+    "messages", [[b"a", 5], [b"a", b"x" * 2049], [b"a", "\ud800"], [b"a", None], 5, None]
+)
+def test_all_messages_are_checked_before_the_first_is_sent(
+    queue: MessageQueue, messages: Any
+) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        queue.send_many(messages)
+    assert queue.current_messages == 0
+
+
+@pytest.mark.parametrize("message", [b"abc", "abc"])
+def test_one_message_is_not_many(queue: MessageQueue, message: Any) -> None:
+    with pytest.raises(TypeError, match="not one"):
+        queue.send_many(message)
+    assert queue.current_messages == 0
+
+
+def test_a_failure_in_the_middle_tells_how_many_went() -> None:
+    queue = MessageQueue(None, IPC_CREX)
+    queue.max_size = 2500
+    join = run_in_thread(lambda: queue.send_many([b"x" * 1000] * 5))
+    wait_until(lambda: queue.current_messages == 2)
+    queue.remove()
+    error = join()
+    assert isinstance(error, ExistentialError)
+    assert error.sent == 2  # type: ignore[attr-defined]
+    assert any("2 messages were sent" in note for note in error.__notes__)
+
+
+def test_receive_many_takes_what_is_there(three: MessageQueue) -> None:
+    assert three.receive_many(2) == [(b"a", 1), (b"b", 2)]
+    assert three.receive_many(100) == [(b"c", 1)]
+    assert three.receive_many(100, block=False) == []
+    assert three.receive_many(1, False, 5) == []
+
+
+def test_receive_many_waits_for_the_first(queue: MessageQueue) -> None:
+    join = run_in_thread(lambda: queue.receive_many(5))
+    queue.send(b"x")
+    assert join() == [(b"x", 1)]
+
+
+def test_receive_many_knows_types_and_flags(three: MessageQueue) -> None:
+    assert three.receive_many(9, type=1) == [(b"a", 1), (b"c", 1)]
+    assert three.receive_many(9, type=1, except_type=True) == [(b"b", 2)]
+
+
+def test_a_message_too_long_in_the_middle_ends_the_list(queue: MessageQueue) -> None:
+    queue.send_many([b"a", b"long" * 10, b"b"])
+    small = MessageQueue(queue.key, max_message_size=5)
+    assert small.receive_many(9) == [(b"a", 1)]
+    with pytest.raises(ArgumentError, match=r"^\[Errno 7\]"):
+        small.receive_many(9)
+    assert small.receive_many(9, truncate=True) == [(b"longl", 1), (b"b", 1)]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2**63, "1", None])
+def test_impossible_limits_are_refused(three: MessageQueue, limit: Any) -> None:
+    with pytest.raises((ArgumentError, TypeError), match="limit"):
+        three.receive_many(limit)
+    assert three.current_messages == 3
+
+
+# ------------------------------------------------------------------------------- iterating
+
+
+def test_a_waiting_iteration_ends_when_the_queue_is_removed() -> None:
+    queue = MessageQueue(None, IPC_CREX)
+    join = run_in_thread(lambda: list(queue))
+    queue.send(b"x")
+    wait_until(lambda: queue.current_messages == 0)
+    queue.remove()
+    assert join() == [(b"x", 1)]
+
+
+def test_iteration_gives_what_is_sent(three: MessageQueue) -> None:
+    seen = []
+    for message, kind in three:
+        seen.append((message, kind))
+        if message == b"c":
+            three.remove()
+    assert seen == [(b"a", 1), (b"b", 2), (b"c", 1)]
+    assert list(three) == []
+
+
+def test_iteration_does_not_hide_other_errors(three: MessageQueue) -> None:
+    small = MessageQueue(three.key, max_message_size=0)
+    with pytest.raises(ArgumentError, match=r"^\[Errno 7\]"):
+        next(small)
+    assert three.current_messages == 3
