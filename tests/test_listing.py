@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -127,16 +128,28 @@ def test_an_unprivileged_user_sees_the_same(five_hundred: None) -> None:
 
 def test_the_lists_agree_with_lsipc(five_hundred: None) -> None:
     ours = lists()
-    for flag, table in (("-s", "sem"), ("-m", "shm"), ("-q", "msg")):
-        command = ["lsipc", flag, "--json", "--bytes", "--numeric-perms"]
+    columns = {
+        "sem": ("-s", {"nsems": "nsems"}),
+        "shm": ("-m", {"size": "size", "nattch": "number_attached", "cpid": "creator_pid"}),
+        "msg": ("-q", {"msgs": "current_messages", "usedbytes": "current_bytes"}),
+    }
+    for table, (flag, names) in columns.items():
+        command = ["lsipc", flag, "--json", "--bytes"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         (rows,) = json.loads(done.stdout).values()
-        wanted = {
-            int(row["id"]): (int(row["key"], 16), int(str(row["perms"] or 0), 8)) for row in rows
-        }
-        assert wanted == {
-            record.id: (record.key & 0xFFFFFFFF, record.mode) for record in ours[table]
-        }
+        wanted = [
+            (row["key"], row["id"], row["perms"], *(int(row[name]) for name in names))
+            for row in rows
+        ]
+        assert wanted == [
+            (
+                f"0x{record.key & 0xFFFFFFFF:08x}",
+                str(record.id),
+                stat.filemode(record.mode)[1:],
+                *(getattr(record, name) for name in names.values()),
+            )
+            for record in ours[table]
+        ]
 
 
 def test_the_lists_agree_with_ipcs(five_hundred: None) -> None:
