@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +23,8 @@ OTHER_UID = 65534
 def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | None = None) -> T:
     """Call the function in a forked child, as another user where one is given.
 
-    Returns what it returned, or raises what it raised; both travel by pickle.
+    Returns what it returned, or raises what it raised; both travel by pickle.  What cannot be
+    pickled, as the failures of pytest itself, comes as an AssertionError with the traceback.
     """
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -34,12 +36,18 @@ def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | No
                 os.setgid(gid if gid is not None else uid)  # type: ignore[arg-type]
             if uid is not None:
                 os.setuid(uid)
-            outcome: tuple[bool, object] = (True, function())
+            data = pickle.dumps((True, function()))
         except BaseException as error:
-            outcome = (False, error)
-        with os.fdopen(write_end, "wb") as pipe:
-            pipe.write(pickle.dumps(outcome))
-        os._exit(0)
+            try:
+                data = pickle.dumps((False, error))
+            except Exception:
+                data = pickle.dumps((False, AssertionError(traceback.format_exc())))
+        # The child must end here: what it raised would run the rest of the tests a second time.
+        try:
+            with os.fdopen(write_end, "wb") as pipe:
+                pipe.write(data)
+        finally:
+            os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         data = pipe.read()
