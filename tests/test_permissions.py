@@ -81,11 +81,11 @@ def outcome(call: Callable[[], object]) -> tuple[int | None, list[str]]:
 
 
 def state(table: str, handle: Any) -> dict[str, str]:
-    """What the system lists of it, less what the end of a child that has it attached changes."""
+    """What the system lists of it, less what a child that has it attached changes."""
     return {
         column: word
         for column, word in listed(table, handle.id).items()
-        if column not in ("dtime", "lpid")
+        if column not in ("atime", "dtime", "lpid")
     }
 
 

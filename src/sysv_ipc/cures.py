@@ -91,9 +91,18 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
         )
     if error.errno == _errno.EPERM:
         return [f"{note}  Only its owner, its creator and root may {operation} it."]
-    if operation in ("open", "attach") and mode & 0o444:
-        return [f"{note}  Where reading is allowed, mode=0o400 opens it read-only."]
+    if operation in ("open", "attach") and mode & _our_part(record) & 0o444:
+        return [f"{note}  Reading is allowed: mode=0o400 opens it read-only."]
     return [note]
+
+
+def _our_part(record: dict[str, str]) -> int:
+    """Return the bits of the mode that count for us: owner's, group's or others'."""
+    if os.geteuid() in (int(record["uid"]), int(record["cuid"])):
+        return 0o700
+    if {int(record["gid"]), int(record["cgid"])} & {os.getegid(), *os.getgroups()}:
+        return 0o070
+    return 0o007
 
 
 def _limit_note(table: str) -> str:

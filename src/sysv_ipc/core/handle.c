@@ -108,7 +108,7 @@ is_removed(PyObject *op)
 {
     const struct core_kind *kind = core_handle(op)->kind;
     struct os_info info;
-    int rc = kind->stat(core_handle_id(op), &info);
+    int rc = core_kind_stat_any(kind, core_handle_id(op), &info);
     if (rc == 0) {
         return kind == &core_shared_memory_kind && info.shm.marked_for_removal;
     }

@@ -207,6 +207,9 @@ shared_memory_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyObject *
 shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
     if (core_shared_memory_attached(op) &&
         core_shared_memory_replace(op, NULL) < 0) {
         if (nargs == 0 || args[0] == Py_None ||
