@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,8 @@ def attached(segment: SharedMemory) -> int:
 
 def array_of(segment: SharedMemory) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Make an array that the buffer protocol does not count."""
-    return np.ndarray((segment.size,), np.uint8, buffer=segment)
+    buffer: Any = segment
+    return np.ndarray((segment.size,), np.uint8, buffer=buffer)
 
 
 # --------------------------------------------------------------------------------- views
@@ -274,6 +276,7 @@ def test_remap_takes_only_the_handles_own_place(segment: SharedMemory) -> None:
 FAILING = """
 import sys, sysv_ipc
 from pathlib import Path
+from typing import Any
 handle = sysv_ipc.SharedMemory(int(sys.argv[1]))
 if sys.argv[2] == "exported":
     memoryview(handle).release()
@@ -372,11 +375,11 @@ def test_a_forked_child_shares_the_attachment_and_detaches_its_own(segment: Shar
 
 def test_cycles_through_attributes_and_views_are_collected(segment: SharedMemory) -> None:
     class Segment(SharedMemory):
-        view: memoryview
+        my_view: memoryview
         me: object
 
     handle = Segment(segment.key)
-    handle.view, handle.me = memoryview(handle), handle
+    handle.my_view, handle.me = memoryview(handle), handle
     gone = weakref.ref(handle)
     del handle
     gc.collect()

@@ -67,7 +67,7 @@ def test_truncate_takes_the_beginning(queue: MessageQueue, limit: int) -> None:
 def test_flags_are_keywords_only(three: MessageQueue) -> None:
     for call in (three.receive, three.receive_into):
         with pytest.raises(TypeError, match="positional"):
-            call(bytearray(1), False, 0, True, True)  # type: ignore[call-arg, arg-type, misc]
+            call(bytearray(1), False, 0, True, True)  # type: ignore[call-arg, arg-type]
     assert three.current_messages == 3
 
 

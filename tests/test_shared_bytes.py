@@ -99,7 +99,7 @@ def test_read_into_fills_a_buffer(segment: SharedMemory) -> None:
     buffer = bytearray(4)
     assert segment.read_into(buffer, 3) == 4
     assert buffer == b"3456"
-    numbers = np.zeros(2, np.int32)
+    numbers: Any = np.zeros(2, np.int32)
     assert segment.read_into(numbers) == 8
     assert numbers.tobytes() == b"01234567"
     assert segment.read_into(bytearray(100), SIZE - 7) == 7
@@ -238,7 +238,8 @@ def test_what_takes_buffers_takes_a_segment(segment: SharedMemory) -> None:
     values = array.array("Q")
     values.frombytes(segment)
     assert values[0] == 5
-    numbers = np.frombuffer(segment, np.uint64)
+    buffer: Any = segment
+    numbers = np.frombuffer(buffer, np.uint64)
     numbers[1] = 6
     del numbers
     assert segment[8] == 6

@@ -184,7 +184,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(kind=wanted_types, limit=st.integers(1, 6))
     def receive_many(self, kind: int, limit: int) -> None:
-        wanted = []
+        wanted: list[tuple[bytes, int]] = []
         while len(wanted) < limit and (place := self.kernel.find(kind, False)) is not None:
             wanted.append(self.kernel.messages.pop(place))
         assert self.queue.receive_many(limit, False, kind) == wanted

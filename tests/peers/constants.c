@@ -8,7 +8,8 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
-/* linux/shm.h, which has the names for huge pages, cannot stand beside sys/shm.h. */
+/* linux/shm.h, which has the names for huge pages, cannot stand beside
+ * sys/shm.h. */
 #include <asm-generic/hugetlb_encode.h>
 
 #define SHOW_HUGE(size) \

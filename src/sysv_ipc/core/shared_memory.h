@@ -61,9 +61,11 @@ PyObject *core_shared_bytes_subscript(PyObject *op, PyObject *index);
 int core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value);
 int core_shared_bytes_true(PyObject *op);
 
+/* Iterating gives the bytes as ints, through item(). */
 #define CORE_SHARED_BYTES_SLOTS                                 \
     {Py_bf_getbuffer, core_shared_bytes_getbuffer},             \
     {Py_bf_releasebuffer, core_shared_bytes_releasebuffer},     \
+    {Py_tp_iter, PySeqIter_New},                                \
     {Py_sq_length, core_shared_bytes_length},                   \
     {Py_sq_item, core_shared_bytes_item},                       \
     {Py_mp_length, core_shared_bytes_length},                   \
