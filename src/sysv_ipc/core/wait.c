@@ -11,27 +11,26 @@ ssize_t
 core_wait(const struct os_call *call, int64_t timeout_ns)
 {
     int64_t deadline_ns = OS_FOREVER;
-    int64_t left_ns = timeout_ns;
     if (timeout_ns != OS_FOREVER) {
         deadline_ns = os_clock_ns() + timeout_ns;
     }
-    for (;;) {
-        ssize_t (*os_attempt)(const struct os_call *, int64_t) = call->attempt;
-        ssize_t rc;
-        Py_BEGIN_ALLOW_THREADS
-        rc = os_attempt(call, left_ns);
-        Py_END_ALLOW_THREADS
-        if (rc != -EINTR) {
-            return rc;
-        }
+    ssize_t (*os_attempt)(const struct os_call *, int64_t) = call->attempt;
+    ssize_t rc;
+    do {
+        /* A signal that came before the call would not interrupt it. */
         if (PyErr_CheckSignals() < 0) {
             return CORE_RAISED;
         }
+        int64_t left_ns = OS_FOREVER;
         if (deadline_ns != OS_FOREVER) {
             left_ns = deadline_ns - os_clock_ns();
             left_ns = left_ns < 0 ? 0 : left_ns;
         }
-    }
+        Py_BEGIN_ALLOW_THREADS
+        rc = os_attempt(call, left_ns);
+        Py_END_ALLOW_THREADS
+    } while (rc == -EINTR);
+    return rc;
 }
 
 /* More operations than this are not tried with the GIL held. */
