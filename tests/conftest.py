@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +44,14 @@ def _enter_namespace() -> str | None:
     return None
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what our children leave behind; see prctl(2)."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
 _no_namespace = _enter_namespace()
+_adopt_orphans()
 _keys_given: set[int] = set()
 
 
@@ -76,6 +86,34 @@ def leak_guard() -> Iterator[None]:
     for table, number in left:
         remove[table](number)
     assert not left, f"the test left objects behind: {sorted(left)}"
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def process_guard() -> Iterator[None]:
+    """Fail a test that leaves a process behind, and end it: what it holds disturbs the next one."""
+    before = set(descendants(os.getpid()))
+    yield
+    deadline = time.monotonic() + 5
+    while left := set(descendants(os.getpid())) - before:
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.001)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"the test left processes behind: {sorted(left)}"
 
 
 @pytest.fixture

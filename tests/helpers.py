@@ -20,6 +20,24 @@ T = TypeVar("T")
 OTHER_UID = 65534
 
 
+def fork(function: Callable[[], object]) -> int:
+    """Call the function in a forked child and return its pid; the child ends with status 0 or 1.
+
+    The child must end here: what it raised would run the rest of the tests a second time.
+    """
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return pid
+
+
 def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | None = None) -> T:
     """Call the function in a forked child, as another user where one is given.
 
@@ -27,8 +45,8 @@ def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | No
     pickled, as the failures of pytest itself, comes as an AssertionError with the traceback.
     """
     read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def run() -> None:
         os.close(read_end)
         try:
             if gid is not None or uid is not None:
@@ -42,12 +60,10 @@ def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | No
                 data = pickle.dumps((False, error))
             except Exception:
                 data = pickle.dumps((False, AssertionError(traceback.format_exc())))
-        # The child must end here: what it raised would run the rest of the tests a second time.
-        try:
-            with os.fdopen(write_end, "wb") as pipe:
-                pipe.write(data)
-        finally:
-            os._exit(0)
+        with os.fdopen(write_end, "wb") as pipe:
+            pipe.write(data)
+
+    pid = fork(run)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         data = pipe.read()

@@ -121,6 +121,10 @@ def test_every_row_of_the_table_is_a_difference(
     assert not [f"{row.call or 'everywhere'}: {row.old}" for row in rows - used]
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11),
+    reason="recorded on CPython 3.11: many of 1.2.0's texts are the interpreter's own",
+)
 def test_the_recording_is_what_1_2_0_does() -> None:
     try:
         live = record.record()

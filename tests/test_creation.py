@@ -6,8 +6,10 @@ The mechanism is in core/semaphore_create.c and docs/design/creation.md.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import in_child, listed, wait_until
+from helpers import fork, in_child, listed, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREAT, IPC_CREX, ExistentialError, Semaphore, SemaphoreSet
@@ -45,12 +47,13 @@ def remove(key: int) -> None:
 def killed_creator(key: int, delay: float) -> None:
     """Fork a creator and kill it after that many seconds."""
     ready, go = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def create() -> None:
         os.write(go, b".")
         Semaphore(key, IPC_CREAT, 0o640, INITIAL)
         signal.pause()
-        os._exit(1)
+
+    pid = fork(create)
     os.close(go)
     os.read(ready, 1)
     os.close(ready)
@@ -80,26 +83,27 @@ def test_thousand_killed_creators_leave_the_initial_value_or_nothing(key: int) -
 def test_openers_beside_killed_creators_see_only_the_initial_value(key: int) -> None:
     """Three openers ask all the time while 200 creators come, die and are cleaned up."""
     read_end, write_end = os.pipe()
-    openers = []
-    for flags in (0, 0, IPC_CREAT):
-        pid = os.fork()
-        if pid == 0:
-            os.close(read_end)
-            seen: set[int] = set()
-            stop = False
 
-            def end(*_: object) -> None:
-                nonlocal stop
-                stop = True
+    def open_all_the_time(flags: int) -> None:
+        os.close(read_end)
+        seen: set[int] = set()
+        stop = False
 
-            signal.signal(signal.SIGTERM, end)
-            while not stop:
-                with contextlib.suppress(ExistentialError):
-                    seen.add(Semaphore(key, flags, 0o640, INITIAL).value)
-            os.write(write_end, (" ".join(map(str, seen)) + "\n").encode())
-            os._exit(0)
-        openers.append(pid)
+        def end(*_: object) -> None:
+            nonlocal stop
+            stop = True
+
+        signal.signal(signal.SIGTERM, end)
+        os.write(write_end, b"ready\n")
+        while not stop:
+            with contextlib.suppress(ExistentialError):
+                seen.add(Semaphore(key, flags, 0o640, INITIAL).value)
+        os.write(write_end, (" ".join(map(str, seen)) + "\n").encode())
+
+    openers = [fork(functools.partial(open_all_the_time, flags)) for flags in (0, 0, IPC_CREAT)]
     os.close(write_end)
+    pipe = os.fdopen(read_end)
+    assert [pipe.readline() for _ in openers] == ["ready\n"] * 3
     random_source = random.Random(2)
     for _ in range(200):
         killed_creator(key, random_source.random() * 200e-6)
@@ -107,7 +111,7 @@ def test_openers_beside_killed_creators_see_only_the_initial_value(key: int) -> 
     for pid in openers:
         os.kill(pid, signal.SIGTERM)
         assert os.waitpid(pid, 0)[1] == 0
-    with os.fdopen(read_end) as pipe:
+    with pipe:
         seen_by = [set(map(int, line.split())) for line in pipe]
     remove(key)
     assert len(seen_by) == 3
@@ -178,23 +182,28 @@ def test_a_creator_that_dies_after_the_value_is_set_leaves_the_value(key: int, c
 
 def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
     """The creator stops between creating and initialising; going on, it finishes."""
-    command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semctl:signal=SIGSTOP:when=1"]
+    # The first semget(2) looks for the set, the second makes it.
+    command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semget:signal=SIGSTOP:when=2"]
     creator = subprocess.Popen([*command, sys.executable, "-c", CREATE, str(key)])
     wait_until(lambda: phase(key) == "unfinished")
     read_end, write_end = os.pipe()
-    opener = os.fork()
-    if opener == 0:
+
+    def open_it() -> None:
         os.write(write_end, b"?")
         os.write(write_end, str(Semaphore(key).value).encode())
-        os._exit(0)
+
+    opener = fork(open_it)
     assert os.read(read_end, 1) == b"?"
-    os.set_blocking(read_end, False)
-    with pytest.raises(BlockingIOError):
-        os.read(read_end, 10)
-    os.set_blocking(read_end, True)
+    assert select.select([read_end], [], [], 0.05)[0] == []
     children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
-    for child in children:
-        os.kill(int(child), signal.SIGCONT)
+
+    def answered_when_it_goes_on() -> bool:
+        # Again and again: it may be told to go on before it has stopped.
+        for child in children:
+            os.kill(int(child), signal.SIGCONT)
+        return bool(select.select([read_end], [], [], 0.01)[0])
+
+    wait_until(answered_when_it_goes_on)
     assert os.read(read_end, 10) == str(INITIAL).encode()
     os.waitpid(opener, 0)
     os.close(read_end)

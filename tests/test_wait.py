@@ -17,7 +17,7 @@ from types import FrameType
 
 import numpy as np
 import pytest
-from helpers import run_in_thread, wait_until
+from helpers import fork, run_in_thread, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, MessageQueue, Semaphore
@@ -333,12 +333,13 @@ def test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes(key: int) 
     semaphore = Semaphore(key, IPC_CREX, initial_value=0)
     parent = os.getpid()
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    child = os.fork()
-    if child == 0:
+
+    def release_and_disturb() -> None:
         for _ in range(2000):
             semaphore.release()
             os.kill(parent, signal.SIGUSR1)
-        os._exit(0)
+
+    child = fork(release_and_disturb)
     for _ in range(2000):
         assert semaphore.acquire(30)
     os.waitpid(child, 0)

@@ -13,3 +13,6 @@ __version__ = VERSION
 __author__ = "the sysv_ipc contributors"
 __copyright__ = "Copyright the sysv_ipc contributors"
 __license__ = "MIT"
+
+# What the stars bring, without the modules that they come from.
+__all__ = [name for name in dir() if name[0] != "_" and name not in ("cures", "errors", "listing")]

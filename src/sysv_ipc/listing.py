@@ -64,7 +64,8 @@ def message_queues() -> list[MessageQueueInfo]:
 def _members(record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
     """Ask for each member of a set; None where that is not allowed or the set is gone."""
     try:
-        return tuple(
+        # A list, not a generator: CPython 3.12 and 3.13 crash where memory for one is lacking.
+        members = [
             SemaphoreMemberInfo(
                 (
                     member.value,
@@ -74,9 +75,10 @@ def _members(record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
                 )
             )
             for member in SemaphoreSet.from_id(record.id)
-        )
+        ]
     except (PermissionsError, ExistentialError):
         return None
+    return tuple(members)
 
 
 def _resident_and_swapped() -> dict[int, tuple[int, int]]:
