@@ -143,7 +143,10 @@ def test_targets_that_a_page_names_exist(page: Path) -> None:
 def test_map_of_the_readme_names_what_exists() -> None:
     named = re.findall(r"^\| `([\w./]+)`", read("README.md"), re.MULTILINE)
     assert len(named) > 5
-    assert [path for path in named if "/" in path and not (ROOT / path).exists()] == []
+    # Beside an installed wheel there is no source tree: what is in it cannot be looked for.
+    absent = "src/" if not (ROOT / "src").exists() else "?"
+    named = [path for path in named if "/" in path and not path.startswith(absent)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_map_of_the_readme_names_every_folder() -> None:

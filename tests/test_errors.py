@@ -283,7 +283,9 @@ def test_operations_beyond_the_limits_name_them(
 def test_no_memory_for_an_attachment_is_out_of_memory(run_python: Run) -> None:
     code = """
 import resource, sysv_ipc
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * sysv_ipc.PAGE_SIZE
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), resource.RLIM_INFINITY))
 try:
     sysv_ipc.SharedMemory(77, sysv_ipc.IPC_CREX, size=2 << 30, init_character=None)
 except MemoryError as error:
