@@ -33,13 +33,16 @@ rm -f "$report".*
 export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:abort_on_error=1:log_path='$report'"
 export UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1:print_stacktrace=1"
 
+# pytest's watchdog is a thread that starts with each test: a process forked at
+# that moment inherits the lock of ASan's allocator, held by nobody.
+#
 # libstdc++ comes with it, because ASan looks for its symbols only once, at the
 # start, and an extension in C++ (of NumPy, say) would bring it too late.  All
 # is slower here, so tests may take longer.
 rc=0
 env LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so.6)" \
     PYTHONMALLOC=malloc PYTEST_TIMEOUT=600 \
-    "$venv/bin/python" -m pytest --capture=sys "$@" || rc=$?
+    "$venv/bin/python" -m pytest --capture=sys -o faulthandler_timeout=0 "$@" || rc=$?
 for file in "$report".*; do
     if grep -q 'ERROR: ' "$file" 2>/dev/null; then
         cat "$file" >&2
