@@ -104,6 +104,11 @@ def blocked_in_system_call(thread_id: int, *names: str) -> bool:
     return _sleeps_in(Path(f"/proc/self/task/{thread_id}/syscall"), *names)
 
 
+def blocked_process(pid: int, *names: str) -> bool:
+    """Whether a process of one thread sleeps in one of these system calls."""
+    return _sleeps_in(Path(f"/proc/{pid}/syscall"), *names)
+
+
 def _sleeps_in(syscall: Path, *names: str) -> bool:
     """Whether the thread that this file of /proc tells of sleeps in one of these system calls."""
     numbers = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70}

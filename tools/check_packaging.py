@@ -110,10 +110,11 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
         f"{info}/METADATA",
         f"{info}/RECORD",
         f"{info}/WHEEL",
+        f"{info}/entry_points.txt",
         f"{info}/licenses/LICENSE",
     }
     with zipfile.ZipFile(wheel) as archive:
-        found = set(archive.namelist()) - {f"{info}/entry_points.txt"}
+        found = set(archive.namelist())
         metadata = message_from_bytes(archive.read(f"{info}/METADATA"))
     require(found, expected, "the wheel")
     for field, value in {

@@ -1,0 +1,8 @@
+"""``python -m sysv_ipc``: the command line, which is also installed as ``sysv-ipc``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

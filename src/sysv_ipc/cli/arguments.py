@@ -1,0 +1,319 @@
+"""The command line's grammar: what may be said, and what it is converted to."""
+
+import argparse
+import math
+import pwd
+import re
+from typing import NoReturn
+
+import sysv_ipc
+
+from . import change, listing, queues, segments, show
+from .objects import KINDS, Kind, Name
+from .output import PROGRAM
+
+OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that tells what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def number(text: str) -> int:
+    """Convert a number, decimal or 0x hex."""
+    if not re.fullmatch(r"-?(\d+|0[xX][0-9a-fA-F]+)", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number (decimal or 0x hex)")
+    return int(text, 16 if "x" in text.lower() else 10)
+
+
+def natural(text: str) -> int:
+    """Convert a number that is not negative."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def positive(text: str) -> int:
+    """Convert a number that is at least 1."""
+    value = number(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def long(text: str) -> int:
+    """Convert what fits into C's long."""
+    value = number(text)
+    if not -(2**63) <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} does not fit into 64 bits")
+    return value
+
+
+def size(text: str) -> int:
+    """Convert a number of bytes, also with K, M, G or T for powers of 1024."""
+    factor = 1
+    if text[-1:] in "KMGT" and text[:-1]:
+        factor = 1024 ** (1 + "KMGT".index(text[-1]))
+        text = text[:-1]
+    value = natural(text) * factor
+    if value >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is more bytes than there can be")
+    return value
+
+
+def key(text: str) -> int:
+    """Convert a key, signed or unsigned."""
+    value = number(text)
+    if not -(2**31) <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is no key: keys have 32 bits")
+    if value == 0:
+        raise argparse.ArgumentTypeError(
+            "0 is IPC_PRIVATE, which names nothing: name the object by its id, as id:7"
+        )
+    return value - 2**32 if value >= 2**31 else value
+
+
+def identifier(text: str) -> int:
+    """Convert an id."""
+    value = natural(text)
+    if value >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is no id: ids have 31 bits")
+    return value
+
+
+def object_name(text: str) -> Name:
+    """Convert how an object is named: by key, or id:N."""
+    if text.startswith("id:"):
+        return Name("id", identifier(text.removeprefix("id:")))
+    return Name("key", key(text))
+
+
+def mode(text: str) -> int:
+    """Convert permission bits, which are octal as in chmod(1)."""
+    if not re.fullmatch(r"(0o?)?[0-7]{1,3}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no mode: three octal digits, as 600")
+    return int(text.removeprefix("0o"), 8)
+
+
+def seconds(text: str) -> float:
+    """Convert a time."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def interval(text: str) -> float:
+    """Convert how long to wait between two looks."""
+    value = seconds(text)
+    if not 0.05 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0.05 to 86400 seconds")
+    return value
+
+
+def kind(text: str) -> Kind:
+    """Convert the name of a kind."""
+    if text not in KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no kind: {', '.join(KINDS)}")
+    return KINDS[text]
+
+
+def owner(text: str) -> int:
+    """Convert a user, by name or number."""
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except KeyError:
+        pass
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"there is no user {text!r}")
+    return number(text)
+
+
+def values(text: str) -> list[int]:
+    """Convert the values of a set: numbers with commas between them."""
+    numbers = [natural(word) for word in text.split(",")]
+    for value in numbers:
+        if value > sysv_ipc.SEMAPHORE_VALUE_MAX:
+            raise argparse.ArgumentTypeError(
+                f"{value} is more than a semaphore's largest value, {sysv_ipc.SEMAPHORE_VALUE_MAX}"
+            )
+    return numbers
+
+
+def parser() -> Parser:
+    """Build the whole grammar."""
+    top = Parser(
+        prog=PROGRAM,
+        description="Look at System V IPC objects, use them and clean them up.",
+        epilog="KIND is sem, shm or msg.  OBJECT is " + OBJECT_HELP + ".  Exit status: 0 done,"
+        " 1 nothing matched or a part failed, 2 wrong usage.",
+    )
+    top.add_argument("--version", action="version", version=f"{PROGRAM} {sysv_ipc.VERSION}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    _add_listing(commands)
+    _add_change(commands)
+    _add_queues(commands)
+    _add_segments(commands)
+    return top
+
+
+def _add_listing(commands: "argparse._SubParsersAction[Parser]") -> None:
+    ls = commands.add_parser("ls", help="list what exists", description="List what exists.")
+    ls.add_argument("kinds", nargs="*", type=kind, metavar="KIND", help="sem, shm, msg; all")
+    ls.add_argument("--kind", action="append", default=[], type=kind, help="the same as KIND")
+    ls.add_argument("--mine", action="store_true", help="only what belongs to the caller")
+    ls.add_argument("--owner", action="append", default=[], type=owner, help="only a user's")
+    ls.add_argument("--key", action="append", default=[], type=key, help="only with this key")
+    ls.add_argument("--id", action="append", default=[], type=identifier, help="only this id")
+    ls.add_argument("--sort", choices=listing.SORT_KEYS, metavar="COLUMN",
+                    help=", ".join(listing.SORT_KEYS))  # fmt: skip
+    ls.add_argument("--reverse", action="store_true", help="the last first")
+    ls.add_argument("--watch", nargs="?", type=interval, const=2.0, metavar="SECONDS",
+                    help="again and again, until Ctrl-C")  # fmt: skip
+    _add_json(ls)
+    ls.set_defaults(run=listing.ls)
+
+    limits = commands.add_parser(
+        "limits",
+        help="show the system's limits and how much of them is used",
+        description="Show the system's limits and how much of them is used.",
+    )
+    _add_json(limits)
+    limits.set_defaults(run=listing.limits)
+
+    one = commands.add_parser(
+        "show",
+        help="tell everything about one object",
+        description="Tell everything about one object.",
+    )
+    one.add_argument("kind", type=kind, metavar="KIND", help="sem, shm or msg")
+    one.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+    _add_json(one)
+    one.set_defaults(run=show.show)
+
+
+def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
+    rm = commands.add_parser(
+        "rm",
+        help="remove objects",
+        description="Remove objects.  On a terminal it asks before each.",
+    )
+    rm.add_argument("kind", type=kind, metavar="KIND", help="sem, shm or msg")
+    rm.add_argument("objects", nargs="+", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+    rm.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    _add_json(rm)
+    rm.set_defaults(run=change.remove)
+
+    create = commands.add_parser(
+        "create",
+        help="create an object",
+        description="Create an object.  It must not exist; without --key it gets a free key.",
+    )
+    kinds = create.add_subparsers(metavar="KIND", required=True, title="kinds")
+    sem = kinds.add_parser("sem", help="a semaphore set")
+    sem.add_argument("--members", type=positive, help="how many semaphores (1)")
+    sem.add_argument("--values", type=values, help="their values: 1,0,5 (0)")
+    sem.set_defaults(run=change.create_semaphore_set)
+    shm = kinds.add_parser("shm", help="a segment")
+    shm.add_argument("--size", type=size, default=sysv_ipc.PAGE_SIZE,
+                     help="in bytes, or as 64K, 16M, 1G (one page)")  # fmt: skip
+    shm.set_defaults(run=change.create_segment)
+    msg = kinds.add_parser("msg", help="a message queue")
+    msg.add_argument("--max-size", type=size, help="how many bytes it holds (kernel.msgmnb)")
+    msg.set_defaults(run=change.create_queue)
+    for one in (sem, shm, msg):
+        one.add_argument("--key", type=key, help="the key")
+        one.add_argument("--mode", type=mode, default=0o600, help="octal permissions (600)")
+        _add_json(one)
+
+
+def _add_queues(commands: "argparse._SubParsersAction[Parser]") -> None:
+    peek = commands.add_parser(
+        "peek",
+        help="print messages and leave them in the queue",
+        description="Print messages and leave them in the queue.",
+    )
+    _add_queue(peek)
+    peek.add_argument("--index", type=natural, default=0, help="from which on (0)")
+    _add_output_of_messages(peek)
+    peek.set_defaults(run=queues.peek)
+
+    send = commands.add_parser(
+        "send",
+        help="send messages",
+        description="Send each TEXT as a message; without any, all of standard input as one.",
+    )
+    _add_queue(send)
+    send.add_argument("texts", nargs="*", metavar="TEXT", help="a message")
+    send.add_argument("--type", type=long, default=1, help="the messages' type (1)")
+    send.add_argument("--timeout", type=seconds, help="how long to wait for room (for ever)")
+    send.add_argument("--count", type=positive, default=1, help="how often to send it all (1)")
+    send.add_argument("--lines", action="store_true",
+                      help="each line of standard input is a message")  # fmt: skip
+    send.set_defaults(run=queues.send)
+
+    receive = commands.add_parser(
+        "receive",
+        help="take messages out and print them",
+        description="Take messages out of the queue and write them to standard output.",
+    )
+    _add_queue(receive)
+    receive.add_argument("--type", type=long, default=0,
+                         help="as in msgrcv(2): 0 any, -5 the lowest up to 5 (0)")  # fmt: skip
+    receive.add_argument("--except", action="store_true", dest="except_type",
+                         help="any type but this")  # fmt: skip
+    receive.add_argument("--timeout", type=seconds, help="how long to wait for each (for ever)")
+    _add_output_of_messages(receive)
+    receive.set_defaults(run=queues.receive)
+
+
+def _add_queue(command: Parser) -> None:
+    command.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+
+
+def _add_output_of_messages(command: Parser) -> None:
+    amount = command.add_mutually_exclusive_group()
+    amount.add_argument("--count", type=positive, default=1, help="how many messages (1)")
+    amount.add_argument("--all", action="store_true", help="all that are there")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--lines", action="store_true", help="a newline after each message")
+    form.add_argument("--json", action="store_true", help="as JSON: type, size, text, base64")
+
+
+def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
+    read = commands.add_parser(
+        "read",
+        help="copy bytes of a segment to standard output",
+        description="Copy bytes of a segment to standard output.",
+    )
+    read.set_defaults(run=segments.read)
+    dump = commands.add_parser(
+        "dump",
+        help="show bytes of a segment in hex",
+        description="Show bytes of a segment in hex, as xxd(1) does.",
+    )
+    dump.set_defaults(run=segments.dump)
+    write = commands.add_parser(
+        "write",
+        help="copy standard input into a segment",
+        description="Copy TEXT or standard input into a segment: all of it, or nothing.",
+    )
+    write.set_defaults(run=segments.write)
+    for command in (read, dump, write):
+        command.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+        command.add_argument("--offset", type=size, default=0, help="where to begin (0)")
+    for command in (read, dump):
+        command.add_argument("--length", type=size, help="how many bytes (up to the end)")
+    write.add_argument("text", nargs="?", metavar="TEXT", help="what to write")
+
+
+def _add_json(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON; errors too")

@@ -1,0 +1,107 @@
+"""The three kinds, how an object is named on the command line, and how it is found."""
+
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sysv_ipc
+
+from .output import PROGRAM, CommandError
+
+#: SemaphoreInfo, SharedMemoryInfo or MessageQueueInfo.
+Record = Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the three kinds of objects."""
+
+    name: str
+    noun: str
+    #: Lists all of the kind; in detail also members and attached processes, which takes longer.
+    records: Callable[[bool], list[Record]]
+    remove: Callable[[int], None]
+
+
+SEM = Kind(
+    "sem",
+    "semaphore set",
+    lambda detailed: sysv_ipc.semaphores(members=detailed),
+    sysv_ipc.remove_semaphore,
+)
+SHM = Kind(
+    "shm",
+    "segment",
+    lambda detailed: sysv_ipc.shared_memories(pids=detailed),
+    sysv_ipc.remove_shared_memory,
+)
+MSG = Kind(
+    "msg",
+    "message queue",
+    lambda _: sysv_ipc.message_queues(),
+    sysv_ipc.remove_message_queue,
+)
+KINDS = {kind.name: kind for kind in (SEM, SHM, MSG)}
+
+
+class Name(NamedTuple):
+    """What an object is called: by its key or by its id."""
+
+    what: str
+    number: int
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if self.what == "id":
+            return f"id {self.number}"
+        return f"key {self.number} ({hexadecimal(self.number)})"
+
+
+def hexadecimal(key: int) -> str:
+    """Return a key as ipcs(1) shows it: 0x0000002a."""
+    return f"{key & 0xFFFFFFFF:#010x}"
+
+
+def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
+    """Return the record of an object, readable or not."""
+    for record in kind.records(detailed):
+        if getattr(record, name.what) == name.number:
+            return record
+    cure = f"{PROGRAM} ls {kind.name} shows those that exist"
+    if name.what == "key":
+        cure += f", {PROGRAM} create {kind.name} --key {hexadecimal(name.number)} makes it"
+    raise CommandError(f"there is no {kind.noun} with {name}", cure)
+
+
+def describe(kind: Kind, record: Record) -> str:
+    """Return what an object is called, in words."""
+    key = f"key {record.key} ({hexadecimal(record.key)})" if record.key else "no key"
+    return f"{kind.noun} with {key}, id {record.id}"
+
+
+def as_dict(kind: Kind, record: Record) -> dict[str, Any]:
+    """Return all fields of a record by their names, with the kind."""
+    visible, hidden = record.__reduce__()[1]
+    fields = dict(zip(type(record).__match_args__, visible, strict=True)) | hidden
+    if fields.get("members") is not None:
+        names = sysv_ipc.SemaphoreMemberInfo.__match_args__
+        fields["members"] = [dict(zip(names, one, strict=True)) for one in fields["members"]]
+    return {"kind": kind.name, **fields}
+
+
+def user(uid: int) -> str:
+    """Return the name of a user, or the number of one that has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def process_name(pid: int) -> str | None:
+    """Return the name of a process, None where there is none any more."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return None

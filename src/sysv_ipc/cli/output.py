@@ -1,0 +1,135 @@
+"""How results and failures are shown: tables, JSON, one-line errors."""
+
+import errno
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sysv_ipc
+
+PROGRAM = "sysv-ipc"
+
+
+class CommandError(Exception):
+    """What was wrong, and how to mend it; ends the command with status 1."""
+
+    def __init__(self, message: str, cure: str | None = None) -> None:
+        """Take both without a full stop: they become one line."""
+        super().__init__(message)
+        self.cure = cure
+
+
+def report(problem: Exception | str, *, as_json: bool = False) -> None:
+    """Tell what failed on standard error, in one line."""
+    message, cure = _explain(problem)
+    if as_json:
+        name = "Error" if isinstance(problem, CommandError | str) else type(problem).__name__
+        number = problem.errno if isinstance(problem, OSError) else None
+        about = {"class": name, "errno": number, "message": message, "cure": cure}
+        text = json.dumps({"error": about})
+    else:
+        text = f"{PROGRAM}: {message}" + (f"; {cure}" if cure else "")
+    print(printable(text), file=sys.stderr)
+
+
+def failure_text(problem: Exception) -> str:
+    """Return what failed, without the cure."""
+    return _explain(problem)[0]
+
+
+def _explain(problem: Exception | str) -> tuple[str, str | None]:
+    """Return what was wrong, and the cure."""
+    if isinstance(problem, CommandError):
+        return str(problem), problem.cure
+    if not isinstance(problem, sysv_ipc.Error):
+        return str(problem), None
+    message = re.sub(r"^\[Errno \d+\] ", "", str(problem))
+    match problem.errno:
+        case errno.EEXIST:
+            cure: str | None = "choose another --key, or none for one that is free"
+        case errno.ENOENT:
+            cure = f"{PROGRAM} ls shows what exists"
+        case _:
+            cure = " ".join(getattr(problem, "__notes__", [])) or None
+    return message, cure and " ".join(cure.split())
+
+
+def printable(text: str) -> str:
+    """Return the text without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def print_json(value: object) -> None:
+    """Write it as JSON."""
+    json.dump(value, sys.stdout, indent=2)
+    print()
+
+
+def print_table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
+) -> None:
+    """Show a table; the columns named by right are numbers.
+
+    On a terminal rich lays it out where it is installed, else it is aligned text.
+    """
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    numeric = [header in set(right) for header in headers]
+    if sys.stdout.isatty() and _print_rich_table(headers, cells, numeric):
+        return
+    lines = [[header.upper() for header in headers], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        words = [
+            word.rjust(width) if to_the_right else word.ljust(width)
+            for word, width, to_the_right in zip(line, widths, numeric, strict=True)
+        ]
+        print("  ".join(words).rstrip())
+
+
+def _print_rich_table(
+    headers: Sequence[str], rows: list[list[str]], numeric: Sequence[bool]
+) -> bool:
+    """Show a table through rich; False where it is not installed."""
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for header, to_the_right in zip(headers, numeric, strict=True):
+        justify: Any = "right" if to_the_right else "left"
+        table.add_column(header, justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    # As wide as it has to be: on a narrow terminal lines go on below, and nothing is left out.
+    Console(highlight=False, width=100_000).print(table, crop=False)
+    return True
+
+
+def age(seconds_since_epoch: int) -> str:
+    """Return how long ago that was: 12s, 5m, 3h, 2d; "-" for never."""
+    if not seconds_since_epoch:
+        return "-"
+    seconds = max(0, int(time.time()) - seconds_since_epoch)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def moment(seconds_since_epoch: int) -> str:
+    """Return date, time of day and age; "never" for 0."""
+    if not seconds_since_epoch:
+        return "never"
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds_since_epoch))
+    return f"{date} ({age(seconds_since_epoch)} ago)"
+
+
+def count(number: int, noun: str) -> str:
+    """Return the number with its noun: 1 member, 4 members."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,71 @@
+"""``read``, ``write`` and ``dump``: bytes of segments."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import sysv_ipc
+
+from .objects import SHM, find
+from .output import CommandError
+
+CHUNK = 1 << 20
+DUMP_CHUNK = 1 << 12
+BYTES_PER_LINE = 16
+
+
+def read(options: argparse.Namespace) -> int:
+    """Copy bytes of a segment to standard output."""
+    for _, piece in _pieces(options, CHUNK):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def dump(options: argparse.Namespace) -> int:
+    """Show bytes of a segment, in hex and as text."""
+    for start, piece in _pieces(options, DUMP_CHUNK):
+        for at in range(0, len(piece), BYTES_PER_LINE):
+            line = piece[at : at + BYTES_PER_LINE]
+            pairs = line.hex(" ", -2)
+            text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)
+            print(f"{start + at:08x}: {pairs:<39}  {text}")
+    return 0
+
+
+def write(options: argparse.Namespace) -> int:
+    """Copy text or standard input into a segment: all of it, or nothing."""
+    segment = _attach(options, 0)
+    room = segment.size - options.offset
+    if options.text is not None:
+        content = options.text.encode(errors="surrogateescape")
+    elif sys.stdin is None:
+        raise CommandError("standard input is closed", "give the text as an argument")
+    else:
+        # One byte more tells that it is too much, however much there is.
+        content = sys.stdin.buffer.read(max(room, 0) + 1)
+    if len(content) > room:
+        raise CommandError(
+            f"what is to be written does not fit: from offset {options.offset} to the end of the"
+            f" segment there are {max(room, 0)} bytes; nothing has been written"
+        )
+    if content:
+        segment.write(content, options.offset)
+    return 0
+
+
+def _attach(options: argparse.Namespace, flags: int) -> sysv_ipc.SharedMemory:
+    """Attach the segment that was named."""
+    return sysv_ipc.attach(find(SHM, options.object).id, None, flags)
+
+
+def _pieces(options: argparse.Namespace, length: int) -> Iterator[tuple[int, bytes]]:
+    """Yield what was asked for, piece by piece, each with its offset."""
+    segment = _attach(options, sysv_ipc.SHM_RDONLY)
+    if options.offset > segment.size:
+        raise CommandError(f"offset {options.offset} is past the end of {segment.size} bytes")
+    end = segment.size
+    if options.length is not None:
+        end = min(end, options.offset + options.length)
+    for start in range(options.offset, end, length):
+        yield start, segment.read(min(length, end - start), start)

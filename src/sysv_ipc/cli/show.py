@@ -1,0 +1,116 @@
+"""``show``: everything about one object."""
+
+import argparse
+from typing import Any
+
+from .objects import (
+    KINDS,
+    MSG,
+    SEM,
+    SHM,
+    Kind,
+    Record,
+    as_dict,
+    find,
+    hexadecimal,
+    process_name,
+    user,
+)
+from .output import count, moment, print_json, print_table, printable
+
+
+def show(options: argparse.Namespace) -> int:
+    """Tell everything about one object."""
+    kind: Kind = options.kind
+    record = find(kind, options.object, detailed=True)
+    if options.json:
+        fields = as_dict(kind, record)
+        if kind is SHM:
+            fields["processes"] = [{"pid": pid, "name": process_name(pid)} for pid in record.pids]
+        print_json(fields)
+        return 0
+    lines = [
+        ("kind", kind.noun),
+        ("key", f"{hexadecimal(record.key)} ({record.key})" if record.key else "none (private)"),
+        ("id", record.id),
+        ("owner", _owner(record.uid, record.gid)),
+        ("creator", _owner(record.cuid, record.cgid)),
+        ("mode", f"{record.mode:03o}"),
+        ("last change", moment(record.last_change_time)),
+        *_PARTICULARS[kind](record),
+    ]
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        print(f"{name + ':':<{width + 1}}  {printable(str(value))}")
+    if kind is SEM and record.members is not None:
+        print()
+        print_table(
+            ("member", "value", "waiting for more", "waiting for zero", "last pid"),
+            [
+                (i, one.value, one.waiting_for_nonzero, one.waiting_for_zero, _pid(one.last_pid))
+                for i, one in enumerate(record.members)
+            ],
+            right=("member", "value", "waiting for more", "waiting for zero"),
+        )
+    if kind is SHM and record.pids:
+        print()
+        print_table(
+            ("pid", "process"),
+            [(pid, process_name(pid) or "-") for pid in record.pids],
+            right=("pid",),
+        )
+    return 0
+
+
+def _semaphore_set(record: Record) -> list[tuple[str, Any]]:
+    members = count(record.nsems, "member")
+    if record.members is None:
+        members += ", whose values the caller may not read"
+    return [("size", members), ("last operation", moment(record.last_operation_time))]
+
+
+def _segment(record: Record) -> list[tuple[str, Any]]:
+    attached = str(record.number_attached)
+    if not record.pids_complete and len(record.pids) < record.number_attached:
+        attached += " (not all processes could be looked into)"
+    return [
+        ("size", count(record.size, "byte")),
+        ("in memory", "-" if record.resident is None else count(record.resident, "byte")),
+        ("swapped out", "-" if record.swapped is None else count(record.swapped, "byte")),
+        ("attached", attached),
+        ("last attach", moment(record.last_attach_time)),
+        ("last detach", moment(record.last_detach_time)),
+        ("created by", _pid(record.creator_pid)),
+        ("last used by", _pid(record.last_pid)),
+        ("marked for removal", "yes" if record.marked_for_removal else "no"),
+        ("locked", "yes" if record.locked else "no"),
+    ]
+
+
+def _queue(record: Record) -> list[tuple[str, Any]]:
+    return [
+        ("messages", record.current_messages),
+        ("bytes", f"{record.current_bytes} of {record.max_size}"),
+        ("last send", f"{moment(record.last_send_time)} by {_pid(record.last_send_pid)}"),
+        (
+            "last receive",
+            f"{moment(record.last_receive_time)} by {_pid(record.last_receive_pid)}",
+        ),
+    ]
+
+
+_PARTICULARS = {SEM: _semaphore_set, SHM: _segment, MSG: _queue}
+assert _PARTICULARS.keys() == set(KINDS.values())
+
+
+def _owner(uid: int, gid: int) -> str:
+    """Return a user and a group."""
+    return f"{user(uid)} (uid {uid}, gid {gid})"
+
+
+def _pid(pid: int) -> str:
+    """Return a process with its name, where it still runs."""
+    if not pid:
+        return "nobody"
+    name = process_name(pid)
+    return f"{pid} ({name})" if name is not None else f"{pid} (ended)"
