@@ -15,7 +15,7 @@
 #define WORDS_MAX 8
 
 struct command {
-    char line[70000];
+    char line[200000];
     char *words[WORDS_MAX];
     int count;
 };

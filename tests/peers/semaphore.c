@@ -3,7 +3,7 @@
 
 #include <sys/sem.h>
 
-enum { MEMBERS_MAX = 64 };
+enum { MEMBERS_MAX = 32000, OPERATIONS_MAX = 500 };
 
 union semun {
     int val;
@@ -23,6 +23,47 @@ operate(const struct command *command)
                            (has(command, 3, "nowait") ? IPC_NOWAIT : 0)),
     };
     answer(semop(id, &operation, 1));
+}
+
+/* Numbers with commas between them. */
+static int
+numbers_of(const char *word, long *numbers, int limit)
+{
+    int count = 0;
+    char *end = NULL;
+    while (count < limit && *word != '\0') {
+        numbers[count++] = strtol(word, &end, 10);
+        word = *end == ',' ? end + 1 : end;
+    }
+    return count;
+}
+
+/* Operations in one word: member,delta,flags,member,delta,flags ... */
+static void
+operate_together(const struct command *command)
+{
+    static long numbers[3 * OPERATIONS_MAX];
+    static struct sembuf operations[OPERATIONS_MAX];
+    int count = numbers_of(command->words[1], numbers, 3 * OPERATIONS_MAX) / 3;
+    for (int i = 0; i < count; i++) {
+        operations[i].sem_num = (unsigned short)numbers[3 * i];
+        operations[i].sem_op = (short)numbers[3 * i + 1];
+        operations[i].sem_flg = (short)numbers[3 * i + 2];
+    }
+    answer(semop(id, operations, (size_t)count));
+}
+
+static void
+set_values(const struct command *command)
+{
+    static long numbers[MEMBERS_MAX];
+    static unsigned short values[MEMBERS_MAX];
+    int count = numbers_of(command->words[1], numbers, MEMBERS_MAX);
+    for (int i = 0; i < count; i++) {
+        values[i] = (unsigned short)numbers[i];
+    }
+    union semun argument = {.array = values};
+    answer(semctl(id, 0, SETALL, argument));
 }
 
 static int
@@ -60,7 +101,7 @@ set_mode(int mode)
 static void
 print_values(void)
 {
-    unsigned short values[MEMBERS_MAX];
+    static unsigned short values[MEMBERS_MAX];
     struct semid_ds data;
     union semun argument = {.array = values};
     if (stat_set(&data) == -1 || semctl(id, 0, GETALL, argument) == -1) {
@@ -90,15 +131,23 @@ obey(key_t key, const struct command *command)
     else if (is(command, "operate")) {
         operate(command);
     }
+    else if (is(command, "together")) {
+        operate_together(command);
+    }
+    else if (is(command, "setall")) {
+        set_values(command);
+    }
     else if (is(command, "values")) {
         print_values();
     }
     else if (is(command, "waiting")) {
-        printf("%d %d", semctl(id, 0, GETNCNT), semctl(id, 0, GETZCNT));
+        int member = (int)number(command, 1);
+        printf("%d %d", semctl(id, member, GETNCNT),
+               semctl(id, member, GETZCNT));
         end_answer();
     }
     else if (is(command, "pid")) {
-        answer(semctl(id, 0, GETPID));
+        answer(semctl(id, (int)number(command, 1), GETPID));
     }
     else if (is(command, "stat")) {
         print_stat();

@@ -25,9 +25,12 @@ commands(
         my $flags = flag('undo', SEM_UNDO, @flags) | flag('nowait', IPC_NOWAIT, @flags);
         answer($set->op($index, $delta, $flags) ? 0 : undef);
     },
+    # Operations in one word: member,delta,flags,member,delta,flags ...
+    together => sub { answer($set->op(split /,/, $_[0]) ? 0 : undef) },
+    setall => sub { answer($set->setall(split /,/, $_[0]) ? 0 : undef) },
     values => sub { answer($set->getall) },
-    waiting => sub { answer($set->getncnt(0), $set->getzcnt(0)) },
-    pid => sub { answer($set->getpid(0)) },
+    waiting => sub { my $member = $_[0] // 0; answer($set->getncnt($member), $set->getzcnt($member)) },
+    pid => sub { answer($set->getpid($_[0] // 0)) },
     stat => sub {
         my $stat = $set->stat or return answer(undef);
         answer(map { $stat->$_ } qw(mode uid gid cuid cgid nsems otime ctime));
