@@ -1,0 +1,236 @@
+"""Every row of the ERRORS sections of the Linux man pages becomes the right exception.
+
+Here strace(1) makes the system calls fail, so that rows that cannot be provoked are there too;
+those that can be are provoked for real in the tests of the rooms and in test_permissions.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import errno
+import functools
+import re
+import subprocess
+import sys
+
+import pytest
+
+import sysv_ipc
+from sysv_ipc import (
+    ArgumentError,
+    BusyError,
+    Error,
+    ExistentialError,
+    InternalError,
+    LimitError,
+    OutOfMemoryError,
+    PermissionsError,
+)
+
+#: What is done where a system call is to fail: before, and the line itself.
+SETUP = """
+import sys, sysv_ipc
+from sysv_ipc import *
+s = Semaphore(None, IPC_CREX, initial_value=1)
+z = SemaphoreSet(None, 3, IPC_CREX)
+m = SharedMemory(None, IPC_CREX)
+q = MessageQueue(None, IPC_CREX)
+q.send("x")
+made = [s, z, m, q]
+"""
+END = """
+import os
+print([(handle.info().__class__.__name__, handle.id) for handle in made], flush=True)
+print("now", flush=True)
+try:
+    {statement}
+except Exception as error:
+    told = [type(error).__name__, error.errno, str(error), error.kind]
+else:
+    told = ["nothing"]
+os.write(1, repr(told).encode())
+os._exit(0)
+"""
+REMOVE = {
+    "SemaphoreInfo": sysv_ipc.remove_semaphore,
+    "SharedMemoryInfo": sysv_ipc.remove_shared_memory,
+    "MessageQueueInfo": sysv_ipc.remove_message_queue,
+}
+
+#: For each system call: what calls it, and the rows of its page.
+PAGES: dict[str, tuple[list[str], dict[str, type[Error]]]] = {
+    "semget": (
+        ["Semaphore(s.key)", "SemaphoreSet(z.key)", "Semaphore(77, IPC_CREX)"],
+        {
+            "EACCES": PermissionsError,
+            "EEXIST": ExistentialError,
+            "EINVAL": ArgumentError,
+            "ENOENT": ExistentialError,
+            "ENOMEM": OutOfMemoryError,
+            "ENOSPC": LimitError,
+        },
+    ),
+    "semtimedop": (
+        ["s.acquire(0)", "s.release()", "z.op([(0, 1), (1, 2)])", "z.compile([(0, 1)])()"],
+        {
+            "E2BIG": ArgumentError,
+            "EACCES": PermissionsError,
+            "EFAULT": InternalError,
+            "EFBIG": ArgumentError,
+            "EIDRM": ExistentialError,
+            "EINVAL": ArgumentError,
+            "ENOMEM": OutOfMemoryError,
+            "ERANGE": ArgumentError,
+        },
+    ),
+    "semctl": (
+        ["s.value", "s.value = 2", "z.values", "z.values = [1, 2, 3]", "s.mode", "s.mode = 0o600"],
+        {
+            "EACCES": PermissionsError,
+            "EFAULT": InternalError,
+            "EIDRM": ExistentialError,
+            "EINVAL": ExistentialError,
+            "EPERM": PermissionsError,
+            "ERANGE": ArgumentError,
+        },
+    ),
+    "shmget": (
+        ["SharedMemory(m.key)", "SharedMemory(77, IPC_CREX)"],
+        {
+            "EACCES": PermissionsError,
+            "EEXIST": ExistentialError,
+            "EINVAL": ArgumentError,
+            "ENFILE": Error,
+            "ENOENT": ExistentialError,
+            "ENOMEM": OutOfMemoryError,
+            "ENOSPC": LimitError,
+            "EPERM": PermissionsError,
+        },
+    ),
+    "shmat": (
+        ["m.attach()", "attach(m.id)", "SharedMemory(m.key)"],
+        {
+            "EACCES": PermissionsError,
+            "EIDRM": ExistentialError,
+            "ENOMEM": OutOfMemoryError,
+        },
+    ),
+    "shmdt": (["m.detach()"], {"EINVAL": ArgumentError}),
+    "shmctl": (
+        ["m.number_attached", "m.uid = 0", "m.lock()", "m.unlock()"],
+        {
+            "EACCES": PermissionsError,
+            "EFAULT": InternalError,
+            "EIDRM": ExistentialError,
+            "EINVAL": ExistentialError,
+            "ENOMEM": OutOfMemoryError,
+            "EOVERFLOW": Error,
+            "EPERM": PermissionsError,
+        },
+    ),
+    "msgget": (
+        ["MessageQueue(q.key)", "MessageQueue(77, IPC_CREX)"],
+        {
+            "EACCES": PermissionsError,
+            "EEXIST": ExistentialError,
+            "ENOENT": ExistentialError,
+            "ENOMEM": OutOfMemoryError,
+            "ENOSPC": LimitError,
+        },
+    ),
+    "msgsnd": (
+        ["q.send('y')", "q.send('y', False)", "q.send_many(['y'])"],
+        {
+            "EACCES": PermissionsError,
+            "EFAULT": InternalError,
+            "EIDRM": ExistentialError,
+            "ENOMEM": OutOfMemoryError,
+        },
+    ),
+    "msgrcv": (
+        ["q.receive(False)", "q.receive_into(bytearray(9), False)", "q.peek()"],
+        {
+            "E2BIG": ArgumentError,
+            "EACCES": PermissionsError,
+            "EFAULT": InternalError,
+            "EIDRM": ExistentialError,
+        },
+    ),
+    "msgctl": (
+        ["q.current_messages", "q.max_size = 100", "q.info()"],
+        {
+            "EACCES": PermissionsError,
+            "EFAULT": InternalError,
+            "EIDRM": ExistentialError,
+            "EINVAL": ExistentialError,
+            "EPERM": PermissionsError,
+        },
+    ),
+}
+
+#: Rows of calls that may not wait.
+BUSY = [
+    ("semtimedop", "s.acquire(0)", "EAGAIN"),
+    ("semtimedop", "z.op([(0, 1, IPC_NOWAIT)])", "EAGAIN"),
+    ("msgsnd", "q.send('y', False)", "EAGAIN"),
+    ("msgrcv", "q.receive(False)", "ENOMSG"),
+    ("msgrcv", "q.receive_into(bytearray(9), False)", "ENOMSG"),
+]
+ROWS = BUSY + [
+    (call, statement, name)
+    for call, (statements, rows) in PAGES.items()
+    for name in rows
+    for statement in statements
+]
+
+
+@functools.cache
+def calls_before(names: str) -> int:
+    """How often the call is made before the statement begins."""
+    code = SETUP + END.format(statement="pass")
+    command = ["strace", "-f", "-e", f"trace={names},write", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    remove_all(done.stdout)
+    lines = re.findall(r"^(?:\[pid +\d+\] )?(\w+)\((.*)", done.stderr, re.MULTILINE)
+    at = next(i for i, (_, arguments) in enumerate(lines) if '"now' in arguments)
+    return sum(name != "write" for name, _ in lines[:at])
+
+
+def remove_all(output: str) -> None:
+    """Remove what was made, by the ids that were told in the first line."""
+    for name, number in ast.literal_eval(output.splitlines()[0]):
+        with contextlib.suppress(ExistentialError):
+            REMOVE[name](number)
+
+
+def outcome_with_failing(call: str, name: str, statement: str) -> list[object]:
+    """What becomes of the statement when this call fails each time from there on."""
+    names = f"{call},semop" if call == "semtimedop" else call
+    first = calls_before(names) + 1
+    inject = f"inject={names}:error={name}:when={first}+"
+    code = SETUP + END.format(statement=statement)
+    done = subprocess.run(
+        ["strace", "-f", "-o", "/dev/null", "-e", inject, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    remove_all(done.stdout)
+    outcome: list[object] = ast.literal_eval(done.stdout.splitlines()[2])
+    return outcome
+
+
+@pytest.mark.parametrize(("call", "statement", "name"), ROWS)
+def test_a_row_of_the_man_pages_is_the_right_exception(
+    call: str, statement: str, name: str
+) -> None:
+    expected = BusyError if name in ("EAGAIN", "ENOMSG") else PAGES[call][1][name]
+    number = getattr(errno, name)
+    told = outcome_with_failing(call, name, statement)
+    assert told[:2] == [expected.__name__, number], told
+    assert told[3] in ("semaphore", "shared memory", "message queue")
+    # One text is 1.2.0's, as a whole.
+    texts = (f"[Errno {number}] ", "The semaphore's value must remain between 0 and SEMVMX")
+    assert str(told[2]).startswith(texts if name == "ERANGE" else texts[0])
