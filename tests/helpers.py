@@ -191,7 +191,10 @@ def run_in_thread(function: Callable[[], object]) -> Callable[[], object]:
     return result
 
 
-def owners(handle: sysv_ipc.Semaphore | sysv_ipc.SharedMemory | sysv_ipc.MessageQueue) -> list[int]:
+Handle = sysv_ipc.Semaphore | sysv_ipc.SemaphoreSet | sysv_ipc.SharedMemory | sysv_ipc.MessageQueue
+
+
+def owners(handle: Handle) -> list[int]:
     """Return the mode, the owner and the creator, as ``ipc_perm`` has them."""
     return [handle.mode, handle.uid, handle.gid, handle.cuid, handle.cgid]
 

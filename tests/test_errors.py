@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ from sysv_ipc import (
     SemaphoreSet,
     SharedMemory,
 )
-from sysv_ipc.errors import make
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -101,7 +101,21 @@ def test_a_class_can_be_raised_without_arguments(cls: type[Error]) -> None:
     ],
 )
 def test_each_errno_has_its_class(number: int, cls: type[Error]) -> None:
-    error = make(number, "open", ("semaphore", 42, None))
+    code = (
+        "import os, pickle, sys, sysv_ipc\n"
+        "try:\n"
+        "    sysv_ipc.Semaphore(42)\n"
+        "except Exception as error:\n"
+        "    sys.stdout.buffer.write(pickle.dumps(error))\n"
+    )
+    inject = f"inject=semget:error={errno.errorcode[number]}"
+    done = subprocess.run(
+        ["strace", "-f", "-o", "/dev/null", "-e", inject, sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    error = pickle.loads(done.stdout)
     assert type(error) is cls
     assert (error.errno, error.strerror) == (number, os.strerror(number))
     assert (error.kind, error.key, error.id) == ("semaphore", 42, None)
@@ -168,7 +182,9 @@ def test_a_busy_error_says_what_is_busy(semaphore: Semaphore, queue: MessageQueu
 
 @pytest.mark.parametrize("cls", TREE)
 def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
-    error = make(errno.EIO, "open", ("semaphore", 42, 7), "a detail", cls.__name__)
+    error = cls(errno.EIO, "a text")
+    error._about, error._detail = ("semaphore", 42, 7), "a detail"
+    assert str(error) == "[Errno 5] a text: a detail"
     error.add_note("a note")
     for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(same) is cls

@@ -93,8 +93,7 @@ class Terminal:
         subprocess.run([*namespace, *self.tmux, *limit, *new], check=True, cwd=folder, env=clean)
 
     def __enter__(self) -> Self:
-        """Return it when the shell is there."""
-        self.wait_for_prompt(1)
+        """Return it."""
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -129,6 +128,7 @@ class Terminal:
 def session() -> str:
     """Type everything, and return what the terminal has shown."""
     with tempfile.TemporaryDirectory() as name, Terminal(Path(name)) as terminal:
+        terminal.wait_for_prompt(1)
         for number, line in enumerate(TYPED, 1):
             command, *answers = line.split("\t")
             terminal.type(command)

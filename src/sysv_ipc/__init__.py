@@ -6,13 +6,11 @@ programs in any language.
 
 from ._core import *  # noqa: F403
 from ._core import VERSION
-from .errors import *  # noqa: F403
-from .listing import *  # noqa: F403
 
 __version__ = VERSION
 __author__ = "the sysv_ipc contributors"
 __copyright__ = "Copyright the sysv_ipc contributors"
 __license__ = "MIT"
 
-# What the stars bring, without the modules that they come from.
-__all__ = [name for name in dir() if name[0] != "_" and name not in ("cures", "errors", "listing")]
+# Modules that are imported later are none of these.
+__all__ = [name for name in dir() if name[0] != "_"]

@@ -1,13 +1,12 @@
 """What an exception's notes say: the cure, with the facts that it needs from the system.
 
-Loaded when the first exception is made.
+Called by core/error.c, which imports it when the first exception is made.
 """
 
 import errno as _errno
 import os
 
-from ._core import limits
-from .errors import Error, ExistentialError
+from ._core import Error, ExistentialError, limits
 
 #: In the order of ``kind``: the class that opens it, the flag-free way to open, and where the
 #: system lists it.
@@ -18,8 +17,13 @@ _KINDS = {
 }
 
 
-def notes(error: Error, operation: str) -> list[str]:
-    """Tell how to mend what was wrong."""
+def add_notes(error: Error, operation: str) -> None:
+    """Tell how to mend what was wrong; operation is what was tried, in words."""
+    for note in _notes(error, operation):
+        error.add_note(note)
+
+
+def _notes(error: Error, operation: str) -> list[str]:
     if isinstance(error, ExistentialError) and error.errno in (_errno.EIDRM, _errno.EINVAL):
         return [_GONE]
     if error.kind not in _KINDS or error._detail is not None:

@@ -1,44 +1,27 @@
-"""What the system holds: every object of the IPC namespace, also what we may not read.
+"""What the lists of objects tell besides the kernel's tables: members, memory, processes.
 
-The kernel's own lists come from the C core; what only /proc knows is added here.
+Called by core/listing.c, which imports it when it is needed.
 """
 
 import os
 
 from ._core import (
-    MessageQueueInfo,
+    ExistentialError,
+    PermissionsError,
     SemaphoreInfo,
     SemaphoreMemberInfo,
     SemaphoreSet,
     SharedMemoryInfo,
-    _list_message_queues,
-    _list_semaphores,
-    _list_shared_memories,
 )
-from .errors import ExistentialError, PermissionsError
-
-__all__ = ["message_queues", "semaphores", "shared_memories"]
 
 
-def semaphores(*, members: bool = False) -> list[SemaphoreInfo]:
-    """List all semaphore sets, one record each, in the order of the kernel's table.
-
-    With members each record's ``members`` holds a SemaphoreMemberInfo for each member (value,
-    last pid, waiters), or None for a set that the caller may not read.  See semctl(2).
-    """
-    records = _list_semaphores()
-    if not members:
-        return records
+def with_members(records: list[SemaphoreInfo], _: bool) -> list[SemaphoreInfo]:
+    """Return the records with what each member of each set is."""
     return [SemaphoreInfo(tuple(record), {"members": _members(record)}) for record in records]
 
 
-def shared_memories(*, pids: bool = False) -> list[SharedMemoryInfo]:
-    """List all segments, one record each, in the order of the kernel's table.
-
-    With pids each record's ``pids`` holds the processes that have the segment attached, as
-    far as /proc shows them; ``pids_complete`` is False where another process could not be
-    looked into, so that there may be more.  See shmctl(2) and proc(5).
-    """
+def with_memory(records: list[SharedMemoryInfo], pids: bool) -> list[SharedMemoryInfo]:
+    """Return the records with what of each segment is in memory, and by whom it is attached."""
     memory = _resident_and_swapped()
     attached, complete = _attached() if pids else ({}, None)
     return [
@@ -49,16 +32,8 @@ def shared_memories(*, pids: bool = False) -> list[SharedMemoryInfo]:
                 "pids_complete": complete,
             },
         )
-        for record in _list_shared_memories()
+        for record in records
     ]
-
-
-def message_queues() -> list[MessageQueueInfo]:
-    """List all message queues, one record each, in the order of the kernel's table.
-
-    See msgctl(2).
-    """
-    return _list_message_queues()
 
 
 def _members(record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:

@@ -23,9 +23,40 @@
 
 /* ------------------------------------------------------------- the state */
 
+/* The classes below Error: name, base, another base or NULL, docstring.  A
+ * base stands before what is below it. */
+#define CORE_EXCEPTIONS(X)                                                    \
+    X(PermissionsError, Error, PyExc_PermissionError,                         \
+      "The caller may not create, open, attach, use, change or remove it "    \
+      "(EACCES, EPERM).")                                                     \
+    X(ExistentialError, Error, NULL,                                          \
+      "It exists, or does not, or not any more (EEXIST, ENOENT, EIDRM, and "  \
+      "EINVAL for an id).")                                                   \
+    X(BusyError, Error, PyExc_TimeoutError,                                   \
+      "The call would have to wait and may not, or waited until the timeout " \
+      "(EAGAIN, ENOMSG).")                                                    \
+    X(ArgumentError, Error, PyExc_ValueError,                                 \
+      "A value that the kernel or this library refuses (EINVAL, E2BIG, "      \
+      "ERANGE, EFBIG).")                                                      \
+    X(KeyTypeError, ArgumentError, PyExc_TypeError,                           \
+      "A key of a type that is no key (EINVAL).")                             \
+    X(LimitError, Error, NULL,                                                \
+      "One of the system's limits is reached (ENOSPC).")                      \
+    X(OutOfMemoryError, Error, PyExc_MemoryError,                             \
+      "There is not enough memory (ENOMEM).")                                 \
+    X(NotAttachedError, Error, NULL,                                          \
+      "The segment is not attached by this handle.")                          \
+    X(ReadOnlyError, Error, NULL,                                             \
+      "A write through a read-only attachment.")                              \
+    X(CancelledError, Error, NULL,                                            \
+      "Another thread ended the wait with cancel() (ECANCELED).")             \
+    X(InternalError, Error, NULL, "A bug in this library.")
+
 /* All objects of the module state: the struct, traverse and clear are made
  * from this list. */
 #define CORE_STATE_OBJECTS(X) \
+    X(Error)                  \
+    CORE_EXCEPTIONS(X)        \
     X(semaphore_type)         \
     X(semaphore_set_type)     \
     X(operations_type)        \
@@ -36,14 +67,13 @@
     X(shared_memory_info)     \
     X(message_queue_info)     \
     X(limits)                 \
-    X(make_error)             \
-    X(busy_class)             \
     X(busy_again)             \
     X(busy_no_message)        \
-    X(about_name)
+    X(about_name)             \
+    X(detail_name)
 
 typedef struct {
-#define X(name) PyObject *name;
+#define X(name, ...) PyObject *name;
     CORE_STATE_OBJECTS(X)
 #undef X
 } CoreState;
@@ -237,8 +267,8 @@ PyObject *core_field_value(const struct core_field *field, const void *values);
 PyObject *core_info_record(CoreState *state, const struct core_kind *kind,
                            struct os_info *info, int id);
 int core_info_init(PyObject *module, CoreState *state);
-PyObject *core_info_list(PyObject *module, const struct core_kind *kind);
-PyObject *core_limits(PyObject *module, PyObject *unused);
+PyObject *core_info_limits(CoreState *state, const struct os_limits *limits);
+extern PyMethodDef core_listing_methods[];
 
 #define CORE_HANDLE_MEMBERS                                             \
     {                                                                   \
@@ -269,15 +299,21 @@ PyObject *core_handle_raise(PyObject *op, ssize_t rc, const char *operation);
 /* A refusal of our own: the class for this errno, with this text. */
 PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
                       const char *format, ...);
-/* The same for a class of errors.py that its errno (0: none) does not stand
- * for; op may be NULL. */
-PyObject *core_refuse_as(CoreState *state, const char *class_name, int error,
+/* The same for a class that its errno (0: none) does not stand for; op may
+ * be NULL. */
+PyObject *core_refuse_as(CoreState *state, PyObject *cls, int error,
                          PyObject *op, const char *format, ...);
 struct core_subject core_handle_subject(PyObject *op);
 /* Make the exception that is set a note of another one: 0, or -1 with an
  * exception. */
 int core_error_to_note(PyObject *other);
 int core_error_init(CoreState *state);
+int core_exceptions_init(PyObject *module, CoreState *state);
+/* The class for an errno, borrowed. */
+PyObject *core_exception_class(CoreState *state, int error);
+/* What (kind, key, id) is called, in words; NULL, without an exception, where
+ * there is nothing to call. */
+PyObject *core_describe(PyObject *about);
 
 #define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, -1})
 

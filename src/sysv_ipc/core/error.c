@@ -1,6 +1,6 @@
-/* -errno to exception: the only place.  Classes, texts and cures are Python
- * (errors.py); here they get errno, operation and subject.  BusyError, the
- * one error on a hot path, is built here. */
+/* -errno to exception: the only place.  The classes are in exceptions.c; the
+ * cures are Python (cures.py), which is imported when something first fails
+ * and which BusyError, the one error on a hot path, has none of. */
 #include "core.h"
 
 #include <errno.h>
@@ -8,16 +8,10 @@
 int
 core_error_init(CoreState *state)
 {
-    PyObject *errors = PyImport_ImportModule("sysv_ipc.errors");
-    if (errors == NULL) {
-        return -1;
-    }
-    state->make_error = PyObject_GetAttrString(errors, "make");
-    state->busy_class = PyObject_GetAttrString(errors, "BusyError");
-    Py_DECREF(errors);
     state->busy_again = Py_BuildValue("(is)", EAGAIN, strerror(EAGAIN));
     state->busy_no_message = Py_BuildValue("(is)", ENOMSG, strerror(ENOMSG));
     state->about_name = PyUnicode_InternFromString("_about");
+    state->detail_name = PyUnicode_InternFromString("_detail");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -34,21 +28,108 @@ subject_as_tuple(struct core_subject subject)
         "(zNN)", subject.kind != NULL ? subject.kind->name : NULL, key, id);
 }
 
+/* What an exception is made of. */
+struct made {
+    PyObject *cls; /* NULL is that of the errno */
+    int error;     /* 0 is none */
+    const char *operation;
+    struct core_subject subject;
+    PyObject *detail; /* what was wrong, or NULL; one that begins with "=" is
+                       * the whole text, for programs that compare it */
+};
+
+/* The exception with nothing but class, errno and text. */
 static PyObject *
-raise_made(CoreState *state, PyObject *arguments)
+make_bare(const struct made *made)
 {
-    PyObject *error = NULL;
-    if (arguments != NULL && state->make_error != NULL) {
-        error = PyObject_CallObject(state->make_error, arguments);
+    Py_UCS4 first = made->detail != NULL && PyUnicode_GET_LENGTH(made->detail)
+                        ? PyUnicode_READ_CHAR(made->detail, 0)
+                        : 0;
+    if (made->error != 0 && first != '=') {
+        return PyObject_CallFunction(made->cls, "is", made->error,
+                                     strerror(made->error));
     }
-    else if (!PyErr_Occurred()) {
+    PyObject *text =
+        PyUnicode_Substring(made->detail, first == '=', PY_SSIZE_T_MAX);
+    PyObject *error = text == NULL ? NULL
+                                   : PyObject_CallOneArg(made->cls, text);
+    Py_XDECREF(text);
+    PyObject *number = error == NULL || made->error == 0
+                           ? NULL
+                           : PyLong_FromLong(made->error);
+    if (number != NULL && PyObject_SetAttrString(error, "errno", number) < 0) {
+        Py_CLEAR(error);
+    }
+    Py_XDECREF(number);
+    return error;
+}
+
+/* Tell what it is about; 0 or -1. */
+static int
+add_attributes(CoreState *state, PyObject *error, const struct made *made,
+               PyObject *about)
+{
+    if (PyObject_SetAttr(error, state->about_name, about) < 0) {
+        return -1;
+    }
+    PyObject *detail = Py_XNewRef(made->detail);
+    if (detail == NULL && made->error == EINVAL &&
+        made->cls == state->ExistentialError) {
+        PyObject *what = core_describe(about);
+        if (what != NULL) {
+            detail = PyUnicode_FromFormat("%U no longer exists", what);
+            Py_DECREF(what);
+        }
+    }
+    int rc = PyErr_Occurred() ? -1 : 0;
+    if (detail != NULL) {
+        rc = PyObject_SetAttr(error, state->detail_name, detail);
+        Py_DECREF(detail);
+    }
+    return rc;
+}
+
+/* Tell the cure.  Whatever keeps it away, such as a standard library that is
+ * out of reach after chroot(2), must not hide the error: 0, or -1 for what
+ * is no Exception (Ctrl-C). */
+static int
+add_cure(PyObject *error, const char *operation)
+{
+    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
+    PyObject *done =
+        cures == NULL
+            ? NULL
+            : PyObject_CallMethod(cures, "add_notes", "Os", error, operation);
+    Py_XDECREF(cures);
+    Py_XDECREF(done);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Raise it; a detail is stolen. */
+static PyObject *
+raise_made(CoreState *state, struct made made)
+{
+    PyObject *about = subject_as_tuple(made.subject);
+    PyObject *error = NULL;
+    if (made.cls == NULL) {
+        made.cls = core_exception_class(state, made.error);
+    }
+    if (made.cls == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
     }
-    Py_XDECREF(arguments);
-    if (error != NULL) {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
+    else if (about != NULL) {
+        error = make_bare(&made);
     }
+    if (error != NULL && add_attributes(state, error, &made, about) == 0 &&
+        add_cure(error, made.operation) == 0) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    }
+    Py_XDECREF(error);
+    Py_XDECREF(about);
+    Py_XDECREF(made.detail);
     return NULL;
 }
 
@@ -59,10 +140,10 @@ raise_busy(CoreState *state, PyObject *arguments, struct core_subject subject)
     if (about == NULL) {
         return NULL;
     }
-    PyObject *error = PyObject_CallObject(state->busy_class, arguments);
+    PyObject *error = PyObject_CallObject(state->BusyError, arguments);
     if (error != NULL) {
         if (PyObject_SetAttr(error, state->about_name, about) == 0) {
-            PyErr_SetObject(state->busy_class, error);
+            PyErr_SetObject(state->BusyError, error);
         }
         Py_DECREF(error);
     }
@@ -77,14 +158,14 @@ core_raise(CoreState *state, ssize_t rc, const char *operation,
     if (rc == CORE_RAISED) {
         return NULL;
     }
-    if (rc == -EAGAIN && state->busy_again != NULL) {
+    if (rc == -EAGAIN && state->BusyError != NULL) {
         return raise_busy(state, state->busy_again, subject);
     }
-    if (rc == -ENOMSG && state->busy_no_message != NULL) {
+    if (rc == -ENOMSG && state->BusyError != NULL) {
         return raise_busy(state, state->busy_no_message, subject);
     }
-    return raise_made(state, Py_BuildValue("(isN)", (int)-rc, operation,
-                                           subject_as_tuple(subject)));
+    return raise_made(state,
+                      (struct made){NULL, (int)-rc, operation, subject, NULL});
 }
 
 struct core_subject
@@ -104,14 +185,10 @@ core_handle_check(CoreHandle *self)
     if (core_handle_id((PyObject *)self) >= 0) {
         return 0;
     }
-    (void)raise_made(
-        self->state,
-        Py_BuildValue("(isNNs)", 0, "", subject_as_tuple(CORE_NO_SUBJECT),
-                      PyUnicode_FromFormat(
-                          "this %s was never initialised: %s.__init__() has "
-                          "not run or has failed",
-                          self->kind->name, Py_TYPE(self)->tp_name),
-                      "ExistentialError"));
+    (void)core_refuse_as(self->state, self->state->ExistentialError, 0, NULL,
+                         "this %s was never initialised: %s.__init__() has "
+                         "not run or has failed",
+                         self->kind->name, Py_TYPE(self)->tp_name);
     return -1;
 }
 
@@ -122,9 +199,8 @@ core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
     if (rc != -EINVAL) {
         return core_raise(state, rc, operation, subject);
     }
-    return raise_made(state, Py_BuildValue("(isNOs)", EINVAL, operation,
-                                           subject_as_tuple(subject), Py_None,
-                                           "ExistentialError"));
+    return raise_made(state, (struct made){state->ExistentialError, EINVAL,
+                                           operation, subject, NULL});
 }
 
 PyObject *
@@ -143,16 +219,14 @@ core_handle_raise(PyObject *op, ssize_t rc, const char *operation)
 }
 
 static PyObject *
-refuse(CoreState *state, int error, struct core_subject subject,
-       const char *class_name, const char *format, va_list arguments)
+refuse(CoreState *state, PyObject *cls, int error, struct core_subject subject,
+       const char *format, va_list arguments)
 {
     PyObject *detail = PyUnicode_FromFormatV(format, arguments);
     if (detail == NULL) {
         return NULL;
     }
-    return raise_made(state, Py_BuildValue("(isNNz)", error, "",
-                                           subject_as_tuple(subject), detail,
-                                           class_name));
+    return raise_made(state, (struct made){cls, error, "", subject, detail});
 }
 
 PyObject *
@@ -161,20 +235,20 @@ core_refuse(CoreState *state, int error, struct core_subject subject,
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)refuse(state, error, subject, NULL, format, arguments);
+    (void)refuse(state, NULL, error, subject, format, arguments);
     va_end(arguments);
     return NULL;
 }
 
 PyObject *
-core_refuse_as(CoreState *state, const char *class_name, int error,
-               PyObject *op, const char *format, ...)
+core_refuse_as(CoreState *state, PyObject *cls, int error, PyObject *op,
+               const char *format, ...)
 {
     struct core_subject subject = op != NULL ? core_handle_subject(op)
                                              : CORE_NO_SUBJECT;
     va_list arguments;
     va_start(arguments, format);
-    (void)refuse(state, error, subject, class_name, format, arguments);
+    (void)refuse(state, cls, error, subject, format, arguments);
     va_end(arguments);
     return NULL;
 }

@@ -200,42 +200,10 @@ core_info_record(CoreState *state, const struct core_kind *kind,
     return make_record(type, kind->fields, info);
 }
 
-/* What the system holds of a kind, readable or not. */
 PyObject *
-core_info_list(PyObject *module, const struct core_kind *kind)
+core_info_limits(CoreState *state, const struct os_limits *limits)
 {
-    CoreState *state = core_state_of_module(module);
-    int last = kind->last_place();
-    if (last < 0) {
-        return core_raise(state, last, "list", CORE_NO_SUBJECT);
-    }
-    PyObject *records = PyList_New(0);
-    for (int place = 0; place <= last && records != NULL; place++) {
-        struct os_info info;
-        int id = kind->list(place, &info);
-        if (id < 0) {
-            /* An empty place, or one that has been emptied since. */
-            continue;
-        }
-        PyObject *record = core_info_record(state, kind, &info, id);
-        if (record == NULL || PyList_Append(records, record) < 0) {
-            Py_CLEAR(records);
-        }
-        Py_XDECREF(record);
-    }
-    return records;
-}
-
-PyObject *
-core_limits(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    CoreState *state = core_state_of_module(module);
-    struct os_limits limits;
-    int rc = os_limits_get(&limits);
-    if (rc < 0) {
-        return core_raise(state, rc, "list", CORE_NO_SUBJECT);
-    }
-    return make_record(state->limits, limits_fields, &limits);
+    return make_record(state->limits, limits_fields, limits);
 }
 
 /* A struct sequence type; fields from hidden on have names but no place in

@@ -12,7 +12,7 @@ core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
         return 0;
     }
     if (!PyIndex_Check(value)) {
-        (void)core_refuse_as(state, "KeyTypeError", EINVAL, NULL,
+        (void)core_refuse_as(state, state->KeyTypeError, EINVAL, NULL,
                              "a key must be an int, None or IPC_PRIVATE, not "
                              "%.100s",
                              Py_TYPE(value)->tp_name);

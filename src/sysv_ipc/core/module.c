@@ -119,26 +119,6 @@ core_remove_message_queue(PyObject *module, PyObject *id)
     return remove_by_id(module, id, &core_message_queue_kind);
 }
 
-/* ------------------------------------------------------------------ lists */
-
-static PyObject *
-core_list_semaphores(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    return core_info_list(module, &core_semaphore_kind);
-}
-
-static PyObject *
-core_list_shared_memories(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    return core_info_list(module, &core_shared_memory_kind);
-}
-
-static PyObject *
-core_list_message_queues(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    return core_info_list(module, &core_message_queue_kind);
-}
-
 static PyObject *
 core_attach_by_id(PyObject *module, PyObject *args, PyObject *keywords)
 {
@@ -249,11 +229,6 @@ PyDoc_STRVAR(remove_message_queue_doc,
              "\n"
              "Raises as remove_semaphore() does.  See msgctl(2).");
 
-PyDoc_STRVAR(limits_doc,
-             "limits($module, /)\n--\n\n"
-             "All limits of the IPC namespace and what of them is in use: a\n"
-             "Limits record.  See proc(5).");
-
 static PyMethodDef core_methods[] = {
     {"exists", _PyCFunction_CAST(core_exists), METH_VARARGS | METH_KEYWORDS,
      exists_doc},
@@ -267,10 +242,6 @@ static PyMethodDef core_methods[] = {
      remove_shared_memory_doc},
     {"remove_message_queue", core_remove_message_queue, METH_O,
      remove_message_queue_doc},
-    {"_list_semaphores", core_list_semaphores, METH_NOARGS, NULL},
-    {"_list_shared_memories", core_list_shared_memories, METH_NOARGS, NULL},
-    {"_list_message_queues", core_list_message_queues, METH_NOARGS, NULL},
-    {"limits", core_limits, METH_NOARGS, limits_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -288,7 +259,8 @@ static int
 core_exec(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
-    if (core_error_init(state) < 0) {
+    if (core_exceptions_init(module, state) < 0 ||
+        core_error_init(state) < 0) {
         return -1;
     }
     if (core_info_init(module, state) < 0) {
@@ -302,6 +274,9 @@ core_exec(PyObject *module)
     if (PyErr_Occurred()) {
         return -1;
     }
+    if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
+        return -1;
+    }
     return add_constants(module);
 }
 
@@ -309,7 +284,7 @@ static int
 core_traverse(PyObject *module, visitproc visit, void *arg)
 {
     CoreState *state = core_state_of_module(module);
-#define X(name) Py_VISIT(state->name);
+#define X(name, ...) Py_VISIT(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
     return 0;
@@ -319,7 +294,7 @@ static int
 core_clear(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
-#define X(name) Py_CLEAR(state->name);
+#define X(name, ...) Py_CLEAR(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
     return 0;

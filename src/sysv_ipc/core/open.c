@@ -50,44 +50,46 @@ core_create(const struct core_request *request, key_t key)
                               flags | mode | request->created_mode);
 }
 
-/* One attempt to open: with the mode that was given, else with the best
- * access that the caller has. */
+/* Ask once: with the mode that was given, else with the best access that the
+ * caller has. */
 static int
-open_existing(const struct core_request *request, key_t key, int *access)
+find_existing(const struct core_request *request, key_t key, int *access)
 {
     static const int best[] = {0600, 0400, 0200};
     int flags = request->flags & ~(IPC_CREAT | IPC_EXCL);
-    int id;
     if (request->mode >= 0) {
         *access = request->mode;
-        id =
-            request->kind->get(key, request->open_size, flags | request->mode);
+        return request->kind->get(key, request->open_size,
+                                  flags | request->mode);
     }
-    else {
-        size_t i = 0;
-        do {
-            *access = best[i];
-            id = request->kind->get(key, request->open_size, flags | best[i]);
-        } while (id == -EACCES && ++i < sizeof(best) / sizeof(best[0]));
-    }
-    if (id >= 0 && request->accept != NULL) {
-        int rc = request->accept(id);
-        if (rc < 0) {
-            return rc;
-        }
+    int id = -EACCES;
+    for (size_t i = 0; id == -EACCES && i < sizeof(best) / sizeof(best[0]);
+         i++) {
+        *access = best[i];
+        id = request->kind->get(key, request->open_size, flags | best[i]);
     }
     return id;
 }
 
-/* An object that vanishes or appears between two calls is asked for again. */
+/* What vanishes before it is accepted is asked for again. */
+static int
+open_existing(const struct core_request *request, key_t key, int *access)
+{
+    for (;;) {
+        int id = find_existing(request, key, access);
+        int rc = id >= 0 && request->accept != NULL ? request->accept(id) : 0;
+        if (rc != -EIDRM) {
+            return rc < 0 ? rc : id;
+        }
+    }
+}
+
+/* What appears or vanishes between the two calls is asked for again. */
 static int
 open_or_create(const struct core_request *request, struct core_opened *opened)
 {
     for (;;) {
         int id = open_existing(request, opened->key, &opened->access);
-        if (id == -EIDRM) {
-            continue;
-        }
         if (id != -ENOENT || !(request->flags & IPC_CREAT)) {
             return id;
         }

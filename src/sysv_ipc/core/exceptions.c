@@ -1,0 +1,220 @@
+/* The exception classes: which errno raises which, and what they say.
+ *
+ * They are made here and not in Python because making them there is a third
+ * of what the import of sysv_ipc costs.  An exception carries two attributes
+ * for its text and its properties: _about, (kind, key, id) of the object, and
+ * _detail, what was wrong where a description of the object does not tell. */
+#include "core.h"
+
+#include <errno.h>
+
+/* ------------------------------------------------------- what they tell */
+
+/* An attribute of the exception, a new reference; NULL without an exception
+ * where it is None or lacks. */
+static PyObject *
+attribute(PyObject *error, const char *name)
+{
+    PyObject *value = PyObject_GetAttrString(error, name);
+    if (value == NULL || value == Py_None) {
+        PyErr_Clear();
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+/* One of kind, key and id, borrowed from about; NULL where it is None. */
+static PyObject *
+part(PyObject *about, Py_ssize_t index)
+{
+    if (about == NULL || !PyTuple_Check(about) ||
+        PyTuple_GET_SIZE(about) <= index) {
+        return NULL;
+    }
+    PyObject *value = PyTuple_GET_ITEM(about, index);
+    return value == Py_None ? NULL : value;
+}
+
+static PyObject *
+error_get_part(PyObject *error, void *index)
+{
+    PyObject *about = attribute(error, "_about");
+    PyObject *value = part(about, (Py_ssize_t)(intptr_t)index);
+    Py_XINCREF(value);
+    Py_XDECREF(about);
+    if (value == NULL) {
+        Py_RETURN_NONE;
+    }
+    return value;
+}
+
+PyObject *
+core_describe(PyObject *about)
+{
+    PyObject *kind = part(about, 0), *key = part(about, 1);
+    PyObject *id = part(about, 2);
+    if (kind == NULL) {
+        return NULL;
+    }
+    if (key != NULL && PyLong_Check(key) && PyObject_IsTrue(key)) {
+        unsigned int bits = (unsigned int)PyLong_AsUnsignedLongMask(key);
+        return PyUnicode_FromFormat("%S with key %S (0x%x)", kind, key, bits);
+    }
+    if (id != NULL) {
+        return PyUnicode_FromFormat("%S with id %S", kind, id);
+    }
+    return PyObject_Str(kind);
+}
+
+/* The C library's text, then what it was about. */
+static PyObject *
+error_str(PyObject *error, PyObject *Py_UNUSED(unused))
+{
+    PyObject *text = ((PyTypeObject *)PyExc_OSError)->tp_str(error);
+    PyObject *strerror = attribute(error, "strerror");
+    if (text == NULL || strerror == NULL) {
+        Py_XDECREF(strerror);
+        return text;
+    }
+    Py_DECREF(strerror);
+    PyObject *told = attribute(error, "_detail");
+    if (told == NULL) {
+        PyObject *about = attribute(error, "_about");
+        told = core_describe(about);
+        Py_XDECREF(about);
+    }
+    if (told != NULL) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U: %S", text, told));
+        Py_DECREF(told);
+    }
+    else if (PyErr_Occurred()) {
+        Py_CLEAR(text);
+    }
+    return text;
+}
+
+static PyGetSetDef error_getset[] = {
+    {"kind", error_get_part, NULL,
+     "The kind of object: \"semaphore\", \"shared memory\" or \"message "
+     "queue\".",
+     (void *)0},
+    {"key", error_get_part, NULL, "The object's key.", (void *)1},
+    {"id", error_get_part, NULL, "The object's id.", (void *)2},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef error_methods[] = {
+    {"__str__", error_str, METH_NOARGS,
+     "__str__($self, /)\n--\n\n"
+     "Return the C library's text, then what it was about."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ----------------------------------------------------------- the classes */
+
+PyObject *
+core_exception_class(CoreState *state, int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return state->PermissionsError;
+    case ENOENT:
+    case EEXIST:
+    case EIDRM:
+        return state->ExistentialError;
+    case EAGAIN:
+    case ENOMSG:
+        return state->BusyError;
+    case EINVAL:
+    case E2BIG:
+    case ERANGE:
+    case EFBIG:
+        return state->ArgumentError;
+    case ENOSPC:
+        return state->LimitError;
+    case ENOMEM:
+        return state->OutOfMemoryError;
+    case ECANCELED:
+        return state->CancelledError;
+    case EFAULT:
+        return state->InternalError;
+    default:
+        return state->Error;
+    }
+}
+
+/* A class below one or two others, in the module; NULL with an exception. */
+static PyObject *
+add_class(PyObject *module, const char *name, const char *doc, PyObject *base,
+          PyObject *other, PyObject *attributes)
+{
+    PyObject *bases = other != NULL ? PyTuple_Pack(2, base, other)
+                                    : PyTuple_Pack(1, base);
+    PyObject *cls = bases == NULL ? NULL
+                                  : PyErr_NewExceptionWithDoc(name, doc, bases,
+                                                              attributes);
+    Py_XDECREF(bases);
+    if (cls != NULL && PyModule_AddType(module, (PyTypeObject *)cls) < 0) {
+        Py_CLEAR(cls);
+    }
+    return cls;
+}
+
+/* Give a class what it has besides its base's. */
+static int
+add_descriptor(PyObject *cls, const char *name, PyObject *descriptor)
+{
+    int rc = descriptor == NULL
+                 ? -1
+                 : PyObject_SetAttrString(cls, name, descriptor);
+    Py_XDECREF(descriptor);
+    return rc;
+}
+
+static int
+add_base(PyObject *module, CoreState *state)
+{
+    PyObject *attributes = Py_BuildValue("{s(OOO)sO}", "_about", Py_None,
+                                         Py_None, Py_None, "_detail", Py_None);
+    if (attributes == NULL) {
+        return -1;
+    }
+    state->Error = add_class(
+        module, "sysv_ipc.Error",
+        "The base of all errors of this library.\n"
+        "\n"
+        "errno and strerror are the C library's; kind, key and id tell what\n"
+        "object it was about, each None where unknown.",
+        PyExc_OSError, NULL, attributes);
+    Py_DECREF(attributes);
+    if (state->Error == NULL) {
+        return -1;
+    }
+    PyTypeObject *type = (PyTypeObject *)state->Error;
+    for (PyGetSetDef *item = error_getset; item->name != NULL; item++) {
+        if (add_descriptor(state->Error, item->name,
+                           PyDescr_NewGetSet(type, item)) < 0) {
+            return -1;
+        }
+    }
+    return add_descriptor(state->Error, "__str__",
+                          PyDescr_NewMethod(type, error_methods));
+}
+
+int
+core_exceptions_init(PyObject *module, CoreState *state)
+{
+    if (add_base(module, state) < 0) {
+        return -1;
+    }
+#define X(name, base, other, doc)                                             \
+    state->name =                                                             \
+        add_class(module, "sysv_ipc." #name, doc, state->base, other, NULL);  \
+    if (state->name == NULL) {                                                \
+        return -1;                                                            \
+    }
+    CORE_EXCEPTIONS(X)
+#undef X
+    return 0;
+}

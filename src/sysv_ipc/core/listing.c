@@ -1,0 +1,146 @@
+/* What the system holds: SEM_STAT_ANY and its sisters, for every place of
+ * the kernel's tables, and the limits.
+ *
+ * What only /proc knows is added by listing.py, which is imported when it is
+ * needed: it would be a fifth of what the import of sysv_ipc costs. */
+#include "core.h"
+
+/* One record for each object of a kind, readable or not. */
+static PyObject *
+list_kind(PyObject *module, const struct core_kind *kind)
+{
+    CoreState *state = core_state_of_module(module);
+    int last = kind->last_place();
+    if (last < 0) {
+        return core_raise(state, last, "list", CORE_NO_SUBJECT);
+    }
+    PyObject *records = PyList_New(0);
+    for (int place = 0; place <= last && records != NULL; place++) {
+        struct os_info info;
+        int id = kind->list(place, &info);
+        if (id < 0) {
+            /* An empty place, or one that has been emptied since. */
+            continue;
+        }
+        PyObject *record = core_info_record(state, kind, &info, id);
+        if (record == NULL || PyList_Append(records, record) < 0) {
+            Py_CLEAR(records);
+        }
+        Py_XDECREF(record);
+    }
+    return records;
+}
+
+/* What a function of listing.py makes of the records, which it steals. */
+static PyObject *
+complete(PyObject *records, const char *function, bool flag)
+{
+    PyObject *listing =
+        records == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
+    PyObject *result =
+        listing == NULL ? NULL
+                        : PyObject_CallMethod(listing, function, "OO", records,
+                                              flag ? Py_True : Py_False);
+    Py_XDECREF(listing);
+    Py_XDECREF(records);
+    return result;
+}
+
+static int
+bind_flag(const struct core_signature *signature, PyObject *const *args,
+          Py_ssize_t nargs, PyObject *keywords, bool *flag)
+{
+    PyObject *given = NULL;
+    *flag = false;
+    if (core_bind(signature, args, nargs, keywords, &given) < 0 ||
+        core_bool(given, flag) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "semaphores", 1, 0, 0, {"members"}};
+    bool members;
+    if (bind_flag(&signature, args, nargs, keywords, &members) < 0) {
+        return NULL;
+    }
+    PyObject *records = list_kind(module, &core_semaphore_kind);
+    return members ? complete(records, "with_members", members) : records;
+}
+
+static PyObject *
+shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "shared_memories", 1, 0, 0, {"pids"}};
+    bool pids;
+    if (bind_flag(&signature, args, nargs, keywords, &pids) < 0) {
+        return NULL;
+    }
+    PyObject *records = list_kind(module, &core_shared_memory_kind);
+    return complete(records, "with_memory", pids);
+}
+
+static PyObject *
+message_queues(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    return list_kind(module, &core_message_queue_kind);
+}
+
+static PyObject *
+limits_record(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    CoreState *state = core_state_of_module(module);
+    struct os_limits limits;
+    int rc = os_limits_get(&limits);
+    if (rc < 0) {
+        return core_raise(state, rc, "list", CORE_NO_SUBJECT);
+    }
+    return core_info_limits(state, &limits);
+}
+
+PyDoc_STRVAR(semaphores_doc,
+             "semaphores($module, /, *, members=False)\n--\n\n"
+             "List all semaphore sets, one SemaphoreInfo each.\n"
+             "\n"
+             "They come in the order of the kernel's table, also those that "
+             "the caller may not\nread.  With members each record's members "
+             "holds a SemaphoreMemberInfo for each\nmember (value, last pid, "
+             "waiters), or None for a set that the caller may not read.\n"
+             "See semctl(2).");
+PyDoc_STRVAR(shared_memories_doc,
+             "shared_memories($module, /, *, pids=False)\n--\n\n"
+             "List all segments, one SharedMemoryInfo each.\n"
+             "\n"
+             "They come in the order of the kernel's table, also those that "
+             "the caller may not\nread.  With pids each record's pids holds "
+             "the processes that have the segment\nattached, as far as /proc "
+             "shows them; pids_complete is False where another process\n"
+             "could not be looked into, so that there may be more.\n"
+             "See shmctl(2) and proc(5).");
+PyDoc_STRVAR(message_queues_doc,
+             "message_queues($module, /)\n--\n\n"
+             "List all message queues, one MessageQueueInfo each.\n"
+             "\n"
+             "They come in the order of the kernel's table, also those that "
+             "the caller may not\nread.  See msgctl(2).");
+PyDoc_STRVAR(limits_doc,
+             "limits($module, /)\n--\n\n"
+             "All limits of the IPC namespace and what of them is in use: a\n"
+             "Limits record.  See proc(5).");
+
+PyMethodDef core_listing_methods[] = {
+    {"semaphores", _PyCFunction_CAST(semaphores),
+     METH_FASTCALL | METH_KEYWORDS, semaphores_doc},
+    {"shared_memories", _PyCFunction_CAST(shared_memories),
+     METH_FASTCALL | METH_KEYWORDS, shared_memories_doc},
+    {"message_queues", message_queues, METH_NOARGS, message_queues_doc},
+    {"limits", limits_record, METH_NOARGS, limits_doc},
+    {NULL, NULL, 0, NULL},
+};
