@@ -171,7 +171,7 @@ def test_check_symbols_passes_what_keeps_the_rules(tmp_path):
     text = """
         const int limit = 3;
         static int *const at[] = {(int *)&limit};
-        int semaphore_methods[3] = {1}, core_module[9], watchdog_running;
+        int semaphore_methods[3] = {1}, core_module[9], wait_running;
         int hidden(void) { return *at[0] + limit; }
     """
     assert tool("check_symbols.py", compile_extension(tmp_path, text)) == (0, "")

@@ -2,7 +2,7 @@
 
 - It exports one symbol, PyInit__core.
 - It has no writable data but the tables that CPython wants writable and the
-  watchdog's own state: anything else would be shared by all interpreters and
+  state of waits in os/wait.c: anything else would be shared by all interpreters and
   threads of the process.
 
 Give it the file of an extension; without one, it looks at sysv_ipc._core of
@@ -17,10 +17,10 @@ from collections.abc import Iterator
 
 EXPORTED = {"PyInit__core"}
 # The tables of types, of the module and of argument names that CPython's API
-# takes without const, by the names that the house gives them; and what the
-# watchdog has to share between threads.
+# takes without const, by the names that the house gives them; and what waits
+# have to share between threads.
 WRITABLE = re.compile(
-    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description|names)|watchdog_\w+"
+    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description|names)|wait_\w+"
 )
 # What compiler and linker put into every shared library.
 TOOLCHAIN = re.compile(r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start")

@@ -194,3 +194,19 @@ core_bytes_release(struct core_bytes *bytes)
         PyBuffer_Release(&bytes->buffer);
     }
 }
+
+int
+core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
+                  struct core_patience *out)
+{
+    bool may_wait = true;
+    *out = (struct core_patience){OS_FOREVER, 0};
+    if (core_bool(block, &may_wait) < 0 ||
+        core_timeout_as_ns(state, timeout, &out->timeout_ns) < 0) {
+        return -1;
+    }
+    if (!may_wait) {
+        out->timeout_ns = 0;
+    }
+    return 0;
+}

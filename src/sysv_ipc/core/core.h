@@ -335,6 +335,10 @@ int core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out);
 int core_integer(CoreState *state, PyObject *value, const char *what,
                  long long minimum, long long maximum, long long *out);
 int core_bool(PyObject *value, bool *out);
+/* block and timeout: a call that may not block has a timeout of 0. */
+struct core_patience;
+int core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
+                      struct core_patience *out);
 /* Bytes to write or send: a C-contiguous buffer, or a str as UTF-8. */
 struct core_bytes {
     const char *data;
@@ -386,14 +390,26 @@ int core_semaphore_accept(int id);
 
 /* --------------------------------------------------------------- waiting */
 
-/* Wait in a system call with the GIL released: its result, -errno (-EAGAIN
- * when the time was up) or CORE_RAISED when a signal handler raised. */
-ssize_t core_wait(const struct os_call *call, int64_t timeout_ns);
+/* How long a call may wait in all, 0 for not at all; its first wait sets the
+ * deadline, which is 0 until then. */
+struct core_patience {
+    int64_t timeout_ns, deadline_ns;
+};
+
+/* Wait in a system call with the GIL released: its result, -errno (-EAGAIN or
+ * -ENOMSG when the time was up, -ECANCELED after cancel() of the handle) or
+ * CORE_RAISED when a signal handler raised. */
+ssize_t core_wait(PyObject *op, const struct os_call *call,
+                  struct core_patience *patience);
+PyObject *core_handle_cancel(PyObject *op, PyObject *unused);
+extern const char core_handle_cancel_doc[];
+PyObject *core_set_wait_signal(PyObject *module, PyObject *value);
+extern const char core_set_wait_signal_doc[];
 
 /* semop(2): at once with the GIL held, then through core_wait(). */
-ssize_t core_semaphore_operate(int id, struct sembuf *operations, size_t count,
-                               int64_t timeout_ns);
-/* The texts of semop(2)'s errors that errors.py cannot know. */
+ssize_t core_semaphore_operate(PyObject *op, struct sembuf *operations,
+                               size_t count, int64_t timeout_ns);
+/* The texts of semop(2)'s errors that core_handle_raise() cannot know. */
 PyObject *core_semaphore_raise(PyObject *op, ssize_t rc,
                                const char *operation);
 /* A semaphore's value: 0, or -1 with an exception. */

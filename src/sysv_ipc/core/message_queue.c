@@ -153,6 +153,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same queue.");
 
 static PyMethodDef message_queue_methods[] = {
+    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
     CORE_MESSAGES_METHODS{"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
     {"from_id", _PyCFunction_CAST(message_queue_from_id),

@@ -154,8 +154,7 @@ run(PyObject *op, struct sembuf *items, size_t count, int64_t timeout_ns)
     if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    ssize_t rc =
-        core_semaphore_operate(core_handle_id(op), items, count, timeout_ns);
+    ssize_t rc = core_semaphore_operate(op, items, count, timeout_ns);
     if (rc < 0) {
         return raise_operations(op, rc, count);
     }

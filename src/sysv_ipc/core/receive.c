@@ -10,20 +10,18 @@
 struct wanted {
     long type;
     int flags; /* MSG_EXCEPT, MSG_NOERROR */
-    bool block;
+    struct core_patience patience;
 };
 
 static int
-convert_wanted(PyObject *op, PyObject *type_value, PyObject *block,
-               PyObject *except_type, PyObject *truncate, struct wanted *out)
+convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
+               PyObject *truncate, struct wanted *out)
 {
     CoreState *state = core_handle(op)->state;
     long long type = 0;
     bool except = false, cut = false;
-    out->block = true;
     if (core_integer(state, type_value, "type", LONG_MIN, LONG_MAX, &type) <
             0 ||
-        core_bool(block, &out->block) < 0 ||
         core_bool(except_type, &except) < 0 || core_bool(truncate, &cut) < 0) {
         return -1;
     }
@@ -37,6 +35,7 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *block,
     }
     out->type = (long)type;
     out->flags = (except ? OS_MSG_EXCEPT : 0) | (cut ? MSG_NOERROR : 0);
+    out->patience = (struct core_patience){0, 0};
     return 0;
 }
 
@@ -44,12 +43,12 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *block,
  * have to wait and may, through the loop. */
 static ssize_t
 receive_once(PyObject *op, struct core_room *room, size_t size,
-             const struct wanted *wanted)
+             struct wanted *wanted)
 {
     int id = core_handle_id(op);
     ssize_t rc = os_msg_receive(id, room->message, size, wanted->type,
                                 wanted->flags | IPC_NOWAIT);
-    if (rc == -ENOMSG && wanted->block) {
+    if (rc == -ENOMSG && wanted->patience.timeout_ns != 0) {
         struct os_call call = {
             .attempt = os_msg_receive_attempt,
             .id = id,
@@ -58,7 +57,7 @@ receive_once(PyObject *op, struct core_room *room, size_t size,
             .type = wanted->type,
             .message = room->message,
         };
-        rc = core_wait(&call, OS_FOREVER);
+        rc = core_wait(op, &call, &wanted->patience);
     }
     return rc;
 }
@@ -67,7 +66,7 @@ receive_once(PyObject *op, struct core_room *room, size_t size,
  * The caller releases the room. */
 static ssize_t
 receive_into_room(PyObject *op, struct core_room *room, size_t limit,
-                  const struct wanted *wanted)
+                  struct wanted *wanted)
 {
     size_t size = limit < CORE_STACK_TEXT ? limit : CORE_STACK_TEXT;
     /* What is to be cut is cut at the limit, not at the stack's size. */
@@ -115,7 +114,7 @@ give_back(PyObject *op, const struct core_room *room, ssize_t size)
 
 /* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
 static PyObject *
-receive_pair(PyObject *op, const struct wanted *wanted, ssize_t *rc)
+receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
 {
     struct core_room room;
     PyObject *result = NULL;
@@ -137,12 +136,17 @@ core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "receive", 4, 2, 0, {"block", "type", "except_type", "truncate"}};
-    PyObject *given[4];
+        "receive",
+        5,
+        2,
+        0,
+        {"block", "type", "timeout", "except_type", "truncate"}};
+    PyObject *given[5];
     struct wanted wanted;
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
-        convert_wanted(op, given[1], given[0], given[2], given[3], &wanted) <
-            0) {
+        convert_wanted(op, given[1], given[3], given[4], &wanted) < 0 ||
+        core_patience_get(core_handle(op)->state, given[0], given[2],
+                          &wanted.patience) < 0) {
         return NULL;
     }
     ssize_t rc;
@@ -159,10 +163,9 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
     PyObject *given[3];
     struct wanted wanted;
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
-        convert_wanted(op, given[0], NULL, given[1], given[2], &wanted) < 0) {
+        convert_wanted(op, given[0], given[1], given[2], &wanted) < 0) {
         return NULL;
     }
-    wanted.block = false;
     ssize_t rc;
     PyObject *result = receive_pair(op, &wanted, &rc);
     if (rc == -ENOMSG) {
@@ -177,16 +180,17 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
 {
     static const struct core_signature signature = {
         "receive_into",
-        5,
+        6,
         3,
         1,
-        {"buffer", "block", "type", "except_type", "truncate"}};
-    PyObject *given[5];
+        {"buffer", "block", "type", "timeout", "except_type", "truncate"}};
+    PyObject *given[6];
     struct wanted wanted;
     Py_buffer buffer = {0};
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
-        convert_wanted(op, given[2], given[1], given[3], given[4], &wanted) <
-            0 ||
+        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_patience_get(core_handle(op)->state, given[1], given[3],
+                          &wanted.patience) < 0 ||
         PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
@@ -214,18 +218,19 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
 {
     static const struct core_signature signature = {
         "receive_many",
-        5,
+        6,
         3,
         1,
-        {"limit", "block", "type", "except_type", "truncate"}};
-    PyObject *given[5];
+        {"limit", "block", "type", "timeout", "except_type", "truncate"}};
+    PyObject *given[6];
     struct wanted wanted;
     long long limit = 0;
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
         core_integer(core_handle(op)->state, given[0], "limit", 1,
                      PY_SSIZE_T_MAX, &limit) < 0 ||
-        convert_wanted(op, given[2], given[1], given[3], given[4], &wanted) <
-            0) {
+        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_patience_get(core_handle(op)->state, given[1], given[3],
+                          &wanted.patience) < 0) {
         return NULL;
     }
     PyObject *list = PyList_New(0);
@@ -241,7 +246,7 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
             Py_CLEAR(list);
             return NULL;
         }
-        wanted.block = false;
+        wanted.patience.timeout_ns = 0;
     }
     if (rc >= 0 || rc == -ENOMSG) {
         return list;
@@ -318,7 +323,7 @@ core_messages_iter(PyObject *op)
 PyObject *
 core_messages_next(PyObject *op)
 {
-    struct wanted wanted = {.block = true};
+    struct wanted wanted = {.patience = {OS_FOREVER, 0}};
     struct os_info info;
     ssize_t rc;
     PyObject *result = receive_pair(op, &wanted, &rc);
@@ -332,8 +337,9 @@ core_messages_next(PyObject *op)
 /* ------------------------------------------------------------------- docs */
 
 const char core_messages_receive_doc[] = PyDoc_STR(
-    "receive($self, /, block=True, type=0, *, except_type=False, "
-    "truncate=False)\n"
+    "receive($self, /, block=True, type=0, *, timeout=None, "
+    "except_type=False,\n"
+    "        truncate=False)\n"
     "--\n\n"
     "Take a message off the queue, waiting until there is one: (bytes, "
     "type).\n"
@@ -341,9 +347,12 @@ const char core_messages_receive_doc[] = PyDoc_STR(
     "type 0 takes the first message, above 0 the first of that type (with\n"
     "except_type the first of any other, MSG_EXCEPT), below 0 the first of "
     "the\n"
-    "lowest type that is at most -type.  Raises BusyError (ENOMSG) when there "
+    "lowest type that is at most -type.  timeout is in seconds, None for "
+    "ever.\n"
+    "Raises BusyError (ENOMSG) when there is none and block is false or time "
     "is\n"
-    "none and block is false; ArgumentError (E2BIG) when the message is "
+    "up; CancelledError (ECANCELED) after cancel(); ArgumentError (E2BIG) "
+    "when the message is "
     "longer\n"
     "than max_message_size: it stays queued, unless truncate is true, which\n"
     "takes it and drops the rest (MSG_NOERROR); ExistentialError (EINVAL, "
@@ -357,20 +366,20 @@ const char core_messages_try_receive_doc[] = PyDoc_STR(
     "\n"
     "An empty queue is no error; all other errors are those of receive().");
 const char core_messages_receive_into_doc[] = PyDoc_STR(
-    "receive_into($self, /, buffer, block=True, type=0, *, "
-    "except_type=False,\n"
-    "             truncate=False)\n--\n\n"
+    "receive_into($self, /, buffer, block=True, type=0, *, timeout=None,\n"
+    "             except_type=False, truncate=False)\n--\n\n"
     "Take a message off the queue into a writable buffer: (count, type).\n"
     "\n"
     "The message may be as long as the buffer, whatever max_message_size is.\n"
     "The rest is as in receive().");
 const char core_messages_receive_many_doc[] = PyDoc_STR(
-    "receive_many($self, /, limit, block=True, type=0, *, except_type=False,\n"
-    "             truncate=False)\n--\n\n"
+    "receive_many($self, /, limit, block=True, type=0, *, timeout=None,\n"
+    "             except_type=False, truncate=False)\n--\n\n"
     "Wait for a message, then take what is there, at most limit: a list of\n"
     "(bytes, type).\n"
     "\n"
-    "Where block is false and there is none, the list is empty.  The rest is "
+    "Where there is none and block is false or time is up, the list is "
+    "empty.  The rest is "
     "as\n"
     "in receive(); an error after the first message ends the list, and comes\n"
     "again at the next call.");

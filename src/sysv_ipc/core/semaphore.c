@@ -115,8 +115,7 @@ operate(PyObject *op, int delta, int64_t timeout_ns)
     if (!atomic_load_explicit(&self->block, memory_order_relaxed)) {
         timeout_ns = 0;
     }
-    return core_semaphore_operate(core_handle_id(op), &operation, 1,
-                                  timeout_ns);
+    return core_semaphore_operate(op, &operation, 1, timeout_ns);
 }
 
 /* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
@@ -505,6 +504,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same semaphore.");
 
 static PyMethodDef semaphore_methods[] = {
+    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
     {"acquire", _PyCFunction_CAST(semaphore_acquire),
      METH_FASTCALL | METH_KEYWORDS, acquire_doc},
     {"P", _PyCFunction_CAST(semaphore_acquire), METH_FASTCALL | METH_KEYWORDS,

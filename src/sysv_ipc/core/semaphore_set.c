@@ -399,6 +399,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same set.");
 
 static PyMethodDef semaphore_set_methods[] = {
+    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
     {"op", _PyCFunction_CAST(core_semaphore_set_op),
      METH_FASTCALL | METH_KEYWORDS, op_doc},
     {"compile", core_semaphore_set_compile, METH_O, compile_doc},

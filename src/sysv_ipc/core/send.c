@@ -46,7 +46,8 @@ check_size(PyObject *op, Py_ssize_t size)
 
 /* Send one message: 0, -errno or CORE_RAISED. */
 static ssize_t
-send_bytes(PyObject *op, const struct core_bytes *bytes, long type, bool block)
+send_bytes(PyObject *op, const struct core_bytes *bytes, long type,
+           struct core_patience *patience)
 {
     struct core_room room;
     size_t size = (size_t)bytes->size;
@@ -58,14 +59,14 @@ send_bytes(PyObject *op, const struct core_bytes *bytes, long type, bool block)
     memcpy(room.message->text, bytes->data, size);
     int id = core_handle_id(op);
     ssize_t rc = os_msg_send(id, room.message, size, IPC_NOWAIT);
-    if (rc == -EAGAIN && block) {
+    if (rc == -EAGAIN && patience->timeout_ns != 0) {
         struct os_call call = {
             .attempt = os_msg_send_attempt,
             .id = id,
             .size = size,
             .message = room.message,
         };
-        rc = core_wait(&call, OS_FOREVER);
+        rc = core_wait(op, &call, patience);
     }
     core_room_release(&room);
     return rc;
@@ -84,7 +85,8 @@ convert_send_type(PyObject *op, PyObject *value, long *out)
 }
 
 static ssize_t
-send_object(PyObject *op, PyObject *message, PyObject *type_value, bool block)
+send_object(PyObject *op, PyObject *message, PyObject *type_value,
+            struct core_patience patience)
 {
     long type;
     struct core_bytes bytes;
@@ -92,7 +94,7 @@ send_object(PyObject *op, PyObject *message, PyObject *type_value, bool block)
         core_bytes_get(message, &bytes) < 0) {
         return CORE_RAISED;
     }
-    ssize_t rc = send_bytes(op, &bytes, type, block);
+    ssize_t rc = send_bytes(op, &bytes, type, &patience);
     core_bytes_release(&bytes);
     return rc;
 }
@@ -102,14 +104,15 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "send", 3, 3, 1, {"message", "block", "type"}};
-    PyObject *given[3];
-    bool block = true;
+        "send", 4, 3, 1, {"message", "block", "type", "timeout"}};
+    PyObject *given[4];
+    struct core_patience patience;
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
-        core_bool(given[1], &block) < 0) {
+        core_patience_get(core_handle(op)->state, given[1], given[3],
+                          &patience) < 0) {
         return NULL;
     }
-    ssize_t rc = send_object(op, given[0], given[2], block);
+    ssize_t rc = send_object(op, given[0], given[2], patience);
     if (rc < 0) {
         return core_handle_raise(op, rc, "send");
     }
@@ -126,7 +129,8 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (core_bind(&signature, args, nargs, keywords, given) < 0) {
         return NULL;
     }
-    ssize_t rc = send_object(op, given[0], given[1], false);
+    ssize_t rc =
+        send_object(op, given[0], given[1], (struct core_patience){0, 0});
     if (rc == -EAGAIN) {
         Py_RETURN_FALSE;
     }
@@ -181,12 +185,13 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "send_many", 3, 3, 1, {"messages", "type", "block"}};
-    PyObject *given[3];
-    bool block = true;
+        "send_many", 4, 3, 1, {"messages", "type", "block", "timeout"}};
+    PyObject *given[4];
+    struct core_patience patience;
     long type;
     if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
-        core_bool(given[2], &block) < 0 ||
+        core_patience_get(core_handle(op)->state, given[2], given[3],
+                          &patience) < 0 ||
         convert_send_type(op, given[1], &type) < 0 ||
         core_handle_check(core_handle(op)) < 0) {
         return NULL;
@@ -208,7 +213,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         struct core_bytes bytes;
         rc = CORE_RAISED;
         if (core_bytes_get(PyTuple_GET_ITEM(messages, sent), &bytes) == 0) {
-            rc = send_bytes(op, &bytes, type, block);
+            rc = send_bytes(op, &bytes, type, &patience);
             core_bytes_release(&bytes);
         }
         if (rc < 0) {
@@ -228,14 +233,17 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 /* ------------------------------------------------------------------- docs */
 
 const char core_messages_send_doc[] = PyDoc_STR(
-    "send($self, /, message, block=True, type=1)\n--\n\n"
+    "send($self, /, message, block=True, type=1, *, timeout=None)\n--\n\n"
     "Put a message on the queue, waiting while the queue is full.\n"
     "\n"
     "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is a "
     "C\n"
-    "long of at least 1.  Raises BusyError (EAGAIN) when the queue is full "
-    "and\n"
-    "block is false; ArgumentError (EINVAL) when the message is longer than\n"
+    "long of at least 1.  timeout is in seconds, None for ever.  Raises "
+    "BusyError\n"
+    "(EAGAIN) when the queue is full and block is false or time is up; "
+    "CancelledError\n"
+    "(ECANCELED) after cancel(); ArgumentError (EINVAL) when the message is "
+    "longer than\n"
     "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) "
     "when\n"
     "the queue is or gets removed; PermissionsError (EACCES).  See msgop(2).");
@@ -245,12 +253,15 @@ const char core_messages_try_send_doc[] = PyDoc_STR(
     "\n"
     "A full queue is no error; all other errors are those of send().");
 const char core_messages_send_many_doc[] =
-    PyDoc_STR("send_many($self, /, messages, type=1, block=True)\n--\n\n"
+    PyDoc_STR("send_many($self, /, messages, type=1, block=True, *, "
+              "timeout=None)\n--\n\n"
               "Send messages in order; returns how many were sent.\n"
               "\n"
-              "All of them are checked before the first is sent.  Where block "
-              "is false and\n"
-              "the queue gets full, it sends what fits.  An exception in the "
+              "All of them are checked before the first is sent.  Where the "
+              "queue gets full\n"
+              "and block is false, or the timeout for all of them is up, it "
+              "sends what fits.\n"
+              "An exception in the "
               "middle has\n"
               "the number of messages that went in its attribute sent.  "
               "Errors are those\n"

@@ -23,20 +23,21 @@ os_msg_receive(int id, void *message, size_t size, long type, int flags)
     return count == -1 ? -errno : count;
 }
 
-/* The kernel has no timed msgsnd() or msgrcv(): these wait for ever. */
+/* The kernel has no timed msgsnd() or msgrcv(): with time, these wait for
+ * ever, and a signal has to end them. */
 ssize_t
 os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns)
 {
-    (void)timeout_ns;
-    return os_msg_send(call->id, call->message, call->size, call->flags);
+    int flags = call->flags | (timeout_ns == 0 ? IPC_NOWAIT : 0);
+    return os_msg_send(call->id, call->message, call->size, flags);
 }
 
 ssize_t
 os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns)
 {
-    (void)timeout_ns;
+    int flags = call->flags | (timeout_ns == 0 ? IPC_NOWAIT : 0);
     return os_msg_receive(call->id, call->message, call->size, call->type,
-                          call->flags);
+                          flags);
 }
 
 #ifdef __APPLE__

@@ -7,9 +7,11 @@
 #ifndef SYSV_IPC_OS_H
 #define SYSV_IPC_OS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <sys/types.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -97,6 +99,13 @@ int os_sem_get(key_t key, size_t nsems, int flags);
 #define OS_MSG_EXCEPT 0
 #endif
 
+/* Whether os_sem_op() keeps a timeout other than 0 and OS_FOREVER. */
+#ifdef __linux__
+#define OS_SEM_KEEPS_DEADLINE true
+#else
+#define OS_SEM_KEEPS_DEADLINE false
+#endif
+
 int os_sem_op(int id, struct sembuf *operations, size_t count,
               int64_t timeout_ns);
 int os_sem_get_value(int id, int index);
@@ -158,9 +167,11 @@ struct os_limits {
 int os_limits_get(struct os_limits *limits);
 
 /* The calls that can block, in one shape, so that one loop serves them all:
- * attempt(call, timeout_ns) makes the call once and waits at most so long. */
+ * attempt(call, timeout_ns) makes the call once.  With 0 it does not wait;
+ * else it waits at most so long where the kernel keeps the deadline. */
 struct os_call {
     ssize_t (*attempt)(const struct os_call *call, int64_t timeout_ns);
+    bool keeps_deadline;
     int id;
     int flags;
     size_t size; /* operations, or bytes of text */
@@ -173,6 +184,43 @@ struct os_call {
 ssize_t os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns);
+
+/* A wait in progress; it must stay where it is from os_wait_begin() to
+ * os_wait_end().  The fields are wait.c's own. */
+struct os_wait {
+    struct os_wait *next, *previous;
+    const void *owner;
+    pid_t thread;
+    int signal;
+    bool ticks, has_timer;
+    int64_t nap_ns, tick_ns;
+    atomic_bool in_call, cancelled;
+#ifndef __APPLE__
+    timer_t timer;
+#endif
+};
+
+/* No signal: waits are attempts with naps between them. */
+#define OS_WAIT_POLLS (-1)
+
+/* Begin a wait that os_wait_cancel() knows by its owner.  Returns 0, or the
+ * signal that waits have used so far and that the program now uses itself:
+ * from here on they poll. */
+int os_wait_begin(struct os_wait *wait, const void *owner);
+/* Make the call, and wait at most so long.  -EINTR where there is time left:
+ * look for signals and call again; -ECANCELED after os_wait_cancel(); else
+ * what the call returns, -EAGAIN or -ENOMSG when time is up. */
+ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
+                     int64_t left_ns);
+void os_wait_end(struct os_wait *wait);
+/* Let all waits in progress of an owner end.  Then os_wait_interrupt() has to
+ * be called again and again while it returns true. */
+void os_wait_cancel(const void *owner);
+bool os_wait_interrupt(const void *owner);
+/* The signal that ends waits, or OS_WAIT_POLLS.  os_wait_set_signal() returns
+ * 0 or an error, -EBUSY where the program uses that signal. */
+int os_wait_get_signal(void);
+int os_wait_set_signal(int number);
 
 /* CLOCK_MONOTONIC. */
 int64_t os_clock_ns(void);

@@ -30,18 +30,14 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
 
 #else
 
-/* Without semtimedop(2), a timed wait is an attempt, then a nap that ends as
- * an interrupted call would: the caller's loop looks at its deadline and
- * tries again. */
-#define OS_NAP_NS 1000000
-
+/* Without semtimedop(2) there is only for ever, or not at all. */
 int
 os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
 {
-    if (timeout_ns == OS_FOREVER) {
+    struct sembuf attempt[500];
+    if (timeout_ns != 0) {
         return semop(id, operations, count) == -1 ? -errno : 0;
     }
-    struct sembuf attempt[500];
     if (count > sizeof(attempt) / sizeof(attempt[0])) {
         return -E2BIG;
     }
@@ -49,12 +45,7 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
         attempt[i] = operations[i];
         attempt[i].sem_flg = (short)(attempt[i].sem_flg | IPC_NOWAIT);
     }
-    int rc = semop(id, attempt, count) == -1 ? -errno : 0;
-    if (rc == -EAGAIN && timeout_ns > 0) {
-        (void)os_sleep_ns(timeout_ns < OS_NAP_NS ? timeout_ns : OS_NAP_NS);
-        return -EINTR;
-    }
-    return rc;
+    return semop(id, attempt, count) == -1 ? -errno : 0;
 }
 
 #endif

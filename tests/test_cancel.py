@@ -1,0 +1,331 @@
+"""``cancel()``: a wait ends with CancelledError or with its success, never both, never neither."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from helpers import fork, run_in_thread, wait_until
+
+import sysv_ipc
+from sysv_ipc import (
+    IPC_CREX,
+    CancelledError,
+    ExistentialError,
+    MessageQueue,
+    Semaphore,
+    SemaphoreSet,
+)
+
+#: Each call that waits, on a handle that has nothing for it.
+WAITS: dict[str, tuple[type[Any], Callable[[Any], object]]] = {
+    "acquire": (Semaphore, lambda s: s.acquire()),
+    "acquire with a timeout": (Semaphore, lambda s: s.acquire(60)),
+    "op": (SemaphoreSet, lambda z: z.op([(0, -1)])),
+    "compiled": (SemaphoreSet, lambda z: z.compile([(0, -1)])()),
+    "set acquire": (SemaphoreSet, lambda z: z.acquire(0, 1)),
+    "set zero": (SemaphoreSet, lambda z: z.zero(1)),
+    "receive": (MessageQueue, lambda q: q.receive()),
+    "receive with a timeout": (MessageQueue, lambda q: q.receive(timeout=60)),
+    "receive_into": (MessageQueue, lambda q: q.receive_into(bytearray(9))),
+    "receive_many": (MessageQueue, lambda q: q.receive_many(9)),
+    "iteration": (MessageQueue, lambda q: next(q)),
+    "send": (MessageQueue, lambda q: q.send(b"x" * 20000)),
+    "send_many": (MessageQueue, lambda q: q.send_many([b"x" * 20000])),
+}
+
+
+def make(kind: type[Any]) -> Any:
+    if kind is SemaphoreSet:
+        return SemaphoreSet(None, 2, IPC_CREX, initial_values=[0, 1])
+    if kind is MessageQueue:
+        queue = MessageQueue(None, IPC_CREX, max_message_size=20000)
+        # Nothing fits, and there is nothing to take.
+        queue.max_size = 1
+        return queue
+    return Semaphore(None, IPC_CREX)
+
+
+@pytest.fixture(params=["signal", "polling"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """With the signal, and without it."""
+    before = sysv_ipc.set_wait_signal(None)
+    if request.param == "signal":
+        sysv_ipc.set_wait_signal(before or signal.SIGRTMAX - 1)
+    yield request.param
+    sysv_ipc.set_wait_signal(before)
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_wait_is_cancelled(name: str, way: str) -> None:
+    if name.startswith("send"):
+        # A message longer than kernel.msgmax would be refused at once.
+        with open("/proc/sys/kernel/msgmax", encoding="utf-8") as file:
+            before = file.read()
+        with open("/proc/sys/kernel/msgmax", "w", encoding="utf-8") as file:
+            file.write("20000")
+    kind, wait = WAITS[name]
+    handle = make(kind)
+    result = run_in_thread(lambda: wait(handle))
+    done = threading.Event()
+
+    def cancel_again_and_again() -> None:
+        # The wait may not have begun when the first one comes.
+        while not done.wait(0.002):
+            handle.cancel()
+
+    canceller = threading.Thread(target=cancel_again_and_again)
+    canceller.start()
+    error = result()
+    done.set()
+    canceller.join()
+    assert isinstance(error, CancelledError)
+    assert (error.errno, error.id) == (errno.ECANCELED, handle.id)
+    assert str(error).startswith("[Errno 125] Operation canceled: ")
+    assert getattr(error, "sent", 0) == 0
+    handle.remove()
+    if name.startswith("send"):
+        with open("/proc/sys/kernel/msgmax", "w", encoding="utf-8") as file:
+            file.write(before)
+
+
+def test_cancelling_where_nobody_waits_does_nothing(
+    queue: MessageQueue, semaphore: Semaphore
+) -> None:
+    queue.cancel()
+    semaphore.cancel()
+    queue.send("still usable")
+    assert queue.receive() == (b"still usable", 1)
+    assert semaphore.acquire(0) is True
+
+
+def test_a_wait_that_begins_later_is_not_cancelled(queue: MessageQueue) -> None:
+    queue.cancel()
+    result = run_in_thread(lambda: queue.receive(timeout=60))
+    queue.send("later")
+    assert result() == (b"later", 1)
+
+
+def test_only_the_handle_that_is_cancelled_is_left(queue: MessageQueue) -> None:
+    other = MessageQueue(queue.key)
+    stays = run_in_thread(other.receive)
+    wait_for_waits(1)
+    ends = run_in_thread(queue.receive)
+    wait_for_waits(2)
+    queue.cancel()
+    assert isinstance(ends(), CancelledError)
+    queue.send("for the other")
+    assert stays() == (b"for the other", 1)
+
+
+def test_a_member_is_a_handle_of_its_own() -> None:
+    many = SemaphoreSet(None, 2, IPC_CREX)
+    member = many[1]
+    result = run_in_thread(member.acquire)
+    wait_until(lambda: member.waiting_for_nonzero)
+    many.cancel()
+    assert member.waiting_for_nonzero == 1
+    member.cancel()
+    assert isinstance(result(), CancelledError)
+    many.remove()
+
+
+def wait_for_waits(count: int) -> None:
+    """Wait until so many threads of this process sleep in msgrcv(2)."""
+    from helpers import blocked_in_system_call
+
+    def waiting() -> bool:
+        threads = [thread.native_id for thread in threading.enumerate()]
+        return sum(blocked_in_system_call(one or 0, "msgrcv") for one in threads) >= count
+
+    wait_until(waiting)
+
+
+def test_all_waits_of_a_handle_are_cancelled_at_once(queue: MessageQueue) -> None:
+    results = [run_in_thread(queue.receive) for _ in range(16)]
+    wait_for_waits(16)
+    queue.cancel()
+    assert {type(result()) for result in results} == {CancelledError}
+
+
+def test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts(
+    queue: MessageQueue,
+) -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: queue.cancel())
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        with pytest.raises(CancelledError):
+            queue.receive(timeout=60)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_cancelling_what_was_never_initialised_is_refused() -> None:
+    kinds: list[Any] = [Semaphore, SemaphoreSet, MessageQueue]
+    for kind in kinds:
+        with pytest.raises(ExistentialError, match="never initialised"):
+            kind.__new__(kind).cancel()
+
+
+def test_each_wait_ends_with_success_or_cancelled_and_nothing_is_lost(
+    queue: MessageQueue, way: str
+) -> None:
+    """A sender and a canceller run against a receiver, with no agreement between them."""
+    count = 20000 if way == "signal" else 2000
+    received: list[int] = []
+    cancelled = 0
+    random_source = random.Random(3)
+    stop = threading.Event()
+
+    def receive() -> None:
+        nonlocal cancelled
+        while len(received) < count:
+            try:
+                timeout = random_source.choice([None, 1e-5, 4e-5, 1])
+                received.append(int(queue.receive(timeout=timeout)[0]))
+            except CancelledError:
+                cancelled += 1
+            except sysv_ipc.BusyError:
+                pass
+
+    def cancel() -> None:
+        while not stop.is_set():
+            queue.cancel()
+            time.sleep(random_source.random() * 1e-4)
+
+    receiver = threading.Thread(target=receive)
+    canceller = threading.Thread(target=cancel)
+    receiver.start()
+    canceller.start()
+    for number in range(count):
+        queue.send(str(number))
+        if number % 7 == 0:
+            time.sleep(random_source.random() * 5e-5)
+    receiver.join(60)
+    stop.set()
+    canceller.join()
+    assert received == list(range(count))
+    assert cancelled > 0
+
+
+def test_permits_are_neither_lost_nor_made(way: str) -> None:
+    semaphore = Semaphore(None, IPC_CREX, initial_value=2)
+    stop = threading.Event()
+    taken = [0] * 4
+
+    def use(which: int) -> None:
+        random_source = random.Random(which)
+        while not stop.is_set():
+            try:
+                if semaphore.acquire(random_source.choice([None, 1e-5, 1e-3])):
+                    taken[which] += 1
+                    semaphore.release()
+            except (CancelledError, sysv_ipc.BusyError):
+                pass
+
+    def cancel() -> None:
+        while not stop.is_set():
+            semaphore.cancel()
+            time.sleep(2e-5)
+
+    threads = [threading.Thread(target=use, args=(i,)) for i in range(4)]
+    threads.append(threading.Thread(target=cancel))
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    stop.set()
+    semaphore.cancel()
+    for thread in threads:
+        while thread.is_alive():
+            semaphore.cancel()
+            thread.join(0.01)
+    assert semaphore.value == 2
+    assert min(taken) > 0
+    semaphore.remove()
+
+
+def test_a_fork_while_eight_threads_wait_leaves_both_sides_working(queue: MessageQueue) -> None:
+    results = [run_in_thread(queue.receive) for _ in range(8)]
+    wait_for_waits(8)
+    for _ in range(20):
+
+        def work() -> None:
+            # The threads are not here; waits, deadlines and cancel() are.
+            own = MessageQueue(None, IPC_CREX)
+            queue.cancel()
+            with pytest.raises(sysv_ipc.BusyError):
+                own.receive(timeout=0.002)
+            mine = run_in_thread(own.receive)
+            wait_for_waits(1)
+            own.cancel()
+            assert isinstance(mine(), CancelledError)
+            own.remove()
+
+        assert os.waitpid(fork(work), 0)[1] == 0
+    queue.cancel()
+    assert {type(result()) for result in results} == {CancelledError}
+
+
+def test_a_handler_may_fork_in_the_middle_of_a_wait(queue: MessageQueue) -> None:
+    """The child goes on with the wait of its parent, deadline and all."""
+    statuses: list[int] = []
+
+    def split(*_: object) -> None:
+        def work() -> None:
+            with pytest.raises(sysv_ipc.BusyError):
+                queue.receive(timeout=0.005)
+
+        statuses.append(os.waitpid(fork(work), 0)[1])
+
+    before = signal.signal(signal.SIGALRM, split)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with pytest.raises(sysv_ipc.BusyError):
+            queue.receive(timeout=0.3)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert statuses == [0]
+
+
+def test_waits_leave_nothing_behind(queue: MessageQueue) -> None:
+    for _ in range(50):
+        result = run_in_thread(lambda: queue.receive(timeout=60))
+        wait_for_waits(1)
+        queue.cancel()
+        result()
+    gc.collect()
+    with open("/proc/self/timers", encoding="utf-8") as file:
+        assert file.read() == ""
+
+
+def test_cancel_does_not_wait_for_the_gil_of_a_waiter(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """A busy thread holds the GIL most of the time; cancel() ends all the same."""
+    code = """
+import threading, sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+stop = False
+def spin():
+    while not stop: pass
+def wait():
+    try: queue.receive()
+    except sysv_ipc.CancelledError: print("cancelled")
+busy = threading.Thread(target=spin); busy.start()
+waiter = threading.Thread(target=wait); waiter.start()
+while waiter.is_alive():
+    queue.cancel()
+    waiter.join(0.05)
+stop = True
+queue.remove()
+"""
+    assert run_python(code).stdout == "cancelled\n"
