@@ -5,16 +5,13 @@ import base64
 import contextlib
 import select
 import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import sysv_ipc
 
 from .objects import MSG, describe, find
 from .output import CommandError, print_json
-
-T = TypeVar("T")
 
 Message = tuple[bytes, int]
 
@@ -53,23 +50,15 @@ def send(options: argparse.Namespace) -> int:
     messages *= options.count
     for number, message in enumerate(messages):
         try:
-            sent = _send_one(queue, message, options)
+            queue.send(message, True, options.type, timeout=options.timeout)
+        except sysv_ipc.BusyError:
+            of = f"; {number} of {len(messages)} messages have been sent" if number else ""
+            raise CommandError(f"the {name} had no room within {options.timeout:g} s{of}") from None
         except sysv_ipc.Error as error:
             if number:
                 error.add_note(f"{number} of {len(messages)} messages have been sent.")
             raise
-        if not sent:
-            of = f"; {number} of {len(messages)} messages have been sent" if number else ""
-            raise CommandError(f"the {name} had no room within {options.timeout:g} s{of}")
     return 0
-
-
-def _send_one(queue: sysv_ipc.MessageQueue, message: bytes, options: argparse.Namespace) -> bool:
-    """Send a message; False where time is up."""
-    if options.timeout is not None:
-        return _within(options.timeout, lambda: queue.try_send(message, options.type)) or False
-    queue.send(message, True, options.type)
-    return True
 
 
 def receive(options: argparse.Namespace) -> int:
@@ -104,18 +93,17 @@ def _taken(queue: sysv_ipc.MessageQueue, options: argparse.Namespace) -> Iterato
     """Take one message after the other, as many as are wanted and there in time."""
     taken = 0
     timeout = 0.0 if options.all else options.timeout
-    which: dict[str, Any] = {"type": options.type, "except_type": options.except_type}
     while options.all or taken < options.count:
         if not options.json:
             _require_reader()
-        if timeout is None:
-            message: Message | None = queue.receive(True, **which)
-        else:
-            message = _within(timeout, lambda: queue.try_receive(**which))
-        if message is None:
+        try:
+            message = queue.receive(
+                type=options.type, timeout=timeout, except_type=options.except_type
+            )
+        except sysv_ipc.BusyError:
             return
-        taken += 1
         yield message
+        taken += 1
 
 
 def _open(options: argparse.Namespace) -> tuple[sysv_ipc.MessageQueue, str]:
@@ -123,19 +111,6 @@ def _open(options: argparse.Namespace) -> tuple[sysv_ipc.MessageQueue, str]:
     record = find(MSG, options.object)
     longest = max(sysv_ipc.limits().msgmax, record.max_size, record.current_bytes, 1)
     return sysv_ipc.MessageQueue.from_id(record.id, longest), describe(MSG, record)
-
-
-def _within(timeout: float, attempt: Callable[[], T | None]) -> T | None:
-    """Try until something true comes of it; None when time is up."""
-    deadline = time.monotonic() + timeout
-    nap = 0.0005
-    while not (result := attempt()):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return None
-        time.sleep(min(nap, left))
-        nap = min(2 * nap, 0.01)
-    return result
 
 
 def _sought(options: argparse.Namespace) -> str:

@@ -1,0 +1,326 @@
+"""The signal that ends waits: it disturbs nobody, and nobody disturbs it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import sysv_ipc
+from sysv_ipc import ArgumentError, BusyError, MessageQueue
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+NO_MESSAGE = """
+def wait(seconds=0.02):
+    try:
+        queue.receive(timeout=seconds)
+    except sysv_ipc.BusyError:
+        return True
+"""
+START = f"""
+import os, select, signal, socket, subprocess, sys, threading, time, warnings
+import sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+{NO_MESSAGE}
+"""
+
+
+@pytest.fixture(autouse=True)
+def same_signal_afterwards() -> Iterator[None]:
+    before = sysv_ipc.set_wait_signal(None)
+    sysv_ipc.set_wait_signal(before)
+    yield
+    sysv_ipc.set_wait_signal(before)
+
+
+def test_no_signal_is_taken_before_the_first_wait(run_python: Run) -> None:
+    code = (
+        START
+        + """
+def caught():
+    line = [line for line in open("/proc/self/status") if line.startswith("SigCgt")][0]
+    return int(line.split()[1], 16)
+before = caught()
+queue.send("x"); queue.receive(); queue.try_receive()
+print(caught() == before)
+wait()
+print(bin(caught() ^ before).count("1"), (caught() ^ before).bit_length())
+queue.remove()
+"""
+    )
+    same, used = run_python(code).stdout.splitlines()
+    assert same == "True"
+    assert used == f"1 {signal.SIGRTMAX - 1}"
+
+
+def test_no_thread_is_started_by_a_wait(run_python: Run) -> None:
+    code = (
+        START
+        + """
+wait()
+print(os.listdir("/proc/self/task") == [str(os.getpid())])
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "True\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGRTMIN + 3, signal.SIGUSR2, signal.SIGURG])
+def test_another_signal_can_be_chosen(queue: MessageQueue, number: int) -> None:
+    before = sysv_ipc.set_wait_signal(number)
+    assert before is not None
+    with pytest.raises(BusyError):
+        queue.receive(timeout=0.01)
+    assert sysv_ipc.set_wait_signal(before) == number
+
+
+def test_none_is_polling_and_comes_back(queue: MessageQueue) -> None:
+    before = sysv_ipc.set_wait_signal(None)
+    with pytest.raises(BusyError):
+        queue.receive(timeout=0.01)
+    assert sysv_ipc.set_wait_signal(before) is None
+
+
+@pytest.mark.parametrize(
+    "number", [0, -1, 65, 2**31, signal.SIGKILL, signal.SIGSEGV, signal.SIGCHLD]
+)
+def test_what_is_no_such_signal_is_refused(number: int) -> None:
+    with pytest.raises(ArgumentError, match="signal"):
+        sysv_ipc.set_wait_signal(number)
+
+
+@pytest.mark.parametrize("value", ["USR1", 10.5, [], b"1"])
+def test_what_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="signal number must be an integer"):
+        sysv_ipc.set_wait_signal(value)  # type: ignore[arg-type]
+
+
+def test_a_signal_that_the_program_uses_is_refused() -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with pytest.raises(ArgumentError, match="the program uses signal"):
+            sysv_ipc.set_wait_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_that_the_program_takes_later_is_said_and_waits_poll(run_python: Run) -> None:
+    code = (
+        START
+        + """
+wait()
+heard = []
+signal.signal(signal.SIGRTMAX - 1, lambda *_: heard.append(1))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    print(wait(), wait())
+print(len(told), told[0].category.__name__, "uses signal 63 itself" in str(told[0].message))
+print(heard, sysv_ipc.set_wait_signal(None))
+with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    wait()
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout.splitlines() == ["True True", "1 RuntimeWarning True", "[] None"]
+
+
+def test_a_warning_that_raises_ends_the_wait_before_it_begins(run_python: Run) -> None:
+    code = (
+        START
+        + """
+wait()
+queue.send("stays")
+signal.signal(signal.SIGRTMAX - 1, signal.SIG_IGN)
+warnings.simplefilter("error")
+try:
+    queue.receive(type=5, timeout=0.1)
+except RuntimeWarning:
+    print("raised", queue.current_messages)
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "raised 1\n"
+
+
+def test_a_programs_own_handlers_and_wakeup_descriptor_hear_nothing(run_python: Run) -> None:
+    code = (
+        START
+        + """
+import faulthandler
+faulthandler.enable()
+faulthandler.register(signal.SIGUSR1)
+reader, writer = socket.socketpair()
+writer.setblocking(False); reader.setblocking(False)
+signal.set_wakeup_fd(writer.fileno())
+heard = []
+for number in (signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM):
+    signal.signal(number, lambda *_: heard.append(1))
+results = [wait(0.001) for _ in range(100)]
+try:
+    print(reader.recv(10))
+except BlockingIOError:
+    print("nothing", heard, all(results))
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "nothing [] True\n"
+
+
+def test_slow_calls_of_other_threads_are_not_interrupted(queue: MessageQueue) -> None:
+    """A child that cannot retry: cat(1) and a thread in read(2) through C."""
+    code = (
+        START
+        + """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+reader, writer = os.pipe()
+outcome = []
+def read():
+    buffer = ctypes.create_string_buffer(1)
+    outcome.append((libc.read(reader, buffer, 1), ctypes.get_errno()))
+thread = threading.Thread(target=read); thread.start()
+for _ in range(200):
+    wait(0.0005)
+print(outcome)
+os.write(writer, b"x"); thread.join()
+print(outcome)
+queue.remove()
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n[(1, 0)]\n"
+
+
+def test_other_calls_of_the_waiting_thread_are_restarted(run_python: Run) -> None:
+    """A signal that is left over after a wait finds SA_RESTART."""
+    code = (
+        START
+        + """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+wait()
+reader, writer = os.pipe()
+me = threading.get_native_id()
+def disturb():
+    for _ in range(20):
+        time.sleep(0.002)
+        libc.tgkill(os.getpid(), me, signal.SIGRTMAX - 1)
+    os.write(writer, b"x")
+thread = threading.Thread(target=disturb); thread.start()
+buffer = ctypes.create_string_buffer(1)
+print(libc.read(reader, buffer, 1), ctypes.get_errno())
+thread.join()
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "1 0\n"
+
+
+def test_exec_in_the_middle_of_a_wait_works(run_python: Run) -> None:
+    code = (
+        START
+        + """
+threading.Thread(target=lambda: wait(60), daemon=True).start()
+time.sleep(0.05)
+os.execv(sys.executable, [sys.executable, "-c",
+    f"import sysv_ipc; sysv_ipc.remove_message_queue({queue.id}); print('new program')"])
+"""
+    )
+    assert run_python(code).stdout == "new program\n"
+
+
+def test_idle_waiters_cost_almost_nothing(run_python: Run) -> None:
+    """16 timed waiters sleep: none of them runs in the meantime."""
+    code = (
+        START
+        + """
+threads = [threading.Thread(target=wait, args=(60,)) for _ in range(16)]
+for thread in threads: thread.start()
+time.sleep(0.3)
+def switches():
+    total = 0
+    for thread in threads:
+        for line in open(f"/proc/self/task/{thread.native_id}/status"):
+            if "ctxt_switches" in line: total += int(line.split()[1])
+    return total
+before = switches()
+time.sleep(0.5)
+print(switches() - before)
+queue.cancel()
+while any(thread.is_alive() for thread in threads):
+    queue.cancel(); time.sleep(0.01)
+queue.remove()
+""".replace("except sysv_ipc.BusyError", "except sysv_ipc.Error")
+    )
+    assert int(run_python(code).stdout) <= 2
+
+
+@pytest.mark.parametrize("way", ["signal", "polling"])
+@pytest.mark.parametrize(
+    "call",
+    ["queue.receive()", "semaphore.acquire()", "many.op([(0, -1)])", "queue.send(b'x' * 20)"],
+)
+def test_ctrl_c_ends_a_wait_whenever_it_comes(run_python: Run, call: str, way: str) -> None:
+    """500 tries for each call, each with its own moment of 0 to 50 us after the beginning."""
+    code = (
+        START
+        + f"""
+import ctypes, random
+semaphore = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
+many = sysv_ipc.SemaphoreSet(None, 1, sysv_ipc.IPC_CREX)
+if "send" in {call!r}:
+    queue.max_size = 10
+if {way!r} == "polling":
+    sysv_ipc.set_wait_signal(None)
+go = threading.Event(); main = threading.main_thread().ident
+offsets = random.Random(7); done = 0; late = 0.0
+ready = threading.Barrier(2)
+TRIES = 500
+def interrupt():
+    for _ in range(TRIES):
+        ready.wait()
+        end = time.perf_counter() + offsets.random() * 50e-6
+        while time.perf_counter() < end: pass
+        signal.pthread_kill(main, signal.SIGINT)
+thread = threading.Thread(target=interrupt); thread.start()
+for _ in range(TRIES):
+    try:
+        try:
+            ready.wait()
+            start = time.perf_counter()
+            {call}
+        finally:
+            late = max(late, time.perf_counter() - start)
+    except KeyboardInterrupt:
+        done += 1
+thread.join()
+print(done, late < 20)
+for handle in (queue, semaphore, many): handle.remove()
+"""
+    )
+    assert run_python(code, timeout=110).stdout == "500 True\n"
+
+
+def test_waiting_in_a_thread_while_the_signal_is_changed(queue: MessageQueue) -> None:
+    """A wait keeps the signal that it began with."""
+    from helpers import blocked_in_system_call, run_in_thread, wait_until
+
+    ids: list[int] = []
+
+    def wait() -> object:
+        ids.append(threading.get_native_id())
+        return queue.receive(timeout=0.1)
+
+    result = run_in_thread(wait)
+    wait_until(lambda: ids and blocked_in_system_call(ids[0], "msgrcv"))
+    start = time.monotonic()
+    sysv_ipc.set_wait_signal(signal.SIGRTMIN + 5)
+    assert isinstance(result(), BusyError)
+    assert time.monotonic() - start < 10
