@@ -218,7 +218,6 @@ def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
         "semctl:error=EPERM:when=1",
         "semctl:error=EACCES:when=2",
         "semctl:error=EPERM:when=3",
-        "flock:error=ENOLCK:when=1",
         "semget:error=ENOSPC:when=2",
     ],
 )
@@ -235,6 +234,15 @@ def test_a_constructor_that_fails_leaves_nothing_behind(
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("sysv_ipc.") or "Errno" in done.stderr
     assert phase(key) == "nothing"
+
+
+@pytest.mark.parametrize("error", ["ENOLCK", "EINTR", "EOPNOTSUPP"])
+def test_a_semaphore_is_created_where_no_lock_is_to_be_had(key: int, error: str) -> None:
+    command = ["strace", "-f", "-o", "/dev/null", "-e", f"inject=flock:error={error}"]
+    subprocess.run([*command, sys.executable, "-c", CREATE, str(key)], check=True, timeout=60)
+    made = Semaphore(key)
+    assert (made.value, made.mode) == (INITIAL, 0o640)
+    made.remove()
 
 
 @pytest.mark.parametrize("mode", [0o601, 0o667, 0o777, 0o111, 0o001, 0o400, 0])

@@ -292,7 +292,7 @@ def test_operations_beyond_the_limits_name_them(
     assert "4 operations at once: the limit is kernel.sem's SEMOPM" in str(error)
     error = caught(lambda: semaphores.op([(2, 1)]))
     assert (error.errno, type(error)) == (errno.EFBIG, ArgumentError)
-    assert "past the end of a set of 2 members" in str(error)
+    assert "index 2 is outside a set of 2 members" in str(error)
     semaphores.remove()
 
 

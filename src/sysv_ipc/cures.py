@@ -55,6 +55,11 @@ def _notes(error: Error, operation: str) -> list[str]:
                 "The address must be a multiple of PAGE_SIZE (or pass SHM_RND) and the place"
                 " there free; None lets the kernel choose."
             ]
+        case _errno.E2BIG if operation == "receive_into":
+            return [
+                "The message is still queued.  It is longer than the buffer: truncate=True takes"
+                " its beginning, a longer buffer all of it."
+            ]
         case _errno.E2BIG if table == "msg":
             return [
                 "The message is still queued.  It is longer than this handle's"
@@ -96,7 +101,8 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
     if error.errno == _errno.EPERM:
         return [f"{note}  Only its owner, its creator and root may {operation} it."]
     if operation in ("open", "attach") and mode & _our_part(record) & 0o444:
-        return [f"{note}  Reading is allowed: mode=0o400 opens it read-only."]
+        how = "flags=SHM_RDONLY attaches" if operation == "attach" else "mode=0o400 opens"
+        return [f"{note}  Reading is allowed: {how} it read-only."]
     return [note]
 
 

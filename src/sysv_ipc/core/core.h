@@ -145,6 +145,7 @@ PyObject *core_handle_remove(PyObject *op, PyObject *unused);
  * copy, or NULL; both are new references, and taken over. */
 PyObject *core_handle_reduce(PyObject *op, PyObject *arguments,
                              PyObject *attributes);
+PyObject *core_reopen(PyObject *module, PyObject *args);
 /* Checks, before the kernel is asked, that tp_init has run: 0, or -1. */
 int core_handle_check(CoreHandle *self);
 /* IPC_STAT: 0, or -1 with an exception. */

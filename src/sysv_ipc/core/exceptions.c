@@ -103,10 +103,38 @@ static PyGetSetDef error_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* (class, args, state): OSError forgets an errno that is not in args. */
+static PyObject *
+error_reduce(PyObject *error, PyObject *Py_UNUSED(unused))
+{
+    PyObject *number = attribute(error, "errno");
+    PyObject *reduced =
+        PyObject_CallMethod(PyExc_OSError, "__reduce__", "O", error);
+    if (number != NULL && reduced != NULL && PyTuple_Check(reduced) &&
+        PyTuple_GET_SIZE(reduced) == 3 &&
+        PyDict_Check(PyTuple_GET_ITEM(reduced, 2))) {
+        PyObject *state = PyDict_Copy(PyTuple_GET_ITEM(reduced, 2));
+        if (state == NULL ||
+            PyDict_SetItemString(state, "errno", number) < 0) {
+            Py_XDECREF(state);
+            Py_CLEAR(reduced);
+        }
+        else {
+            Py_SETREF(reduced,
+                      Py_BuildValue("(OON)", PyTuple_GET_ITEM(reduced, 0),
+                                    PyTuple_GET_ITEM(reduced, 1), state));
+        }
+    }
+    Py_XDECREF(number);
+    return reduced;
+}
+
 static PyMethodDef error_methods[] = {
     {"__str__", error_str, METH_NOARGS,
      "__str__($self, /)\n--\n\n"
      "Return the C library's text, then what it was about."},
+    {"__reduce__", error_reduce, METH_NOARGS,
+     "__reduce__($self, /)\n--\n\nHelper for pickle."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -198,8 +226,13 @@ add_base(PyObject *module, CoreState *state)
             return -1;
         }
     }
-    return add_descriptor(state->Error, "__str__",
-                          PyDescr_NewMethod(type, error_methods));
+    for (PyMethodDef *item = error_methods; item->ml_name != NULL; item++) {
+        if (add_descriptor(state->Error, item->ml_name,
+                           PyDescr_NewMethod(type, item)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int

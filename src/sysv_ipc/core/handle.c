@@ -96,10 +96,10 @@ core_handle_hash(PyObject *op)
         return -1;
     }
     /* Ids of different kinds are equally small: keep them apart. */
-    Py_hash_t kind = (Py_hash_t)((uintptr_t)core_handle(op)->kind >> 4);
-    Py_hash_t hash = (kind * 1000003) ^ core_handle_id(op) ^
-                     ((Py_hash_t)core_handle(op)->index << 32);
-    return hash == -1 ? -2 : hash;
+    Py_uhash_t kind = (Py_uhash_t)((uintptr_t)core_handle(op)->kind >> 4);
+    Py_uhash_t hash = (kind * 1000003) ^ (Py_uhash_t)core_handle_id(op) ^
+                      ((Py_uhash_t)core_handle(op)->index << 32);
+    return (Py_hash_t)hash == -1 ? -2 : (Py_hash_t)hash;
 }
 
 /* Gone, or a segment that goes when the last one detaches. */
@@ -154,15 +154,33 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
     }
     PyObject *make =
         PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
-    PyObject *own = PyObject_GetAttrString(op, "__dict__");
-    if (own == NULL) {
-        PyErr_Clear();
-        own = Py_NewRef(Py_None);
+    PyObject *own = PyObject_CallMethod(op, "__getstate__", NULL);
+    if (attributes == NULL) {
+        return Py_BuildValue("(NNN)", make, arguments, own);
     }
-    /* The state: the object's own __dict__, and what setattr() restores. */
-    PyObject *state =
-        attributes == NULL ? own : Py_BuildValue("(NN)", own, attributes);
-    return Py_BuildValue("(NNN)", make, arguments, state);
+    PyObject *reopen = PyObject_GetAttrString(
+        PyType_GetModuleByDef(Py_TYPE(op), &core_module), "_reopen");
+    return Py_BuildValue("(N(NNN)N)", reopen, make, arguments, attributes,
+                         own);
+}
+
+/* Undo core_handle_reduce(): open by id, then set what is the handle's own. */
+PyObject *
+core_reopen(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *make, *arguments, *attributes, *name, *value;
+    Py_ssize_t position = 0;
+    if (!PyArg_ParseTuple(args, "OO!O!:_reopen", &make, &PyTuple_Type,
+                          &arguments, &PyDict_Type, &attributes)) {
+        return NULL;
+    }
+    PyObject *op = PyObject_CallObject(make, arguments);
+    while (op != NULL && PyDict_Next(attributes, &position, &name, &value)) {
+        if (PyObject_SetAttr(op, name, value) < 0) {
+            Py_CLEAR(op);
+        }
+    }
+    return op;
 }
 
 int

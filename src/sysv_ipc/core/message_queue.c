@@ -111,6 +111,9 @@ message_queue_repr(PyObject *op)
 static PyObject *
 message_queue_get_max_message_size(PyObject *op, void *Py_UNUSED(closure))
 {
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
     return PyLong_FromSsize_t(message_queue(op)->max_message_size);
 }
 

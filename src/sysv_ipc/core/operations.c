@@ -47,15 +47,23 @@ operations_release(struct operations *operations)
     }
 }
 
-/* The number of a member, negative ones from the end.  The kernel refuses one
- * past the end, with EFBIG. */
+/* The number of a member, negative ones from the end. */
 static int
 convert_index(PyObject *op, PyObject *value, unsigned short *out)
 {
     Py_ssize_t nsems = semaphore_set(op)->nsems;
     long long index = 0;
-    if (core_integer(core_handle(op)->state, value, "index", -nsems, USHRT_MAX,
-                     &index) < 0) {
+    if (core_integer(core_handle(op)->state, value, "index", LLONG_MIN,
+                     LLONG_MAX, &index) < 0) {
+        return -1;
+    }
+    if (core_handle_check(core_handle(op)) < 0) {
+        return -1;
+    }
+    if (index < -nsems || index >= nsems) {
+        (void)core_refuse(
+            core_handle(op)->state, EFBIG, core_handle_subject(op),
+            "index %lld is outside a set of %zd members", index, nsems);
         return -1;
     }
     *out = (unsigned short)(index < 0 ? index + nsems : index);

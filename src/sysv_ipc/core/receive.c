@@ -62,13 +62,31 @@ receive_once(PyObject *op, struct core_room *room, size_t size,
     return rc;
 }
 
+/* The limit, or less where no message can be so long. */
+static size_t
+longest(PyObject *op, size_t limit, uint64_t msgmax)
+{
+    struct os_info info;
+    uint64_t bytes = msgmax;
+    if (os_msg_stat(core_handle_id(op), &info) == 0 &&
+        info.msg.current_bytes > bytes) {
+        bytes = info.msg.current_bytes;
+    }
+    return limit < bytes ? limit : (size_t)bytes;
+}
+
 /* Receive a message of at most limit bytes: its size, -errno or CORE_RAISED.
  * The caller releases the room. */
 static ssize_t
 receive_into_room(PyObject *op, struct core_room *room, size_t limit,
                   struct wanted *wanted)
 {
+    struct os_limits now;
     size_t size = limit < CORE_STACK_TEXT ? limit : CORE_STACK_TEXT;
+    /* There is no use for more room than the longest message needs. */
+    if (limit > CORE_STACK_TEXT && os_limits_get(&now) == 0) {
+        limit = longest(op, limit, now.msgmax);
+    }
     /* What is to be cut is cut at the limit, not at the stack's size. */
     if (wanted->flags & MSG_NOERROR) {
         size = limit;
@@ -209,7 +227,18 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     }
     core_room_release(&room);
     PyBuffer_Release(&buffer);
-    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+    return result != NULL ? result : core_handle_raise(op, rc, "receive_into");
+}
+
+/* Drop the last item of a list that nobody else has seen, without needing
+ * memory for it. */
+static void
+shorten(PyObject *list)
+{
+    Py_ssize_t last = PyList_GET_SIZE(list) - 1;
+    PyObject *item = PyList_GET_ITEM(list, last);
+    Py_SET_SIZE(list, last);
+    Py_DECREF(item);
 }
 
 PyObject *
@@ -236,16 +265,18 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     PyObject *list = PyList_New(0);
     ssize_t rc = list == NULL ? CORE_RAISED : 0;
     while (list != NULL && PyList_GET_SIZE(list) < limit) {
-        PyObject *message = receive_pair(op, &wanted, &rc);
-        if (message == NULL) {
+        /* The place in the list first: what is taken must not get lost. */
+        Py_ssize_t place = PyList_GET_SIZE(list);
+        if (PyList_Append(list, Py_None) < 0) {
+            rc = CORE_RAISED;
             break;
         }
-        rc = PyList_Append(list, message);
-        Py_DECREF(message);
-        if (rc < 0) {
-            Py_CLEAR(list);
-            return NULL;
+        PyObject *message = receive_pair(op, &wanted, &rc);
+        if (message == NULL) {
+            shorten(list);
+            break;
         }
+        (void)PyList_SetItem(list, place, message);
         wanted.patience.timeout_ns = 0;
     }
     if (rc >= 0 || rc == -ENOMSG) {
@@ -260,26 +291,37 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     return core_handle_raise(op, rc, "receive");
 }
 
+/* So often in a row nobody changes a queue just in time. */
+#define PEEK_TRIES 1000
+
 /* MSG_COPY wants a buffer as long as the message, and says E2BIG or EINVAL
- * where it is not: no message has more bytes than the queue. */
+ * where it is not: no message has more bytes than the queue.  Meanwhile
+ * others may take the message and send a longer one, so it is asked again. */
 static ssize_t
 peek_into_room(PyObject *op, struct core_room *room, long index)
 {
     int flags = OS_MSG_COPY | IPC_NOWAIT;
     int id = core_handle_id(op);
+    size_t size = CORE_STACK_TEXT;
     (void)core_room_get(room, 0);
-    ssize_t rc =
-        os_msg_receive(id, room->message, CORE_STACK_TEXT, index, flags);
-    struct os_info info;
-    if ((rc != -E2BIG && rc != -EINVAL) || os_msg_stat(id, &info) < 0 ||
-        info.msg.current_bytes <= CORE_STACK_TEXT) {
-        return rc;
+    for (int tries = 1;; tries++) {
+        ssize_t rc = os_msg_receive(id, room->message, size, index, flags);
+        struct os_info info;
+        if ((rc != -E2BIG && rc != -EINVAL) || tries == PEEK_TRIES ||
+            os_msg_stat(id, &info) < 0) {
+            return rc;
+        }
+        if (info.msg.current_bytes > size) {
+            size = (size_t)info.msg.current_bytes;
+            core_room_release(room);
+            if (core_room_get(room, size) < 0) {
+                return CORE_RAISED;
+            }
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return CORE_RAISED;
+        }
     }
-    size_t size = (size_t)info.msg.current_bytes;
-    if (core_room_get(room, size) < 0) {
-        return CORE_RAISED;
-    }
-    return os_msg_receive(id, room->message, size, index, flags);
 }
 
 PyObject *
@@ -317,7 +359,7 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyObject *
 core_messages_iter(PyObject *op)
 {
-    return Py_NewRef(op);
+    return core_handle_check(core_handle(op)) < 0 ? NULL : Py_NewRef(op);
 }
 
 PyObject *

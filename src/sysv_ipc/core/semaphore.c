@@ -237,9 +237,11 @@ semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (rc < 0) {
         (void)core_semaphore_raise(op, rc, "release");
         PyObject *inside = nargs > 1 ? args[1] : Py_None;
-        if (!PyExceptionInstance_Check(inside) ||
-            core_error_to_note(inside) < 0) {
+        if (!PyExceptionInstance_Check(inside)) {
             return NULL;
+        }
+        if (core_error_to_note(inside) < 0) {
+            PyErr_Clear();
         }
     }
     Py_RETURN_NONE;
@@ -388,6 +390,9 @@ flag_at(PyObject *op, const void *offset)
 static PyObject *
 semaphore_get_flag(PyObject *op, void *offset)
 {
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
     return PyBool_FromLong(atomic_load(flag_at(op, offset)));
 }
 
@@ -397,7 +402,8 @@ semaphore_set_flag(PyObject *op, PyObject *value, void *offset)
     bool truth = false;
     const char *name = offset == &block_offset ? "block" : "undo";
     if (core_handle_refuse_delete(value, name) < 0 ||
-        core_bool(value, &truth) < 0) {
+        core_bool(value, &truth) < 0 ||
+        core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
     atomic_store(flag_at(op, offset), truth);
@@ -407,6 +413,9 @@ semaphore_set_flag(PyObject *op, PyObject *value, void *offset)
 static PyObject *
 semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
 {
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
     return PyLong_FromLong(core_handle(op)->index);
 }
 

@@ -23,13 +23,16 @@
 #define MARK_BITS 0711
 #define MARK 0601
 
-/* Longer than this nobody holds the lock who is not stopped. */
-#define LOCK_TIMEOUT_NS ((int64_t)10000000000)
+/* Longer than this nobody holds the lock who is not stopped, or wants to be
+ * in the way: then we go on without it. */
+#define LOCK_TIMEOUT_NS ((int64_t)1000000000)
 #define LOCK_NAP_MIN_NS ((int64_t)20000)
 #define LOCK_NAP_MAX_NS ((int64_t)1000000)
 
-/* A lock for os_namespace_unlock(), -EAGAIN after LOCK_TIMEOUT_NS, another
- * error, or CORE_RAISED. */
+#define NO_LOCK (-1)
+
+/* A lock for unlock(), NO_LOCK where it is not to be had (in time, or for
+ * lack of a descriptor), or CORE_RAISED. */
 static int
 wait_for_lock(void)
 {
@@ -37,8 +40,11 @@ wait_for_lock(void)
     int64_t nap_ns = LOCK_NAP_MIN_NS;
     for (;;) {
         int lock = os_namespace_lock();
-        if (lock != -EWOULDBLOCK || os_clock_ns() > deadline_ns) {
+        if (lock >= 0) {
             return lock;
+        }
+        if (lock != -EWOULDBLOCK || os_clock_ns() > deadline_ns) {
+            return NO_LOCK;
         }
         Py_BEGIN_ALLOW_THREADS(void)
         os_sleep_ns(nap_ns);
@@ -47,6 +53,14 @@ wait_for_lock(void)
             return CORE_RAISED;
         }
         nap_ns = nap_ns * 2 > LOCK_NAP_MAX_NS ? LOCK_NAP_MAX_NS : nap_ns * 2;
+    }
+}
+
+static void
+unlock(int lock)
+{
+    if (lock != NO_LOCK) {
+        os_namespace_unlock(lock);
     }
 }
 
@@ -62,7 +76,7 @@ is_marked(int id)
     }
     /* SETVAL and SETALL leave the pid of who called them. */
     return rc == 0 && (info.mode & MARK_BITS) == MARK &&
-           info.sem.last_operation_time == 0 && os_sem_get_pid(id, 0) <= 0;
+           info.sem.last_operation_time == 0 && os_sem_get_pid(id, 0) == 0;
 }
 
 /* Remove a set that its creator left unfinished; the lock is held.  0 when
@@ -86,12 +100,26 @@ core_semaphore_accept(int id)
         return rc;
     }
     int lock = wait_for_lock();
-    if (lock < 0) {
+    if (lock == CORE_RAISED) {
         return lock;
     }
     rc = remove_unfinished(id);
-    os_namespace_unlock(lock);
+    unlock(lock);
     return rc;
+}
+
+/* Do a semop(2) that changes nothing: a set whose mode is to look like the
+ * mark is told from an unfinished one by the time of its last operation,
+ * which is the same in all PID namespaces. */
+static int
+touch(int id, int value)
+{
+    short delta = value < OS_SEM_VALUE_MAX ? 1 : -1;
+    struct sembuf operations[] = {
+        {.sem_num = 0, .sem_op = delta, .sem_flg = IPC_NOWAIT},
+        {.sem_num = 0, .sem_op = (short)-delta, .sem_flg = IPC_NOWAIT},
+    };
+    return os_sem_op(id, operations, 2, OS_FOREVER);
 }
 
 /* Give a new set its values and its mode; on failure it is gone. */
@@ -100,6 +128,9 @@ finish(int id, const struct core_request *request, int mode)
 {
     struct os_info info;
     int rc = os_sem_set_all(id, request->values);
+    if (rc == 0 && (mode & MARK_BITS) == MARK) {
+        rc = touch(id, request->values[0]);
+    }
     if (rc == 0) {
         rc = os_sem_stat(id, &info);
     }
@@ -126,8 +157,8 @@ core_semaphore_create(const struct core_request *request, key_t key)
     /* The creator may always write the values, whatever the mode is to be. */
     marked.mode = (mode & ~MARK_BITS) | MARK;
     /* Nobody else can open a private set: there is no race to win. */
-    int lock = key == IPC_PRIVATE ? -1 : wait_for_lock();
-    if (lock < 0 && key != IPC_PRIVATE) {
+    int lock = key == IPC_PRIVATE ? NO_LOCK : wait_for_lock();
+    if (lock == CORE_RAISED) {
         return lock;
     }
     int id = core_create(&marked, key);
@@ -140,8 +171,6 @@ core_semaphore_create(const struct core_request *request, key_t key)
     if (id >= 0) {
         id = finish(id, request, mode);
     }
-    if (lock >= 0) {
-        os_namespace_unlock(lock);
-    }
+    unlock(lock);
     return id;
 }

@@ -336,42 +336,149 @@ core_shared_bytes_item(PyObject *op, Py_ssize_t index)
     return result;
 }
 
-/* Indexes and slices are those of a memoryview of the whole, which knows
- * them all: steps, negative ones, bounds, sizes that do not match. */
+/* What an index means; where it is a slice, count is how many bytes. */
+struct selection {
+    bool one;
+    Py_ssize_t start, stop, step, count;
+};
+
+/* Convert an index, which may run code; adjust() fits it to the size. */
+static int
+convert_index(PyObject *index, struct selection *out)
+{
+    out->one = PyIndex_Check(index);
+    if (out->one) {
+        out->start = PyNumber_AsSsize_t(index, PyExc_IndexError);
+        return out->start == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    if (PySlice_Check(index)) {
+        return PySlice_Unpack(index, &out->start, &out->stop, &out->step);
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "shared memory indices must be integers or slices, not "
+                 "%.100s",
+                 Py_TYPE(index)->tp_name);
+    return -1;
+}
+
+static int
+adjust(struct selection *selection, size_t size)
+{
+    Py_ssize_t length = (Py_ssize_t)size;
+    if (!selection->one) {
+        selection->count = PySlice_AdjustIndices(
+            length, &selection->start, &selection->stop, selection->step);
+        return 0;
+    }
+    if (selection->start < 0) {
+        selection->start += length;
+    }
+    if (selection->start < 0 || selection->start >= length) {
+        PyErr_SetString(PyExc_IndexError, "shared memory index out of range");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+select_bytes(const struct core_attachment *held,
+             const struct selection *selection)
+{
+    const char *from = (const char *)held->address + selection->start;
+    PyObject *result = PyBytes_FromStringAndSize(NULL, selection->count);
+    if (result == NULL) {
+        return NULL;
+    }
+    char *to = PyBytes_AS_STRING(result);
+    if (selection->step == 1) {
+        copy(to, from, (size_t)selection->count);
+        return result;
+    }
+    for (Py_ssize_t i = 0; i < selection->count; i++) {
+        to[i] = from[i * selection->step];
+    }
+    return result;
+}
+
 PyObject *
 core_shared_bytes_subscript(PyObject *op, PyObject *index)
 {
-    PyObject *whole = PyMemoryView_FromObject(op);
-    if (whole == NULL) {
+    struct selection selection;
+    struct core_attachment held;
+    if (convert_index(index, &selection) < 0 || hold(op, false, &held) < 0) {
         return NULL;
     }
-    PyObject *result = PyObject_GetItem(whole, index);
-    if (result != NULL && PyMemoryView_Check(result)) {
-        Py_SETREF(result, PyObject_CallMethod(result, "tobytes", NULL));
+    PyObject *result = NULL;
+    if (adjust(&selection, held.size) == 0) {
+        const unsigned char *bytes = held.address;
+        result = selection.one ? PyLong_FromLong(bytes[selection.start])
+                               : select_bytes(&held, &selection);
     }
-    Py_DECREF(whole);
+    letgo(op);
     return result;
+}
+
+static int
+assign_bytes(PyObject *op, const struct core_attachment *held,
+             const struct selection *selection, const Py_buffer *source)
+{
+    char *to = (char *)held->address + selection->start;
+    if (source->len != selection->count) {
+        (void)core_refuse(core_handle(op)->state, EINVAL,
+                          core_handle_subject(op),
+                          "%zd bytes cannot be assigned to a slice of %zd: "
+                          "they must be as many",
+                          source->len, selection->count);
+        return -1;
+    }
+    if (selection->step == 1) {
+        copy(to, source->buf, (size_t)source->len);
+        return 0;
+    }
+    /* Of a view of the same segment only a copy stays what it is. */
+    PyObject *same = PyBytes_FromStringAndSize(source->buf, source->len);
+    if (same == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < selection->count; i++) {
+        to[i * selection->step] = PyBytes_AS_STRING(same)[i];
+    }
+    Py_DECREF(same);
+    return 0;
 }
 
 int
 core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
 {
+    struct selection selection;
+    struct core_attachment held;
+    Py_buffer source = {0};
+    long long byte = 0;
     if (value == NULL) {
         PyErr_SetString(PyExc_TypeError,
                         "the bytes of a segment cannot be deleted");
         return -1;
     }
-    struct core_attachment held;
-    if (hold(op, true, &held) < 0) {
+    if (convert_index(index, &selection) < 0 ||
+        (selection.one && core_integer(core_handle(op)->state, value, "a byte",
+                                       0, 255, &byte) < 0) ||
+        (!selection.one &&
+         PyObject_GetBuffer(value, &source, PyBUF_SIMPLE) < 0)) {
         return -1;
     }
     int rc = -1;
-    PyObject *whole = PyMemoryView_FromObject(op);
-    if (whole != NULL) {
-        rc = PyObject_SetItem(whole, index, value);
-        Py_DECREF(whole);
+    if (hold(op, true, &held) == 0) {
+        rc = adjust(&selection, held.size);
+        if (rc == 0 && selection.one) {
+            ((unsigned char *)held.address)[selection.start] =
+                (unsigned char)byte;
+        }
+        else if (rc == 0) {
+            rc = assign_bytes(op, &held, &selection, &source);
+        }
+        letgo(op);
     }
-    letgo(op);
+    PyBuffer_Release(&source);
     return rc;
 }
 

@@ -43,10 +43,6 @@ core_shared_memory_replace(PyObject *op, const struct core_attachment *new)
         raise_exports();
         return -1;
     }
-    if (new != NULL && new->address == old.address) {
-        /* SHM_REMAP has put the new one where the old one was. */
-        return 0;
-    }
     rc = core_mapping_discard(op, mapping, &old);
     if (rc < 0) {
         CORE_BEGIN_CRITICAL_SECTION(op);
@@ -99,6 +95,15 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
         return -1;
     }
     *out = (int)flags;
+    /* Nobody can use the page at 0, where a small address is rounded to. */
+    if ((flags & SHM_RND) && address != NULL &&
+        (uintptr_t)address < (uintptr_t)SHMLBA) {
+        (void)core_refuse(self->handle.state, EINVAL, core_handle_subject(op),
+                          "SHM_RND rounds address %p down to 0: use None, or "
+                          "an address of at least %ld",
+                          address, (long)SHMLBA);
+        return -1;
+    }
     void *current;
     CORE_BEGIN_CRITICAL_SECTION(op);
     current = self->mapping.current.address;
@@ -132,10 +137,39 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
         core_shared_memory_attach(op, address, flags) < 0) {
         Py_CLEAR(op);
     }
+    else {
+        /* The access that it was opened with is the one to attach again. */
+        shared_memory(op)->readonly =
+            shared_memory(op)->mapping.current.readonly;
+    }
     return op;
 }
 
 /* --------------------------------------------------- attach() and detach() */
+
+/* Attach again where it is attached already: what was exported, or whose
+ * address was read, still is. */
+static int
+remap(PyObject *op, void *address, int flags)
+{
+    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    struct core_attachment *current = &mapping->current;
+    int rc = -EINVAL;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    if (mapping->exports > 0) {
+        raise_exports();
+        rc = CORE_RAISED;
+    }
+    else if (address == current->address) {
+        void *got;
+        rc = os_shm_attach(core_handle_id(op), address, flags, &got);
+        if (rc == 0) {
+            current->readonly = (flags & SHM_RDONLY) != 0;
+        }
+    }
+    CORE_END_CRITICAL_SECTION();
+    return rc;
+}
 
 int
 core_shared_memory_attach(PyObject *op, PyObject *address_value,
@@ -150,23 +184,30 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
         core_shared_memory_check_exports(op) < 0) {
         return -1;
     }
+    /* The size first, so that nothing can fail once it is attached. */
+    int rc = os_shm_stat(core_handle_id(op), &info);
     struct core_attachment attachment = {.address = NULL};
-    int rc = core_attach(core_handle_id(op), address, flags, 0, &attachment);
-    if (rc == 0) {
-        rc = os_shm_stat(core_handle_id(op), &info);
+    size_t size = rc < 0 ? 0 : (size_t)info.shm.size;
+    if (rc == 0 && (flags & OS_SHM_REMAP)) {
+        rc = remap(op, address, flags);
+    }
+    else if (rc == 0) {
+        rc =
+            core_attach(core_handle_id(op), address, flags, size, &attachment);
     }
     if (rc < 0) {
         (void)core_handle_raise(op, rc, "attach");
+        return -1;
     }
-    else {
-        attachment.size = (size_t)info.shm.size;
-        shared_memory(op)->size = attachment.size;
-        rc = core_shared_memory_replace(op, &attachment);
+    shared_memory(op)->size = size;
+    if (attachment.address == NULL) {
+        return 0;
     }
-    if (rc < 0 && attachment.address != NULL) {
+    rc = core_shared_memory_replace(op, &attachment);
+    if (rc < 0) {
         (void)os_shm_detach(attachment.address);
     }
-    return rc < 0 ? -1 : 0;
+    return rc;
 }
 
 static PyObject *
