@@ -210,3 +210,17 @@ core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
     }
     return 0;
 }
+
+PyObject *
+core_seconds(PyObject *module, PyObject *value)
+{
+    int64_t timeout_ns = OS_FOREVER;
+    if (core_timeout_as_ns(core_state_of_module(module), value, &timeout_ns) <
+        0) {
+        return NULL;
+    }
+    if (timeout_ns == OS_FOREVER) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble((double)timeout_ns / 1e9);
+}

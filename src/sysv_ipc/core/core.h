@@ -333,6 +333,8 @@ int core_bind(const struct core_signature *signature, PyObject *const *args,
 
 /* Converters: 0, or -1 with an exception.  NULL leaves *out as it is. */
 int core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out);
+/* The same for aio.py: a float, or None for ever. */
+PyObject *core_seconds(PyObject *module, PyObject *value);
 int core_integer(CoreState *state, PyObject *value, const char *what,
                  long long minimum, long long maximum, long long *out);
 int core_bool(PyObject *value, bool *out);

@@ -243,6 +243,7 @@ static PyMethodDef core_methods[] = {
     {"remove_message_queue", core_remove_message_queue, METH_O,
      remove_message_queue_doc},
     {"_reopen", core_reopen, METH_VARARGS, NULL},
+    {"_seconds", core_seconds, METH_O, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},
     {NULL, NULL, 0, NULL},
