@@ -1,0 +1,191 @@
+/* os/wait.c: deadlines, cancelling and forking, with threads in every moment
+ * of it. */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+struct message {
+    long type;
+    char text[16];
+};
+
+/* What core_wait() does, without Python. */
+static ssize_t
+wait_for(const void *owner, const struct os_call *call, int64_t timeout_ns)
+{
+    struct os_wait wait;
+    int64_t deadline_ns = os_clock_ns() + timeout_ns;
+    ssize_t rc;
+    CHECK_EQUAL(os_wait_begin(&wait, owner), 0);
+    do {
+        int64_t left_ns = OS_FOREVER;
+        if (timeout_ns != OS_FOREVER) {
+            left_ns = deadline_ns - os_clock_ns();
+            left_ns = left_ns < 0 ? 0 : left_ns;
+        }
+        rc = os_wait_call(&wait, call, left_ns);
+    } while (rc == -EINTR);
+    os_wait_end(&wait);
+    return rc;
+}
+
+static ssize_t
+receive(const void *owner, int id, struct message *message, int64_t timeout_ns)
+{
+    struct os_call call = {
+        .attempt = os_msg_receive_attempt,
+        .id = id,
+        .size = sizeof(message->text),
+        .message = message,
+    };
+    return wait_for(owner, &call, timeout_ns);
+}
+
+static void
+cancel(const void *owner)
+{
+    os_wait_cancel(owner);
+    while (os_wait_interrupt(owner)) {
+        (void)os_sleep_ns(5000);
+    }
+}
+
+static void
+test_deadlines(int id)
+{
+    struct message in;
+    int64_t start_ns = os_clock_ns();
+    CHECK_EQUAL(receive(&id, id, &in, 0), -ENOMSG);
+    CHECK_EQUAL(receive(&id, id, &in, 5000000), -ENOMSG);
+    CHECK(os_clock_ns() - start_ns >= 5000000);
+}
+
+static void
+test_the_signal(void)
+{
+    int before = os_wait_get_signal();
+    CHECK(before > 0);
+    CHECK_EQUAL(os_wait_set_signal(SIGKILL), -EINVAL);
+    CHECK_EQUAL(os_wait_set_signal(SIGSEGV), -EINVAL);
+    CHECK_EQUAL(os_wait_set_signal(OS_WAIT_POLLS), 0);
+    CHECK_EQUAL(os_wait_get_signal(), OS_WAIT_POLLS);
+    CHECK_EQUAL(os_wait_set_signal(before), 0);
+}
+
+#define MESSAGES 20000
+
+static int shared_id;
+static atomic_int stop;
+
+static void *
+cancel_all_the_time(void *owner)
+{
+    while (!atomic_load(&stop)) {
+        cancel(owner);
+        (void)os_sleep_ns(20000);
+    }
+    return NULL;
+}
+
+static void *
+receive_all(void *owner)
+{
+    struct message in;
+    unsigned int seed = 1;
+    for (int expected = 0; expected < MESSAGES;) {
+        seed = seed * 1103515245 + 12345;
+        int64_t timeout_ns = seed & 0x10000 ? OS_FOREVER
+                                            : (int64_t)(seed >> 8) % 40000;
+        ssize_t rc = receive(owner, shared_id, &in, timeout_ns);
+        if (rc >= 0) {
+            int got;
+            memcpy(&got, in.text, sizeof(got));
+            CHECK_EQUAL(got, expected);
+            expected++;
+        }
+        else {
+            CHECK(rc == -ECANCELED || rc == -ENOMSG);
+        }
+    }
+    return NULL;
+}
+
+/* Nothing is lost, nothing comes twice, whatever ends the waits. */
+static void
+test_messages_survive(int id)
+{
+    pthread_t receiver, canceller;
+    struct message out = {.type = 1};
+    int owner;
+    shared_id = id;
+    atomic_store(&stop, 0);
+    CHECK_EQUAL(pthread_create(&receiver, NULL, receive_all, &owner), 0);
+    CHECK_EQUAL(pthread_create(&canceller, NULL, cancel_all_the_time, &owner),
+                0);
+    for (int i = 0; i < MESSAGES; i++) {
+        memcpy(out.text, &i, sizeof(i));
+        CHECK_EQUAL(os_msg_send(id, &out, sizeof(i), 0), 0);
+        if (i % 50 == 0) {
+            (void)os_sleep_ns(50000);
+        }
+    }
+    CHECK_EQUAL(pthread_join(receiver, NULL), 0);
+    atomic_store(&stop, 1);
+    CHECK_EQUAL(pthread_join(canceller, NULL), 0);
+}
+
+static void *
+wait_until_cancelled(void *owner)
+{
+    struct message in;
+    CHECK_EQUAL(receive(owner, shared_id, &in, OS_FOREVER), -ECANCELED);
+    return NULL;
+}
+
+/* Forks while threads wait leave both sides working. */
+static void
+test_forks(int id)
+{
+    pthread_t threads[8];
+    int owner;
+    shared_id = id;
+    for (int i = 0; i < 8; i++) {
+        CHECK_EQUAL(
+            pthread_create(&threads[i], NULL, wait_until_cancelled, &owner),
+            0);
+    }
+    for (int i = 0; i < 20; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct message in;
+            cancel(&owner);
+            _exit(receive(&owner, id, &in, 1000000) == -ENOMSG ? 0 : 1);
+        }
+        int status = -1;
+        CHECK_EQUAL(waitpid(child, &status, 0), child);
+        CHECK_EQUAL(status, 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        /* They may not all have begun when the first one comes. */
+        while (pthread_tryjoin_np(threads[i], NULL) != 0) {
+            cancel(&owner);
+            (void)os_sleep_ns(100000);
+        }
+    }
+}
+
+int
+main(void)
+{
+    enter_namespace();
+    int id = os_msg_get(IPC_PRIVATE, 0600);
+    CHECK(id >= 0);
+    test_deadlines(id);
+    test_the_signal();
+    test_messages_survive(id);
+    test_forks(id);
+    CHECK_EQUAL(os_msg_remove(id), 0);
+    return 0;
+}

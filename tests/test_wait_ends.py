@@ -1,0 +1,138 @@
+"""What becomes of 16 threads that wait, in each kind of call, when the process ends or changes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+import sysv_ipc
+
+CALLS = {
+    "acquire": "semaphore.acquire()",
+    "acquire with a timeout": "semaphore.acquire(100)",
+    "op": "many.op([(0, -1)])",
+    "zero": "many.zero(1)",
+    "receive": "queue.receive()",
+    "receive with a timeout": "queue.receive(timeout=100)",
+    "send": "full.send(b'x' * 100)",
+    "send with a timeout": "full.send(b'x' * 100, timeout=100)",
+}
+
+PROGRAM = """
+import atexit, os, signal, sys, threading, time
+import sysv_ipc
+from sysv_ipc import IPC_CREX
+call, how, daemon = sys.argv[1], sys.argv[2], sys.argv[3] == "daemon"
+semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
+many = sysv_ipc.SemaphoreSet(None, 2, IPC_CREX, initial_values=[0, 1])
+queue, full = (sysv_ipc.MessageQueue(None, IPC_CREX) for _ in range(2))
+full.max_size = 10
+ids = [handle.id for handle in (semaphore, many, queue, full)]
+print(*ids, flush=True)
+code = compile(call, "call", "eval")
+
+def wait():
+    try:
+        eval(code)
+    except sysv_ipc.ExistentialError:
+        pass
+
+threads = [threading.Thread(target=wait, daemon=daemon) for _ in range(16)]
+for thread in threads:
+    thread.start()
+
+def sleeping():
+    numbers = {"65", "220", "69", "70"}
+    return sum(open(f"/proc/self/task/{t.native_id}/syscall").read().split()[0] in numbers
+               for t in threads)
+
+while sleeping() < 16:
+    time.sleep(0.001)
+
+def remove(*_):
+    sysv_ipc.remove_semaphore(ids[0]); sysv_ipc.remove_semaphore(ids[1])
+    sysv_ipc.remove_message_queue(ids[2]); sysv_ipc.remove_message_queue(ids[3])
+
+if how == "SIGTERM with a handler":
+    def end(*_):
+        print("handler", flush=True)
+        remove()
+        sys.exit(5)
+    signal.signal(signal.SIGTERM, end)
+    os.kill(os.getpid(), signal.SIGTERM)
+    while True: time.sleep(1)
+elif how == "SIGINT":
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True: time.sleep(1)
+    finally:
+        remove()
+elif how == "SIGTERM":
+    os.kill(os.getpid(), signal.SIGTERM)
+    while True: time.sleep(1)
+elif how == "sys.exit":
+    sys.exit(6)
+elif how == "removal, then the end":
+    remove()
+    for thread in threads: thread.join()
+elif how == "os._exit":
+    os._exit(7)
+elif how == "fork and exec":
+    pid = os.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", "print('child', flush=True)"])
+    os.waitpid(pid, 0)
+    print(sleeping(), flush=True)
+    remove()
+    for thread in threads: thread.join()
+elif how == "exec":
+    os.execv(sys.executable, [sys.executable, "-c", "print('new', flush=True)"])
+"""
+
+#: How it ends, with daemon threads or not: status, and what it prints besides the ids.
+OUTCOMES = [
+    ("SIGTERM with a handler", "daemon", 5, "handler"),
+    ("SIGTERM with a handler", "joined", 5, "handler"),
+    ("SIGINT", "daemon", -signal.SIGINT, ""),
+    ("SIGINT", "joined", -signal.SIGINT, ""),
+    ("SIGTERM", "joined", -signal.SIGTERM, ""),
+    ("sys.exit", "daemon", 6, ""),
+    ("removal, then the end", "joined", 0, ""),
+    ("os._exit", "joined", 7, ""),
+    ("fork and exec", "daemon", 0, "child 16"),
+    ("fork and exec", "joined", 0, "child 16"),
+    ("exec", "joined", 0, "new"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("how", "threads", "status", "printed"), OUTCOMES)
+def test_sixteen_threads_wait_when_the_end_comes(
+    call: str, how: str, threads: str, status: int, printed: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, CALLS[call], how, threads],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    words = done.stdout.split()
+    removers: list[Callable[[int], None]] = [
+        sysv_ipc.remove_semaphore,
+        sysv_ipc.remove_semaphore,
+        sysv_ipc.remove_message_queue,
+        sysv_ipc.remove_message_queue,
+    ]
+    for remove, number in zip(removers, words[:4], strict=True):
+        with contextlib.suppress(sysv_ipc.ExistentialError):
+            remove(int(number))
+    assert (done.returncode, " ".join(words[4:])) == (status, printed)
+    if how == "SIGINT":
+        assert done.stderr.count("KeyboardInterrupt") >= 1
+    else:
+        assert done.stderr == ""
