@@ -92,7 +92,7 @@ cancel_all_the_time(void *owner)
 static void *
 receive_all(void *owner)
 {
-    struct message in;
+    struct message in = {0};
     unsigned int seed = 1;
     for (int expected = 0; expected < MESSAGES;) {
         seed = seed * 1103515245 + 12345;
