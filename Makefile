@@ -41,6 +41,10 @@ format: $(stamp)-lint ## lay out C and Python as lint wants it
 sanitize: ## run the tests under ASan and UBSan, the C tests also under TSan; ARGS goes to pytest
 	@tools/sanitize.sh '$(PYTHON)' $(ARGS)
 
+.PHONY: stress
+stress: $(stamp)-built ## try to make waits lose messages or permits; ARGS="--messages 10000000"
+	@$(run) tools/stress.py $(ARGS)
+
 .PHONY: bench
 bench: $(stamp)-built $(stamp)-test ## run the benchmarks
 	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(run) "$$script" $(ARGS) || exit 1; done

@@ -156,6 +156,16 @@ def queue() -> Iterator[sysv_ipc.MessageQueue]:
         handle.remove()
 
 
+@pytest.fixture(params=["signal", "polling"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let waits end by the signal, then without it."""
+    before = sysv_ipc.set_wait_signal(None)
+    if request.param == "signal":
+        sysv_ipc.set_wait_signal(before or signal.SIGRTMAX - 1)
+    yield request.param
+    sysv_ipc.set_wait_signal(before)
+
+
 @pytest.fixture(scope="session")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Compile tests/peers/NAME.c once a session: peer(NAME) is the program."""

@@ -73,6 +73,18 @@ async def begun(*tasks: asyncio.Task[Any]) -> None:
     assert not any(task.done() for task in tasks)
 
 
+async def take_for_nobody(messages: aio.MessageQueue) -> None:
+    """Let a helper take a message for a task that is cancelled before it hears of it."""
+    task = asyncio.create_task(messages.receive())
+    await begun(task)
+    messages.handle.send("precious", type=7)
+    wait_until(lambda: messages.handle.current_messages == 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.01)
+
+
 def helpers() -> int:
     return sum(thread.name == "sysv_ipc.aio" for thread in threading.enumerate())
 
@@ -307,17 +319,8 @@ def test_who_is_cancelled_leaves_the_line(
 def test_what_was_taken_for_nobody_goes_to_the_next_who_asks(
     run: Callable[[Main[None]], None], messages: aio.MessageQueue
 ) -> None:
-    """The helper has taken the message; the task is cancelled before it hears of it."""
-
     async def main() -> None:
-        task = asyncio.create_task(messages.receive())
-        await begun(task)
-        messages.handle.send("precious", type=7)
-        wait_until(lambda: messages.handle.current_messages == 0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await asyncio.sleep(0.01)
+        await take_for_nobody(messages)
         with pytest.raises(BusyError):
             await messages.receive(timeout=0, type=6)
         assert await messages.receive(type=-9) == (b"precious", 7)
@@ -346,14 +349,7 @@ def test_close_puts_back_what_was_taken_for_nobody(
     run: Callable[[Main[None]], None], messages: aio.MessageQueue
 ) -> None:
     async def main() -> None:
-        task = asyncio.create_task(messages.receive())
-        await begun(task)
-        messages.handle.send("precious", type=7)
-        wait_until(lambda: messages.handle.current_messages == 0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await asyncio.sleep(0.01)
+        await take_for_nobody(messages)
         messages.close()
         assert messages.handle.receive(False) == (b"precious", 7)
         with pytest.raises(ValueError, match="has been closed"):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,16 +53,6 @@ def make(kind: type[Any]) -> Any:
         queue.max_size = 1
         return queue
     return Semaphore(None, IPC_CREX)
-
-
-@pytest.fixture(params=["signal", "polling"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """With the signal, and without it."""
-    before = sysv_ipc.set_wait_signal(None)
-    if request.param == "signal":
-        sysv_ipc.set_wait_signal(before or signal.SIGRTMAX - 1)
-    yield request.param
-    sysv_ipc.set_wait_signal(before)
 
 
 @pytest.mark.parametrize("name", WAITS)

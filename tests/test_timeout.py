@@ -56,16 +56,6 @@ def objects() -> Iterator[tuple[Semaphore, SemaphoreSet, MessageQueue]]:
         handle.remove()
 
 
-@pytest.fixture(params=["signal", "polling"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """With the signal, and without it."""
-    before = sysv_ipc.set_wait_signal(None)
-    if request.param == "signal":
-        sysv_ipc.set_wait_signal(before or signal.SIGRTMAX - 1)
-    yield request.param
-    sysv_ipc.set_wait_signal(before)
-
-
 @pytest.mark.parametrize("name", WAITS)
 @pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
 def test_a_wait_ends_when_time_is_up(

@@ -1,0 +1,206 @@
+"""Try to make waits lose something: messages and permits, in processes and threads.
+
+Senders and receivers wait with random timeouts, are cancelled at random moments and interrupted by
+signals, while the queue is full and empty in turn.  At the end every message has come once, and
+every permit is back.  All happens in an IPC namespace of its own.
+"""
+
+import argparse
+import ctypes
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import sysv_ipc
+from sysv_ipc import IPC_CREX, BusyError, CancelledError, MessageQueue, Semaphore, SharedMemory
+
+SENDERS = 2
+RECEIVERS = 3
+CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
+#: The types of messages: a number, or the end.
+NUMBER, END = 1, 2
+
+
+def enter_namespace() -> None:
+    """Leave the machine's own objects alone."""
+    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags) != 0:
+        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
+
+
+def random_timeout(source: random.Random) -> float | None:
+    """Return for ever, hardly any time, or much."""
+    return source.choice([None, source.random() * 4e-5, source.random() * 4e-5, 5.0])
+
+
+def disturbed(work: Callable[[], None], cancel: Callable[[], None], seed: int) -> None:
+    """Do the work in the main thread of this process, under signals and cancelling."""
+    source = random.Random(seed)
+    done = threading.Event()
+
+    def cancel_at_random() -> None:
+        while not done.is_set():
+            cancel()
+            time.sleep(source.random() * 2e-3)
+
+    canceller = threading.Thread(target=cancel_at_random)
+    canceller.start()
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+    try:
+        work()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        done.set()
+        canceller.join()
+
+
+def again_and_again(call: Callable[[float | None], object], source: random.Random) -> object:
+    """Call until it succeeds, whatever ends it before."""
+    while True:
+        try:
+            return call(random_timeout(source))
+        except (BusyError, CancelledError):
+            continue
+
+
+def send(queue: MessageQueue, first: int, count: int, seed: int) -> None:
+    """Send the numbers, with a rest now and then in which the queue gets empty."""
+    source = random.Random(seed)
+
+    def work() -> None:
+        for number in range(first, first + count):
+            again_and_again(
+                lambda timeout, n=number: queue.send(str(n), True, NUMBER, timeout=timeout),  # type: ignore[misc]
+                source,
+            )
+            if source.random() < 0.0005:
+                time.sleep(0.003)
+
+    disturbed(work, queue.cancel, seed)
+
+
+def receive(queue: MessageQueue, seen: SharedMemory, seed: int) -> None:
+    """Count each number that comes, in threads of one process, until the end has come."""
+
+    def take(which: int) -> None:
+        source = random.Random(seed * 10 + which)
+        while True:
+            got = again_and_again(
+                lambda timeout: queue.receive(True, -END, timeout=timeout), source
+            )
+            assert isinstance(got, tuple)
+            content, type = got
+            if type == END:
+                return
+            number = int(content)
+            # Only who has received a number touches its byte.
+            seen[number] = seen[number] + 1
+            if source.random() < 0.0005:
+                time.sleep(0.003)
+
+    other = threading.Thread(target=take, args=(1,))
+    other.start()
+    disturbed(lambda: take(0), queue.cancel, seed)
+    other.join()
+
+
+def run(function: Callable[[], None]) -> int:
+    """Do it in a process of its own; return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def join(pids: list[int]) -> None:
+    """Wait for the ends of processes, which must be good ones."""
+    for pid in pids:
+        status = os.waitpid(pid, 0)[1]
+        if status:
+            sys.exit(f"a process ended with status {status}")
+
+
+def stress_messages(count: int) -> None:
+    """Send and receive so many messages, and count them."""
+    queue = MessageQueue(None, IPC_CREX)
+    queue.max_size = 2000
+    seen = SharedMemory(None, IPC_CREX, size=count, init_character=b"\0")
+    start = time.monotonic()
+    share = count // SENDERS
+    receivers = [
+        run(lambda i=i: receive(MessageQueue(queue.key), seen, 100 + i))  # type: ignore[misc]
+        for i in range(RECEIVERS)
+    ]
+    join(
+        [
+            run(lambda i=i: send(MessageQueue(queue.key), i * share, share, i))  # type: ignore[misc]
+            for i in range(SENDERS)
+        ]
+    )
+    for _ in range(2 * RECEIVERS):
+        queue.send("", True, END)
+    join(receivers)
+    counts = seen.read()[: share * SENDERS]
+    lost, twice = counts.count(0), len(counts) - counts.count(0) - counts.count(1)
+    queue.remove()
+    seen.remove()
+    took = time.monotonic() - start
+    print(f"{len(counts)} messages in {took:.0f} s: {lost} lost, {twice} twice", flush=True)
+    if lost or twice:
+        sys.exit(1)
+
+
+def stress_permits(count: int) -> None:
+    """Acquire and release so often, and look whether all permits are back."""
+    permits = 2
+    semaphore = Semaphore(None, IPC_CREX, initial_value=permits)
+    start = time.monotonic()
+
+    def use(seed: int) -> None:
+        own = Semaphore(semaphore.key)
+
+        def work(which: int) -> None:
+            source = random.Random(seed * 10 + which)
+            for _ in range(count // 4):
+                again_and_again(own.acquire, source)
+                own.release()
+
+        other = threading.Thread(target=work, args=(1,))
+        other.start()
+        disturbed(lambda: work(0), own.cancel, seed)
+        other.join()
+
+    join([run(lambda i=i: use(i)) for i in range(2)])  # type: ignore[misc]
+    left = semaphore.value
+    semaphore.remove()
+    took = time.monotonic() - start
+    print(f"{count} permits in {took:.0f} s: {left} of {permits} left at the end", flush=True)
+    if left != permits:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--permits", type=int, default=1_000_000)
+    options = parser.parse_args()
+    enter_namespace()
+    print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
+    stress_messages(options.messages)
+    stress_permits(options.permits)
+
+
+if __name__ == "__main__":
+    main()
