@@ -206,7 +206,8 @@ def test_async_for_receives_until_the_queue_is_removed(
         task = asyncio.create_task(collect())
         for number in range(1, 4):
             await messages.send(str(number), type=number)
-            await asyncio.sleep(0.002)
+        while messages.handle.current_messages:
+            await asyncio.sleep(0.001)
         messages.remove()
         assert await task == [(b"1", 1), (b"2", 2), (b"3", 3)]
 
@@ -533,6 +534,31 @@ def test_an_object_that_is_dropped_ends_its_helper(messages: aio.MessageQueue) -
     gc.collect()
     assert dead() is None
     wait_until(lambda: helpers() == before)
+
+
+def test_objects_that_are_collected_while_helpers_start_hinder_nobody(
+    run: Callable[[Main[None]], None], messages: aio.MessageQueue
+) -> None:
+    """Garbage may be collected anywhere, also in a helper that is just starting."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.queue = aio.MessageQueue(messages.key)
+            self.itself = self
+
+    async def main() -> None:
+        thresholds = gc.get_threshold()
+        gc.set_threshold(1)
+        try:
+            for _ in range(30):
+                task = asyncio.create_task(Cycle().queue.receive())
+                await asyncio.sleep(0.001)
+                await messages.send("x")
+                assert await task == (b"x", 1)
+        finally:
+            gc.set_threshold(*thresholds)
+
+    run(main)
 
 
 def test_a_forked_child_has_helpers_of_its_own(messages: aio.MessageQueue) -> None:

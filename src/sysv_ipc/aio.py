@@ -100,7 +100,15 @@ class _Line:
                         raise
             request = _Request(arguments)
             self.requests[request] = None
-            self._start_helper()
+            helper = self._call_helper()
+        if helper is not None:
+            try:
+                helper.start()
+            except RuntimeError:
+                # There are too many threads, or the interpreter ends.
+                self.thread = None
+                self._withdraw(request)
+                raise
         timer = None
         if timeout is not None and timeout < _FOR_EVER:
             timer = request.loop.call_later(timeout, self._expire, request)
@@ -114,11 +122,18 @@ class _Line:
             if timer is not None:
                 timer.cancel()
 
-    def _start_helper(self) -> None:
-        if self.thread is None or not self.thread.is_alive():
-            self.thread = threading.Thread(target=self._help, name="sysv_ipc.aio", daemon=True)
-            self.thread.start()
+    def _call_helper(self) -> threading.Thread | None:
+        """Wake the helper, or return one to start.
+
+        Not under the lock: a thread that starts may have to collect garbage first, and what is
+        collected may need the lock.
+        """
         self.condition.notify_all()
+        thread = self.thread
+        if thread is not None and (thread.ident is None or thread.is_alive()):
+            return None
+        self.thread = threading.Thread(target=self._help, name="sysv_ipc.aio", daemon=True)
+        return self.thread
 
     async def _leave(self, request: _Request) -> bool:
         """Leave the line; True where what was asked for has been done all the same."""
@@ -291,6 +306,18 @@ def _close(lines: dict[Any, _Line], spared: "_Spared") -> None:
     spared.put_back()
 
 
+def _collect(lines: dict[Any, _Line], spared: "_Spared") -> None:
+    """Close what has been collected.
+
+    In a thread of its own: garbage may be collected at any moment in any thread, also in one that
+    holds the lock, or that a helper waits for.
+    """
+    if lines:
+        # At the end of the interpreter there are no new threads, and atexit has closed all.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=_close, args=(lines, spared), daemon=True).start()
+
+
 class _Spared:
     """Messages that were taken for tasks that did not want them any more."""
 
@@ -349,7 +376,7 @@ class _Handle:
         self.handle = handle
         self._lines: dict[Any, _Line] = {}
         self._spared = _Spared(handle, self._lines)
-        weakref.finalize(self, _close, self._lines, self._spared).atexit = False
+        weakref.finalize(self, _collect, self._lines, self._spared).atexit = False
 
     def _line(
         self,
