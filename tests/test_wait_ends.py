@@ -24,8 +24,10 @@ CALLS = {
 }
 
 PROGRAM = """
-import atexit, os, signal, sys, threading, time
+import os, signal, sys, threading, time, warnings
 import sysv_ipc
+# To fork beside threads is what is tried here.
+warnings.simplefilter("ignore", DeprecationWarning)
 from sysv_ipc import IPC_CREX
 call, how, daemon = sys.argv[1], sys.argv[2], sys.argv[3] == "daemon"
 semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
