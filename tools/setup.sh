@@ -75,10 +75,13 @@ if [ "$("$venv/bin/python" -c "$identity" 2>/dev/null)" != "$("$python" -c "$ide
     "$python" -m venv "$venv"
 fi
 
-# Groups need pip 25.1, newer than what older interpreters bring along.
+# Groups need pip 25.1, newer than what older interpreters bring along.  An older
+# release with a wheel is as good as the newest, which may need a compiler of
+# another language.
 echo "installing what to $group with into $venv"
 pip() {
-    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "$@" ||
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
+        --prefer-binary "$@" ||
         fail "pip could not install what is needed to $group: it needs a package index (PyPI)"
 }
 "$venv/bin/python" -c '
