@@ -256,3 +256,59 @@ def test_iteration_does_not_hide_other_errors(three: MessageQueue) -> None:
     with pytest.raises(ArgumentError, match=r"^\[Errno 7\]"):
         next(small)
     assert three.current_messages == 3
+
+
+# ---------------------------------------------------- long messages, whose size is foreseen
+
+
+@pytest.mark.parametrize("limit", [8192, 20000, 2**20])
+def test_long_messages_of_one_size_after_another_come_as_they_are(
+    long_messages: None, key: int, limit: int
+) -> None:
+    queue = MessageQueue(key, IPC_CREX, max_message_size=limit)
+    sizes = [5000] * 5 + [5001] * 3 + [8192] * 4 + [64] + [8192] * 2 + [4096] * 3 + [0] + [7000] * 4
+    sizes += [size for size in [15000] * 4 + [300_000] * 4 + [15000] * 3 if size <= limit]
+    for number, size in enumerate(sizes, 1):
+        message = bytes([number]) * size
+        queue.send(message, type=2**40 + number)
+        got, type = queue.receive()
+        assert (got, type) == (message, 2**40 + number)
+        assert hash(got) == hash(message)
+    queue.remove()
+
+
+def test_a_message_longer_than_the_foreseen_ones_stays_whole(queue: MessageQueue) -> None:
+    wide = MessageQueue(queue.key, max_message_size=8192)
+    for size in (5000, 5000, 5000, 6000):
+        wide.send(b"x" * size)
+        assert wide.receive(truncate=True) == (b"x" * size, 1)
+
+
+def test_truncating_cuts_at_the_limit_whatever_is_foreseen(
+    long_messages: None, queue: MessageQueue
+) -> None:
+    sender = MessageQueue(queue.key, max_message_size=20_000)
+    receiver = MessageQueue(queue.key, max_message_size=10_000)
+    for size in (5000, 5000, 5000, 20_000, 5000, 20_000, 20_000, 20_000):
+        sender.send(b"x" * size)
+        assert receiver.receive(truncate=True) == (b"x" * min(size, 10_000), 1)
+
+
+def test_threads_receive_long_messages_of_two_sizes(key: int) -> None:
+    """Each thread sees the sizes of the others in what their handle foresees."""
+    queue = MessageQueue(key, IPC_CREX, max_message_size=8192)
+    threads, count = 4, 500
+    received: list[bytes] = []
+
+    def receive() -> None:
+        for _ in range(count):
+            received.append(queue.receive(timeout=60)[0])
+
+    joins = [run_in_thread(receive) for _ in range(threads)]
+    for number in range(threads * count):
+        queue.send(bytes([number % 251]) * (5000 if number % 3 else 6000))
+    for join in joins:
+        join()
+    assert sorted({(len(one), len(set(one))) for one in received}) == [(5000, 1), (6000, 1)]
+    assert len(received) == threads * count
+    queue.remove()

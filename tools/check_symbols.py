@@ -48,8 +48,9 @@ def check(path: str) -> Iterator[str]:
     if not symbols:
         yield "has no symbol table: build it without stripping"
     for section, symbol in symbols:
-        # The compiler numbers the static variables of functions.
-        name = re.sub(r"\.\d+$", "", symbol)
+        # The compiler numbers the static variables of functions, and marks what it has
+        # brought together from several files.
+        name = re.sub(r"(\.\d+)?(\.lto_priv(\.\d+)?)?$", "", symbol)
         if not SECTIONS.fullmatch(section) or section.startswith(".data.rel.ro"):
             continue
         if name == section or TOOLCHAIN.fullmatch(name) or WRITABLE.fullmatch(name):

@@ -9,6 +9,7 @@
 /* Timeouts are at most this, 146 years, so that a deadline cannot overflow;
  * longer ones are for ever. */
 #define TIMEOUT_MAX_NS (INT64_MAX / 2)
+#define SECOND_NS ((int64_t)1000000000)
 
 static const char timeout_text[] =
     "The timeout must be None or a non-negative number";
@@ -16,17 +17,23 @@ static const char timeout_text[] =
 static int
 find_name(const struct core_signature *signature, PyObject *name)
 {
+    if (!PyUnicode_Check(name) || !PyUnicode_IS_COMPACT_ASCII(name)) {
+        return -1;
+    }
+    const char *text = PyUnicode_DATA(name);
     for (int i = 0; i < signature->count; i++) {
-        if (PyUnicode_CompareWithASCIIString(name, signature->names[i]) == 0) {
+        /* The length, because a name may hold a NUL. */
+        if (strcmp(text, signature->names[i]) == 0 &&
+            (size_t)PyUnicode_GET_LENGTH(name) == strlen(text)) {
             return i;
         }
     }
     return -1;
 }
 
-int
-core_bind(const struct core_signature *signature, PyObject *const *args,
-          Py_ssize_t nargs, PyObject *keywords, PyObject **out)
+static int
+bind_positional(const struct core_signature *signature, PyObject *const *args,
+                Py_ssize_t nargs, PyObject **out)
 {
     if (nargs > signature->positional) {
         PyErr_Format(PyExc_TypeError,
@@ -37,24 +44,33 @@ core_bind(const struct core_signature *signature, PyObject *const *args,
     for (int i = 0; i < signature->count; i++) {
         out[i] = i < nargs ? args[i] : NULL;
     }
-    Py_ssize_t given = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
-    for (Py_ssize_t k = 0; k < given; k++) {
-        PyObject *name = PyTuple_GET_ITEM(keywords, k);
-        int i = find_name(signature, name);
-        if (i < 0) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() got an unexpected keyword argument '%U'",
-                         signature->function, name);
-            return -1;
-        }
-        if (out[i] != NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() got multiple values for argument '%s'",
-                         signature->function, signature->names[i]);
-            return -1;
-        }
-        out[i] = args[nargs + k];
+    return 0;
+}
+
+static int
+bind_keyword(const struct core_signature *signature, PyObject *name,
+             PyObject *value, PyObject **out)
+{
+    int i = find_name(signature, name);
+    if (i < 0) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() got an unexpected keyword argument '%S'",
+                     signature->function, name);
+        return -1;
     }
+    if (out[i] != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() got multiple values for argument '%s'",
+                     signature->function, signature->names[i]);
+        return -1;
+    }
+    out[i] = value;
+    return 0;
+}
+
+static int
+check_required(const struct core_signature *signature, PyObject *const *out)
+{
     for (int i = 0; i < signature->required; i++) {
         if (out[i] == NULL) {
             PyErr_Format(PyExc_TypeError,
@@ -64,6 +80,42 @@ core_bind(const struct core_signature *signature, PyObject *const *args,
         }
     }
     return 0;
+}
+
+int
+core_bind_any(const struct core_signature *signature, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *keywords, PyObject **out)
+{
+    if (bind_positional(signature, args, nargs, out) < 0) {
+        return -1;
+    }
+    Py_ssize_t given = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
+    for (Py_ssize_t k = 0; k < given; k++) {
+        if (bind_keyword(signature, PyTuple_GET_ITEM(keywords, k),
+                         args[nargs + k], out) < 0) {
+            return -1;
+        }
+    }
+    return check_required(signature, out);
+}
+
+int
+core_bind_dict(const struct core_signature *signature, PyObject *args,
+               PyObject *keywords, PyObject **out)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    if (bind_positional(signature, &PyTuple_GET_ITEM(args, 0),
+                        PyTuple_GET_SIZE(args), out) < 0) {
+        return -1;
+    }
+    while (keywords != NULL &&
+           PyDict_Next(keywords, &position, &name, &value)) {
+        if (bind_keyword(signature, name, value, out) < 0) {
+            return -1;
+        }
+    }
+    return check_required(signature, out);
 }
 
 /* A timeout that is not a number in double's range: for ever, or refused. */
@@ -96,6 +148,16 @@ core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out)
     if (value == Py_None) {
         *out = OS_FOREVER;
         return 0;
+    }
+    /* Whole seconds are common, and need no float. */
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long whole = PyLong_AsLongAndOverflow(value, &overflow);
+        if (overflow == 0 && whole >= 0 &&
+            whole < TIMEOUT_MAX_NS / SECOND_NS) {
+            *out = whole * SECOND_NS;
+            return 0;
+        }
     }
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) {
@@ -130,7 +192,8 @@ core_integer(CoreState *state, PyObject *value, const char *what,
     if (value == NULL) {
         return 0;
     }
-    PyObject *number = PyNumber_Index(value);
+    PyObject *number = PyLong_CheckExact(value) ? Py_NewRef(value)
+                                                : PyNumber_Index(value);
     if (number == NULL) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
             PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.100s",
@@ -158,7 +221,7 @@ core_bool(PyObject *value, bool *out)
     if (value == NULL) {
         return 0;
     }
-    int truth = PyObject_IsTrue(value);
+    int truth = value == Py_True ? 1 : PyObject_IsTrue(value);
     if (truth < 0) {
         return -1;
     }

@@ -67,6 +67,9 @@
     X(shared_memory_info)     \
     X(message_queue_info)     \
     X(limits)                 \
+    X(semaphore_name)         \
+    X(shared_memory_name)     \
+    X(message_queue_name)     \
     X(busy_again)             \
     X(busy_no_message)        \
     X(about_name)             \
@@ -89,7 +92,8 @@ CoreState *core_state_of_type(PyTypeObject *type);
 /* One kind of object: its name, its record and its system calls. */
 struct core_kind {
     const char *name;
-    size_t record; /* the record's type, an offset in CoreState */
+    size_t name_object; /* the same for Python, an offset in CoreState */
+    size_t record;      /* the record's type, an offset in CoreState */
     const struct core_field *fields;
     int (*get)(key_t key, size_t size, int flags);
     int (*stat)(int id, struct os_info *info);
@@ -323,13 +327,33 @@ PyObject *core_describe(PyObject *about);
 /* Bind the arguments of a METH_FASTCALL | METH_KEYWORDS call to names: out
  * holds one borrowed reference or NULL for each.  The first positional of
  * them may be given by position, the first required must be given. */
+#define CORE_MOST_ARGUMENTS 6
 struct core_signature {
     const char *function;
     int count, positional, required;
-    const char *names[6];
+    const char *names[CORE_MOST_ARGUMENTS];
 };
-int core_bind(const struct core_signature *signature, PyObject *const *args,
-              Py_ssize_t nargs, PyObject *keywords, PyObject **out);
+int core_bind_any(const struct core_signature *signature,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+                  PyObject **out);
+/* The same for tp_init: a tuple, and a dict or NULL. */
+int core_bind_dict(const struct core_signature *signature, PyObject *args,
+                   PyObject *keywords, PyObject **out);
+
+/* Most calls have no keywords: no function is called for them. */
+static inline int
+core_bind(const struct core_signature *signature, PyObject *const *args,
+          Py_ssize_t nargs, PyObject *keywords, PyObject **out)
+{
+    if (keywords != NULL || nargs > signature->positional ||
+        nargs < signature->required) {
+        return core_bind_any(signature, args, nargs, keywords, out);
+    }
+    for (int i = 0; i < signature->count; i++) {
+        out[i] = i < nargs ? args[i] : NULL;
+    }
+    return 0;
+}
 
 /* Converters: 0, or -1 with an exception.  NULL leaves *out as it is. */
 int core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out);
@@ -350,6 +374,49 @@ struct core_bytes {
 };
 int core_bytes_get(PyObject *value, struct core_bytes *out);
 void core_bytes_release(struct core_bytes *bytes);
+
+/* How objects of a kind are made by calling their type: its tp_new, its
+ * tp_init, and open(), which gets what is bound to the signature. */
+struct core_constructor {
+    struct core_signature signature;
+    newfunc make;
+    initproc init;
+    int (*open)(PyObject *op, PyObject *const *given);
+};
+int core_construct_init(const struct core_constructor *constructor,
+                        PyObject *op, PyObject *args, PyObject *keywords);
+PyObject *core_construct(const struct core_constructor *constructor,
+                         PyObject *type, PyObject *const *args, size_t nargsf,
+                         PyObject *keywords);
+/* <kind>_init and core_<kind>_call of a type with <kind>_new and <kind>_open:
+ * tp_init, and tp_vectorcall, which has no slot before CPython 3.14. */
+#define CORE_CONSTRUCTOR(kind, name, count, ...)                             \
+    static int kind##_init(PyObject *op, PyObject *args, PyObject *keywords); \
+    static const struct core_constructor kind##_constructor = {              \
+        {name, count, count, 1, {__VA_ARGS__}},                              \
+        kind##_new,                                                          \
+        kind##_init,                                                         \
+        kind##_open,                                                         \
+    };                                                                       \
+    static int kind##_init(PyObject *op, PyObject *args, PyObject *keywords)  \
+    {                                                                        \
+        return core_construct_init(&kind##_constructor, op, args, keywords); \
+    }                                                                        \
+    PyObject *core_##kind##_call(PyObject *type, PyObject *const *args,      \
+                                 size_t nargsf, PyObject *keywords)          \
+    {                                                                        \
+        return core_construct(&kind##_constructor, type, args, nargsf,       \
+                              keywords);                                     \
+    }
+
+PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
+                              size_t nargsf, PyObject *keywords);
+PyObject *core_semaphore_set_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+PyObject *core_message_queue_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
 
 /* ------------------------------------------------------ keys and opening */
 

@@ -8,6 +8,11 @@
 int
 core_error_init(CoreState *state)
 {
+    state->semaphore_name = PyUnicode_FromString(core_semaphore_kind.name);
+    state->shared_memory_name =
+        PyUnicode_FromString(core_shared_memory_kind.name);
+    state->message_queue_name =
+        PyUnicode_FromString(core_message_queue_kind.name);
     state->busy_again = Py_BuildValue("(is)", EAGAIN, strerror(EAGAIN));
     state->busy_no_message = Py_BuildValue("(is)", ENOMSG, strerror(ENOMSG));
     state->about_name = PyUnicode_InternFromString("_about");
@@ -17,15 +22,25 @@ core_error_init(CoreState *state)
 
 /* (kind, key, id), each None where unknown. */
 static PyObject *
-subject_as_tuple(struct core_subject subject)
+subject_as_tuple(CoreState *state, struct core_subject subject)
 {
+    PyObject *kind = NULL;
+    if (subject.kind != NULL) {
+        kind =
+            *(PyObject **)(void *)((char *)state + subject.kind->name_object);
+    }
     PyObject *key = subject.key == CORE_NO_KEY
                         ? Py_NewRef(Py_None)
                         : PyLong_FromLongLong(subject.key);
     PyObject *id = subject.id == -1 ? Py_NewRef(Py_None)
                                     : PyLong_FromLong(subject.id);
-    return Py_BuildValue(
-        "(zNN)", subject.kind != NULL ? subject.kind->name : NULL, key, id);
+    PyObject *about =
+        key == NULL || id == NULL
+            ? NULL
+            : PyTuple_Pack(3, kind != NULL ? kind : Py_None, key, id);
+    Py_XDECREF(key);
+    Py_XDECREF(id);
+    return about;
 }
 
 /* What an exception is made of. */
@@ -81,11 +96,14 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
             Py_DECREF(what);
         }
     }
-    int rc = PyErr_Occurred() ? -1 : 0;
-    if (detail != NULL) {
-        rc = PyObject_SetAttr(error, state->detail_name, detail);
-        Py_DECREF(detail);
+    if (detail == NULL) {
+        if (PyErr_Occurred()) {
+            return -1;
+        }
+        detail = Py_NewRef(Py_None);
     }
+    int rc = PyObject_SetAttr(error, state->detail_name, detail);
+    Py_DECREF(detail);
     return rc;
 }
 
@@ -112,7 +130,7 @@ add_cure(PyObject *error, const char *operation)
 static PyObject *
 raise_made(CoreState *state, struct made made)
 {
-    PyObject *about = subject_as_tuple(made.subject);
+    PyObject *about = subject_as_tuple(state, made.subject);
     PyObject *error = NULL;
     if (made.cls == NULL) {
         made.cls = core_exception_class(state, made.error);
@@ -133,21 +151,33 @@ raise_made(CoreState *state, struct made made)
     return NULL;
 }
 
+/* BusyError(*arguments), filled in as OSError.__new__() does it, without the
+ * way there: this is the one error that programs raise in a loop. */
+static PyObject *
+make_busy(CoreState *state, PyObject *arguments)
+{
+    PyTypeObject *cls = (PyTypeObject *)state->BusyError;
+    PyOSErrorObject *error = (PyOSErrorObject *)cls->tp_alloc(cls, 0);
+    if (error != NULL) {
+        error->args = Py_NewRef(arguments);
+        error->myerrno = Py_NewRef(PyTuple_GET_ITEM(arguments, 0));
+        error->strerror = Py_NewRef(PyTuple_GET_ITEM(arguments, 1));
+        error->written = -1;
+    }
+    return (PyObject *)error;
+}
+
 static PyObject *
 raise_busy(CoreState *state, PyObject *arguments, struct core_subject subject)
 {
-    PyObject *about = subject_as_tuple(subject);
-    if (about == NULL) {
-        return NULL;
+    PyObject *about = subject_as_tuple(state, subject);
+    PyObject *error = about == NULL ? NULL : make_busy(state, arguments);
+    if (error != NULL &&
+        PyObject_SetAttr(error, state->about_name, about) == 0) {
+        PyErr_SetObject(state->BusyError, error);
     }
-    PyObject *error = PyObject_CallObject(state->BusyError, arguments);
-    if (error != NULL) {
-        if (PyObject_SetAttr(error, state->about_name, about) == 0) {
-            PyErr_SetObject(state->BusyError, error);
-        }
-        Py_DECREF(error);
-    }
-    Py_DECREF(about);
+    Py_XDECREF(error);
+    Py_XDECREF(about);
     return NULL;
 }
 

@@ -103,30 +103,45 @@ static PyGetSetDef error_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* (class, args, state): OSError forgets an errno that is not in args. */
+/* What OSError.__reduce__() forgets: the slots, and an errno that is not in
+ * args. */
+static int
+add_forgotten(PyObject *error, PyObject *state)
+{
+    static const char *const names[] = {"_about", "_detail", "errno"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        PyObject *value = attribute(error, names[i]);
+        int rc = value == NULL ? 0
+                               : PyDict_SetItemString(state, names[i], value);
+        Py_XDECREF(value);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* (class, args, state) */
 static PyObject *
 error_reduce(PyObject *error, PyObject *Py_UNUSED(unused))
 {
-    PyObject *number = attribute(error, "errno");
     PyObject *reduced =
         PyObject_CallMethod(PyExc_OSError, "__reduce__", "O", error);
-    if (number != NULL && reduced != NULL && PyTuple_Check(reduced) &&
-        PyTuple_GET_SIZE(reduced) == 3 &&
-        PyDict_Check(PyTuple_GET_ITEM(reduced, 2))) {
-        PyObject *state = PyDict_Copy(PyTuple_GET_ITEM(reduced, 2));
-        if (state == NULL ||
-            PyDict_SetItemString(state, "errno", number) < 0) {
-            Py_XDECREF(state);
-            Py_CLEAR(reduced);
-        }
-        else {
-            Py_SETREF(reduced,
-                      Py_BuildValue("(OON)", PyTuple_GET_ITEM(reduced, 0),
-                                    PyTuple_GET_ITEM(reduced, 1), state));
-        }
+    if (reduced == NULL || !PyTuple_Check(reduced) ||
+        PyTuple_GET_SIZE(reduced) < 2) {
+        return reduced;
     }
-    Py_XDECREF(number);
-    return reduced;
+    PyObject *own =
+        PyTuple_GET_SIZE(reduced) > 2 ? PyTuple_GET_ITEM(reduced, 2) : NULL;
+    PyObject *state = own != NULL ? PyDict_Copy(own) : PyDict_New();
+    PyObject *result = NULL;
+    if (state != NULL && add_forgotten(error, state) == 0) {
+        result = Py_BuildValue("(OOO)", PyTuple_GET_ITEM(reduced, 0),
+                               PyTuple_GET_ITEM(reduced, 1), state);
+    }
+    Py_XDECREF(state);
+    Py_DECREF(reduced);
+    return result;
 }
 
 static PyMethodDef error_methods[] = {
@@ -203,8 +218,8 @@ add_descriptor(PyObject *cls, const char *name, PyObject *descriptor)
 static int
 add_base(PyObject *module, CoreState *state)
 {
-    PyObject *attributes = Py_BuildValue("{s(OOO)sO}", "_about", Py_None,
-                                         Py_None, Py_None, "_detail", Py_None);
+    PyObject *attributes =
+        Py_BuildValue("{s(ss)}", "__slots__", "_about", "_detail");
     if (attributes == NULL) {
         return -1;
     }

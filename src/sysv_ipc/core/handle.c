@@ -13,11 +13,68 @@ core_handle_new(PyTypeObject *type, const struct core_kind *kind)
         CoreHandle *self = core_handle(op);
         self->state = core_state_of_type(type);
         self->kind = kind;
-        self->id = -1;
-        self->key = CORE_NO_KEY;
+        atomic_init(&self->id, -1);
+        atomic_init(&self->key, CORE_NO_KEY);
         if (self->state == NULL) {
             Py_CLEAR(op);
         }
+    }
+    return op;
+}
+
+int
+core_construct_init(const struct core_constructor *constructor, PyObject *op,
+                    PyObject *args, PyObject *keywords)
+{
+    PyObject *given[CORE_MOST_ARGUMENTS];
+    if (core_bind_dict(&constructor->signature, args, keywords, given) < 0) {
+        return -1;
+    }
+    return constructor->open(op, given);
+}
+
+/* type(*args, **keywords), through a tuple and a dict. */
+static PyObject *
+construct_slowly(PyObject *type, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *keywords)
+{
+    PyObject *tuple = PyTuple_New(nargs), *dict = PyDict_New();
+    PyObject *result = NULL;
+    Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    int rc = tuple == NULL || dict == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < nargs; i++) {
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    }
+    for (Py_ssize_t i = 0; rc == 0 && i < named; i++) {
+        rc = PyDict_SetItem(dict, PyTuple_GET_ITEM(keywords, i),
+                            args[nargs + i]);
+    }
+    if (rc == 0) {
+        result = PyType_Type.tp_call(type, tuple, dict);
+    }
+    Py_XDECREF(tuple);
+    Py_XDECREF(dict);
+    return result;
+}
+
+/* A program may have given the class another __init__ or __new__. */
+PyObject *
+core_construct(const struct core_constructor *constructor, PyObject *type,
+               PyObject *const *args, size_t nargsf, PyObject *keywords)
+{
+    PyTypeObject *cls = (PyTypeObject *)type;
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (cls->tp_new != constructor->make ||
+        cls->tp_init != constructor->init) {
+        return construct_slowly(type, args, nargs, keywords);
+    }
+    PyObject *given[CORE_MOST_ARGUMENTS];
+    if (core_bind(&constructor->signature, args, nargs, keywords, given) < 0) {
+        return NULL;
+    }
+    PyObject *op = constructor->make(cls, NULL, NULL);
+    if (op != NULL && constructor->open(op, given) < 0) {
+        Py_CLEAR(op);
     }
     return op;
 }

@@ -80,6 +80,7 @@ static const struct core_field member_fields[] = {
 
 const struct core_kind core_semaphore_kind = {
     .name = "semaphore",
+    .name_object = offsetof(CoreState, semaphore_name),
     .record = offsetof(CoreState, semaphore_info),
     .fields = semaphore_fields,
     .get = os_sem_get,
@@ -93,6 +94,7 @@ const struct core_kind core_semaphore_kind = {
 /* The same objects, seen whole: a member is never equal to its set. */
 const struct core_kind core_semaphore_set_kind = {
     .name = "semaphore",
+    .name_object = offsetof(CoreState, semaphore_name),
     .record = offsetof(CoreState, semaphore_info),
     .fields = semaphore_fields,
     .get = os_sem_get,
@@ -105,6 +107,7 @@ const struct core_kind core_semaphore_set_kind = {
 
 const struct core_kind core_shared_memory_kind = {
     .name = "shared memory",
+    .name_object = offsetof(CoreState, shared_memory_name),
     .record = offsetof(CoreState, shared_memory_info),
     .fields = shared_memory_fields,
     .get = os_shm_get,
@@ -123,6 +126,7 @@ message_queue_get(key_t key, size_t Py_UNUSED(size), int flags)
 
 const struct core_kind core_message_queue_kind = {
     .name = "message queue",
+    .name_object = offsetof(CoreState, message_queue_name),
     .record = offsetof(CoreState, message_queue_info),
     .fields = message_queue_fields,
     .get = message_queue_get,

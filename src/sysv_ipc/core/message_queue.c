@@ -3,7 +3,8 @@
  * send.c and receive.c.
  *
  * max_message_size is set by tp_init, which may run again while others read,
- * so it is atomic; all else is in the kernel. */
+ * so it is atomic; long_size is a guess that stands for nothing else, so it
+ * is atomic too; all else is in the kernel. */
 #include "message_queue.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@ message_queue_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 {
     PyObject *op = core_handle_new(type, &core_message_queue_kind);
     if (op != NULL) {
-        message_queue(op)->max_message_size = DEFAULT_MAX_MESSAGE_SIZE;
+        atomic_init(&message_queue(op)->max_message_size,
+                    DEFAULT_MAX_MESSAGE_SIZE);
     }
     return op;
 }
@@ -38,30 +40,29 @@ convert_max_message_size(CoreState *state, PyObject *value)
 }
 
 static int
-message_queue_init(PyObject *op, PyObject *args, PyObject *keywords)
+message_queue_open(PyObject *op, PyObject *const *given)
 {
-    static char *names[] = {"key", "flags", "mode", "max_message_size", NULL};
     CoreState *state = core_handle(op)->state;
-    PyObject *key, *flags = NULL, *mode = NULL, *size = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO:MessageQueue",
-                                     names, &key, &flags, &mode, &size)) {
-        return -1;
-    }
-    Py_ssize_t limit = convert_max_message_size(state, size);
+    Py_ssize_t limit = convert_max_message_size(state, given[3]);
     struct core_request request = {
         .kind = &core_message_queue_kind,
         .create = core_create,
     };
     struct core_opened opened;
     if (limit < 0 ||
-        core_request_convert(state, &request, key, flags, mode) < 0 ||
+        core_request_convert(state, &request, given[0], given[1], given[2]) <
+            0 ||
         core_open(state, &request, &opened) < 0) {
         return -1;
     }
-    message_queue(op)->max_message_size = limit;
+    atomic_store_explicit(&message_queue(op)->max_message_size, limit,
+                          memory_order_relaxed);
     core_handle_open(core_handle(op), opened.key, opened.id);
     return 0;
 }
+
+CORE_CONSTRUCTOR(message_queue, "MessageQueue", 4, "key", "flags", "mode",
+                 "max_message_size")
 
 static PyObject *
 message_queue_from_id(PyObject *type, PyObject *args, PyObject *keywords)

@@ -7,6 +7,9 @@
 typedef struct {
     CoreHandle handle;
     _Atomic Py_ssize_t max_message_size;
+    /* The size of the last long message that was received: n where the one
+     * before had the same, -n where it had not; 0 after a short one. */
+    _Atomic Py_ssize_t long_size;
 } MessageQueueObject;
 
 static inline MessageQueueObject *
@@ -33,8 +36,24 @@ struct core_room {
     } stack;
 };
 
-int core_room_get(struct core_room *room, size_t size);
-void core_room_release(struct core_room *room);
+int core_room_enlarge(struct core_room *room, size_t size);
+
+/* Room for size bytes of text: 0, or -1 with an exception.  Also after an
+ * exception it may be released. */
+static inline int
+core_room_get(struct core_room *room, size_t size)
+{
+    room->message = &room->stack.head;
+    return size > CORE_STACK_TEXT ? core_room_enlarge(room, size) : 0;
+}
+
+static inline void
+core_room_release(struct core_room *room)
+{
+    if (room->message != &room->stack.head) {
+        PyMem_RawFree(room->message);
+    }
+}
 
 #define CORE_MESSAGES_FUNCTIONS(X) \
     X(send)                        \

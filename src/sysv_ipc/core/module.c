@@ -250,9 +250,12 @@ static PyMethodDef core_methods[] = {
 };
 
 static PyObject *
-add_type(PyObject *module, PyType_Spec *spec)
+add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL) {
+        ((PyTypeObject *)type)->tp_vectorcall = call;
+    }
     if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
         Py_CLEAR(type);
     }
@@ -270,11 +273,15 @@ core_exec(PyObject *module)
     if (core_info_init(module, state) < 0) {
         return -1;
     }
-    state->semaphore_type = add_type(module, &core_semaphore_spec);
-    state->semaphore_set_type = add_type(module, &core_semaphore_set_spec);
-    state->operations_type = add_type(module, &core_operations_spec);
-    state->shared_memory_type = add_type(module, &core_shared_memory_spec);
-    state->message_queue_type = add_type(module, &core_message_queue_spec);
+    state->semaphore_type =
+        add_type(module, &core_semaphore_spec, core_semaphore_call);
+    state->semaphore_set_type =
+        add_type(module, &core_semaphore_set_spec, core_semaphore_set_call);
+    state->operations_type = add_type(module, &core_operations_spec, NULL);
+    state->shared_memory_type =
+        add_type(module, &core_shared_memory_spec, core_shared_memory_call);
+    state->message_queue_type =
+        add_type(module, &core_message_queue_spec, core_message_queue_call);
     if (PyErr_Occurred()) {
         return -1;
     }

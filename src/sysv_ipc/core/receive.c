@@ -39,14 +39,14 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
     return 0;
 }
 
-/* One receive into this room: at once with the GIL held, and if that would
+/* One receive into this place: at once with the GIL held, and if that would
  * have to wait and may, through the loop. */
 static ssize_t
-receive_once(PyObject *op, struct core_room *room, size_t size,
+receive_once(PyObject *op, struct core_message *message, size_t size,
              struct wanted *wanted)
 {
     int id = core_handle_id(op);
-    ssize_t rc = os_msg_receive(id, room->message, size, wanted->type,
+    ssize_t rc = os_msg_receive(id, message, size, wanted->type,
                                 wanted->flags | IPC_NOWAIT);
     if (rc == -ENOMSG && wanted->patience.timeout_ns != 0) {
         struct os_call call = {
@@ -55,7 +55,7 @@ receive_once(PyObject *op, struct core_room *room, size_t size,
             .flags = wanted->flags,
             .size = size,
             .type = wanted->type,
-            .message = room->message,
+            .message = message,
         };
         rc = core_wait(op, &call, &wanted->patience);
     }
@@ -81,53 +81,129 @@ static ssize_t
 receive_into_room(PyObject *op, struct core_room *room, size_t limit,
                   struct wanted *wanted)
 {
-    struct os_limits now;
     size_t size = limit < CORE_STACK_TEXT ? limit : CORE_STACK_TEXT;
-    /* There is no use for more room than the longest message needs. */
-    if (limit > CORE_STACK_TEXT && os_limits_get(&now) == 0) {
-        limit = longest(op, limit, now.msgmax);
-    }
+    int flags = wanted->flags;
+    (void)core_room_get(room, size);
     /* What is to be cut is cut at the limit, not at the stack's size. */
-    if (wanted->flags & MSG_NOERROR) {
-        size = limit;
+    if (limit > size) {
+        wanted->flags &= ~MSG_NOERROR;
     }
-    if (core_room_get(room, size) < 0) {
-        return CORE_RAISED;
-    }
-    ssize_t rc = receive_once(op, room, size, wanted);
+    ssize_t rc = receive_once(op, room->message, size, wanted);
+    wanted->flags = flags;
+    struct os_limits now;
     if (rc == -E2BIG && limit > size) {
-        /* It is still queued: take it with all the room there may be. */
+        /* It is still queued: take it with all the room that there may be
+         * use for. */
+        if (os_limits_get(&now) == 0) {
+            limit = longest(op, limit, now.msgmax);
+        }
         if (core_room_get(room, limit) < 0) {
             return CORE_RAISED;
         }
-        rc = receive_once(op, room, limit, wanted);
+        rc = receive_once(op, room->message, limit, wanted);
     }
     return rc;
+}
+
+/* A new tuple of two new references, which it takes over; NULL where one of
+ * them is NULL. */
+static PyObject *
+make_pair(PyObject *first, PyObject *second)
+{
+    PyObject *result = first != NULL && second != NULL ? PyTuple_New(2) : NULL;
+    if (result == NULL) {
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(result, 0, first);
+    PyTuple_SET_ITEM(result, 1, second);
+    return result;
 }
 
 /* (bytes, type) */
 static PyObject *
 pair(const struct core_message *message, ssize_t size)
 {
-    PyObject *text = PyBytes_FromStringAndSize(message->text, size);
-    PyObject *type = PyLong_FromLong(message->type);
-    PyObject *result = text != NULL && type != NULL ? PyTuple_New(2) : NULL;
-    if (result == NULL) {
-        Py_XDECREF(text);
-        Py_XDECREF(type);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(result, 0, text);
-    PyTuple_SET_ITEM(result, 1, type);
-    return result;
+    return make_pair(PyBytes_FromStringAndSize(message->text, size),
+                     PyLong_FromLong(message->type));
 }
 
 /* A message that memory was lacking for goes back to the queue. */
 static void
-give_back(PyObject *op, const struct core_room *room, ssize_t size)
+give_back(PyObject *op, const struct core_message *message, ssize_t size)
 {
-    (void)os_msg_send(core_handle_id(op), room->message, (size_t)size,
-                      IPC_NOWAIT);
+    (void)os_msg_send(core_handle_id(op), message, (size_t)size, IPC_NOWAIT);
+}
+
+/* From this size on, a copy costs more than to guess the size. */
+#define LONG_TEXT 4096
+
+/* The size that the next message probably has, because the last two long
+ * ones had it; 0 where there is no telling. */
+static Py_ssize_t
+expected_size(PyObject *op)
+{
+    Py_ssize_t size = atomic_load_explicit(&message_queue(op)->long_size,
+                                           memory_order_relaxed);
+    return size > 0 && size <= message_queue(op)->max_message_size ? size : 0;
+}
+
+static void
+note_size(PyObject *op, ssize_t size)
+{
+    _Atomic Py_ssize_t *noted = &message_queue(op)->long_size;
+    Py_ssize_t last = atomic_load_explicit(noted, memory_order_relaxed);
+    Py_ssize_t now = size < LONG_TEXT ? 0 : -size;
+    if (now != 0 && (last == size || last == now)) {
+        now = size;
+    }
+    if (now != last) {
+        atomic_store_explicit(noted, now, memory_order_relaxed);
+    }
+}
+
+/* Receive a message of at most size bytes right into the object that the
+ * caller gets, whose text the kernel puts a long before: what lies there is
+ * put back before anybody sees the object.  *rc is -E2BIG where the message
+ * is longer after all. */
+static PyObject *
+receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
+                 ssize_t *rc)
+{
+    static_assert(offsetof(PyBytesObject, ob_sval) >=
+                      sizeof(PyObject) + sizeof(struct core_message),
+                  "before the text of bytes is a long that is no reference");
+    PyObject *text = PyBytes_FromStringAndSize(NULL, size);
+    if (text == NULL) {
+        *rc = CORE_RAISED;
+        return NULL;
+    }
+    char *place = (char *)text + offsetof(PyBytesObject, ob_sval) -
+                  sizeof(struct core_message);
+    struct core_message *message = (struct core_message *)(void *)place;
+    long before = message->type;
+    int flags = wanted->flags;
+    /* What is to be cut is cut at the limit, not here. */
+    wanted->flags &= ~MSG_NOERROR;
+    *rc = receive_once(op, message, (size_t)size, wanted);
+    wanted->flags = flags;
+    PyObject *result = NULL;
+    if (*rc >= 0) {
+        note_size(op, *rc);
+        PyObject *type = PyLong_FromLong(message->type);
+        result = make_pair(*rc == size
+                               ? Py_NewRef(text)
+                               : PyBytes_FromStringAndSize(message->text, *rc),
+                           type);
+        if (result == NULL) {
+            give_back(op, message, *rc);
+            *rc = CORE_RAISED;
+        }
+    }
+    message->type = before;
+    Py_DECREF(text);
+    return result;
 }
 
 /* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
@@ -136,12 +212,20 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
 {
     struct core_room room;
     PyObject *result = NULL;
+    Py_ssize_t expected = expected_size(op);
+    if (expected > 0) {
+        result = receive_expected(op, expected, wanted, rc);
+        if (*rc != -E2BIG) {
+            return result;
+        }
+    }
     *rc = receive_into_room(
         op, &room, (size_t)message_queue(op)->max_message_size, wanted);
     if (*rc >= 0) {
+        note_size(op, *rc);
         result = pair(room.message, *rc);
         if (result == NULL) {
-            give_back(op, &room, *rc);
+            give_back(op, room.message, *rc);
             *rc = CORE_RAISED;
         }
     }
@@ -216,9 +300,10 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     PyObject *result = NULL;
     ssize_t rc = receive_into_room(op, &room, (size_t)buffer.len, &wanted);
     if (rc >= 0) {
-        result = Py_BuildValue("(nl)", (Py_ssize_t)rc, room.message->type);
+        result = make_pair(PyLong_FromSsize_t(rc),
+                           PyLong_FromLong(room.message->type));
         if (result == NULL) {
-            give_back(op, &room, rc);
+            give_back(op, room.message, rc);
             rc = CORE_RAISED;
         }
         else {

@@ -46,21 +46,16 @@ semaphore_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 {
     PyObject *op = core_handle_new(type, &core_semaphore_kind);
     if (op != NULL) {
-        semaphore(op)->block = true;
+        atomic_init(&semaphore(op)->block, true);
     }
     return op;
 }
 
 static int
-semaphore_init(PyObject *op, PyObject *args, PyObject *keywords)
+semaphore_open(PyObject *op, PyObject *const *given)
 {
-    static char *names[] = {"key", "flags", "mode", "initial_value", NULL};
     CoreState *state = core_handle(op)->state;
-    PyObject *key, *flags = NULL, *mode = NULL, *initial_value = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO:Semaphore", names,
-                                     &key, &flags, &mode, &initial_value)) {
-        return -1;
-    }
+    PyObject *initial_value = given[3];
     int value = 0;
     if (initial_value != NULL &&
         core_semaphore_convert_value(state, initial_value, CORE_NO_SUBJECT,
@@ -77,14 +72,18 @@ semaphore_init(PyObject *op, PyObject *args, PyObject *keywords)
         .accept = core_semaphore_accept,
     };
     struct core_opened opened;
-    if (core_request_convert(state, &request, key, flags, mode) < 0 ||
+    if (core_request_convert(state, &request, given[0], given[1], given[2]) <
+            0 ||
         core_open(state, &request, &opened) < 0) {
         return -1;
     }
-    core_handle(op)->index = 0;
+    atomic_store_explicit(&core_handle(op)->index, 0, memory_order_relaxed);
     core_handle_open(core_handle(op), opened.key, opened.id);
     return 0;
 }
+
+CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, "key", "flags", "mode",
+                 "initial_value")
 
 /* ------------------------------------------------------------- operations */
 

@@ -115,18 +115,9 @@ adopt(PyObject *op, const struct core_request *request,
 }
 
 static int
-semaphore_set_init(PyObject *op, PyObject *args, PyObject *keywords)
+semaphore_set_open(PyObject *op, PyObject *const *given)
 {
-    static char *names[] = {"key",  "nsems",          "flags",
-                            "mode", "initial_values", NULL};
     CoreState *state = core_handle(op)->state;
-    PyObject *key, *nsems = NULL, *flags = NULL, *mode = NULL;
-    PyObject *initial_values = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOOO:SemaphoreSet",
-                                     names, &key, &nsems, &flags, &mode,
-                                     &initial_values)) {
-        return -1;
-    }
     struct core_request request = {
         .kind = &core_semaphore_set_kind,
         .create = core_semaphore_create,
@@ -135,15 +126,18 @@ semaphore_set_init(PyObject *op, PyObject *args, PyObject *keywords)
     struct core_opened opened;
     unsigned short *values = NULL;
     int rc = -1;
-    if (core_request_convert(state, &request, key, flags, mode) == 0 &&
-        convert_members(state, nsems, initial_values, &request, &values) ==
+    if (core_request_convert(state, &request, given[0], given[2], given[3]) ==
             0 &&
+        convert_members(state, given[1], given[4], &request, &values) == 0 &&
         core_open(state, &request, &opened) == 0) {
         rc = adopt(op, &request, &opened);
     }
     PyMem_Free(values);
     return rc;
 }
+
+CORE_CONSTRUCTOR(semaphore_set, "SemaphoreSet", 5, "key", "nsems", "flags",
+                 "mode", "initial_values")
 
 PyObject *
 core_semaphore_set_make(CoreState *state, int id, int64_t key)

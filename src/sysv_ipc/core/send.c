@@ -6,30 +6,17 @@
 #include <errno.h>
 
 int
-core_room_get(struct core_room *room, size_t size)
+core_room_enlarge(struct core_room *room, size_t size)
 {
-    room->message = &room->stack.head;
-    if (size > CORE_STACK_TEXT) {
-        room->message = PyMem_RawMalloc(sizeof(struct core_message) + size);
-        if (room->message == NULL) {
-            room->message = &room->stack.head;
-            (void)PyErr_NoMemory();
-            return -1;
-        }
+    room->message = PyMem_RawMalloc(sizeof(struct core_message) + size);
+    if (room->message == NULL) {
+        room->message = &room->stack.head;
+        (void)PyErr_NoMemory();
+        return -1;
     }
     return 0;
 }
 
-void
-core_room_release(struct core_room *room)
-{
-    if (room->message != &room->stack.head) {
-        PyMem_RawFree(room->message);
-    }
-}
-
-/* A message longer than this handle sends is refused before the kernel sees
- * it. */
 static int
 check_size(PyObject *op, Py_ssize_t size)
 {

@@ -15,6 +15,15 @@ shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     return core_handle_new(type, &core_shared_memory_kind);
 }
 
+static int
+shared_memory_open(PyObject *op, PyObject *const *given)
+{
+    return core_shared_memory_open(op, given);
+}
+
+CORE_CONSTRUCTOR(shared_memory, "SharedMemory", 5, "key", "flags", "mode",
+                 "size", "init_character")
+
 static void
 shared_memory_dealloc(PyObject *op)
 {
@@ -478,7 +487,7 @@ static PyMemberDef shared_memory_members[] = {
 static PyType_Slot shared_memory_slots[] = {
     {Py_tp_doc, (void *)shared_memory_doc},
     {Py_tp_new, shared_memory_new},
-    {Py_tp_init, core_shared_memory_init},
+    {Py_tp_init, shared_memory_init},
     {Py_tp_dealloc, shared_memory_dealloc},
     {Py_tp_traverse, core_handle_traverse},
     {Py_tp_repr, shared_memory_repr},

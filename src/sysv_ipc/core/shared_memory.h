@@ -18,7 +18,8 @@ shared_memory(PyObject *op)
     return (SharedMemoryObject *)op;
 }
 
-int core_shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords);
+/* What the constructor does with its arguments: 0, or -1 with an exception. */
+int core_shared_memory_open(PyObject *op, PyObject *const *given);
 /* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
  * an exception and all as it was but for new, which is the caller's then. */
 int core_shared_memory_replace(PyObject *op,

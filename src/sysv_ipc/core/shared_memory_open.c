@@ -166,18 +166,9 @@ convert_size(CoreState *state, PyObject *value, struct core_request *request)
 }
 
 int
-core_shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords)
+core_shared_memory_open(PyObject *op, PyObject *const *given)
 {
-    static char *names[] = {"key",  "flags",          "mode",
-                            "size", "init_character", NULL};
     CoreState *state = core_handle(op)->state;
-    PyObject *key, *flags = NULL, *mode = NULL, *size = NULL;
-    PyObject *init_character = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOOO:SharedMemory",
-                                     names, &key, &flags, &mode, &size,
-                                     &init_character)) {
-        return -1;
-    }
     struct core_request request = {
         .kind = &core_shared_memory_kind,
         .created_mode = 0600,
@@ -185,9 +176,10 @@ core_shared_memory_init(PyObject *op, PyObject *args, PyObject *keywords)
     };
     struct core_opened opened;
     int character;
-    if (core_request_convert(state, &request, key, flags, mode) < 0 ||
-        convert_size(state, size, &request) < 0 ||
-        convert_character(state, init_character, &character) < 0 ||
+    if (core_request_convert(state, &request, given[0], given[1], given[2]) <
+            0 ||
+        convert_size(state, given[3], &request) < 0 ||
+        convert_character(state, given[4], &character) < 0 ||
         core_shared_memory_check_exports(op) < 0 ||
         core_open(state, &request, &opened) < 0) {
         return -1;
