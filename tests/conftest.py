@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import parallel
 import pytest
 from helpers import Peer
 
@@ -116,17 +117,15 @@ def process_guard() -> Iterator[None]:
     assert not left, f"the test left processes behind: {sorted(left)}"
 
 
-@pytest.fixture
-def key() -> int:
-    """A key that nobody uses."""
+@contextlib.contextmanager
+def new_key() -> Iterator[int]:
     number = random.randint(1, 2**31 - 1)
     _keys_given.add(number)
-    return number
+    yield number
 
 
-@pytest.fixture
-def semaphore() -> Iterator[sysv_ipc.Semaphore]:
-    """A new semaphore with the value 1, removed at the end."""
+@contextlib.contextmanager
+def new_semaphore() -> Iterator[sysv_ipc.Semaphore]:
     handle = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX, initial_value=1)
     _keys_given.add(handle.key or 0)
     yield handle
@@ -134,9 +133,8 @@ def semaphore() -> Iterator[sysv_ipc.Semaphore]:
         handle.remove()
 
 
-@pytest.fixture
-def segment() -> Iterator[sysv_ipc.SharedMemory]:
-    """A new segment of one page of zeros, removed at the end."""
+@contextlib.contextmanager
+def new_segment() -> Iterator[sysv_ipc.SharedMemory]:
     handle = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, init_character=b"\0")
     _keys_given.add(handle.key or 0)
     yield handle
@@ -146,14 +144,57 @@ def segment() -> Iterator[sysv_ipc.SharedMemory]:
         handle.detach()
 
 
-@pytest.fixture
-def queue() -> Iterator[sysv_ipc.MessageQueue]:
-    """A new queue, removed at the end."""
+@contextlib.contextmanager
+def new_queue() -> Iterator[sysv_ipc.MessageQueue]:
     handle = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
     _keys_given.add(handle.key or 0)
     yield handle
     if not handle.removed:
         handle.remove()
+
+
+@pytest.fixture
+def key() -> Iterator[int]:
+    """A key that nobody uses."""
+    with new_key() as number:
+        yield number
+
+
+@pytest.fixture
+def semaphore() -> Iterator[sysv_ipc.Semaphore]:
+    """A new semaphore with the value 1, removed at the end."""
+    with new_semaphore() as handle:
+        yield handle
+
+
+@pytest.fixture
+def segment() -> Iterator[sysv_ipc.SharedMemory]:
+    """A new segment of one page of zeros, removed at the end."""
+    with new_segment() as handle:
+        yield handle
+
+
+@pytest.fixture
+def queue() -> Iterator[sysv_ipc.MessageQueue]:
+    """A new queue, removed at the end."""
+    with new_queue() as handle:
+        yield handle
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With --parallel-threads each thread has its own of these."""
+    if item.config.getoption("parallel_threads", 1) not in (1, "1"):
+        assert isinstance(item, pytest.Function)
+        parallel.prepare(
+            item,
+            {
+                "key": new_key,
+                "semaphore": new_semaphore,
+                "segment": new_segment,
+                "queue": new_queue,
+            },
+        )
 
 
 @pytest.fixture(params=["signal", "polling"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import sysconfig
 import threading
 import time
 import traceback
@@ -15,6 +16,9 @@ from typing import TypeVar
 import sysv_ipc
 
 T = TypeVar("T")
+
+#: Whether the interpreter was built to run without the GIL.
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 #: A user with no rights of its own: nobody.
 OTHER_UID = 65534

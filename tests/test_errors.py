@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import as_other_user
+from helpers import FREE_THREADED, as_other_user
 
 import sysv_ipc
 from sysv_ipc import (
@@ -361,7 +361,9 @@ CALLS = re.findall(r"^    (\w+)=lambda", NO_MEMORY, re.MULTILINE)
 
 @pytest.mark.parametrize("call", CALLS)
 def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -> None:
-    done = run_python(NO_MEMORY, call)
+    # An import that lacks memory kills the free-threaded 3.13 by itself.
+    first = "import sysv_ipc.cures, sysv_ipc.listing\n" if FREE_THREADED else ""
+    done = run_python(first + NO_MEMORY, call)
     assert done.stdout == "alive\n", done.stderr
 
 

@@ -1,0 +1,70 @@
+"""Running each test in several threads at once, ``pytest --parallel-threads=4``; what does not, and why.
+
+pytest-run-parallel calls a test in all threads with the same fixtures.  Here each thread gets its own
+objects in their place, so that the tests themselves need not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+Make = Callable[[], contextlib.AbstractContextManager[object]]
+
+#: Whole files: what they are about belongs to the process, not to a thread.
+FILES = {
+    "test_aio.py": "its threads and loops are counted",
+    "test_benchmarks.py": "starts programs",
+    "test_command_line.py": "starts programs, and changes what standard output is",
+    "test_command_line_terminal.py": "starts programs on terminals of their own",
+    "test_compat.py": "starts programs",
+    "test_creation.py": "holds the lock of the namespace, forks and kills",
+    "test_demo.py": "starts programs",
+    "test_docs.py": "runs code blocks, which print",
+    "test_examples.py": "starts programs",
+    "test_interpreters.py": "loads the module again and again",
+    "test_lifetime.py": "measures the memory of the process",
+    "test_listing.py": "counts all objects of the namespace",
+    "test_man_pages.py": "starts programs under strace",
+    "test_permissions.py": "forks children that become other users",
+    "test_persistence.py": "starts programs",
+    "test_peers_tools.py": "counts all objects of the namespace",
+    "test_tools.py": "starts programs",
+    "test_wait_ends.py": "starts programs that are ended by signals",
+    "test_wait_signal.py": "handlers of signals belong to the process",
+}
+#: Fixtures that threads may share.
+SHARED = {"leak_guard", "process_guard", "long_messages", "peer", "request", "run_python", "way"}
+
+
+def _parameters(item: pytest.Function) -> set[str]:
+    return set(item.callspec.params) if hasattr(item, "callspec") else set()
+
+
+def _why_not(item: pytest.Function, fresh: Mapping[str, Make]) -> str | None:
+    if reason := FILES.get(item.path.name):
+        return reason
+    for name in set(item.fixturenames) - fresh.keys() - SHARED - _parameters(item):
+        return f"its threads would share {name}"
+    return None
+
+
+def prepare(item: pytest.Function, fresh: Mapping[str, Make]) -> None:
+    """Let each thread make its own of what these fixtures give, or all run in one."""
+    if reason := _why_not(item, fresh):
+        item.add_marker(pytest.mark.thread_unsafe(reason=reason))
+        return
+    function, names = item.obj, fresh.keys() - _parameters(item)
+
+    @functools.wraps(function)
+    def with_its_own(*args: Any, **given: Any) -> object:
+        with contextlib.ExitStack() as stack:
+            for name in names & given.keys():
+                given[name] = stack.enter_context(fresh[name]())
+            return function(*args, **given)
+
+    item.obj = with_its_own
