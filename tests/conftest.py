@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -11,22 +12,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import parallel
 import pytest
-from helpers import Peer
+from helpers import LOOPS, Peer
 
 import sysv_ipc
 
 # Forked children that have dropped to another user may not read the library's folder.
 import sysv_ipc.cures
+from sysv_ipc import IPC_CREX, aio
 
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 
 HERE = Path(__file__).parent
+
+T = TypeVar("T")
+Main = Callable[[], Coroutine[Any, Any, T]]
 
 
 def _enter_namespace() -> str | None:
@@ -259,3 +265,40 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, **{**defaults, **options})  # type: ignore[call-overload, no-any-return]
 
     return run
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Callable[[Main[T]], T]:
+    """Run a coroutine function in each kind of loop."""
+
+    def run_it(main: Main[T]) -> T:
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+            return runner.run(asyncio.wait_for(main(), 60))
+
+    return run_it
+
+
+@pytest.fixture
+def messages() -> Iterator[aio.MessageQueue]:
+    queue = aio.MessageQueue(None, IPC_CREX)
+    yield queue
+    if not queue.handle.removed:
+        queue.remove()
+    queue.close()
+
+
+@pytest.fixture
+def permits() -> Iterator[aio.Semaphore]:
+    semaphore = aio.Semaphore(None, IPC_CREX, initial_value=1)
+    yield semaphore
+    if not semaphore.handle.removed:
+        semaphore.remove()
+    semaphore.close()
+
+
+@pytest.fixture
+def members() -> Iterator[aio.SemaphoreSet]:
+    many = aio.SemaphoreSet(None, 3, IPC_CREX)
+    yield many
+    many.remove()
+    many.close()

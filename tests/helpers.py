@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import subprocess
@@ -11,7 +12,9 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import uvloop
 
 import sysv_ipc
 
@@ -206,3 +209,20 @@ def owners(handle: Handle) -> list[int]:
 def ours() -> list[int]:
     """Return owner and creator of what this process makes."""
     return [os.geteuid(), os.getegid(), os.geteuid(), os.getegid()]
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+async def begun(*tasks: asyncio.Task[Any]) -> None:
+    """Let tasks run until they wait."""
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in tasks)
+
+
+def aio_helpers() -> int:
+    """Return how many threads of sysv_ipc.aio there are."""
+    return sum(thread.name == "sysv_ipc.aio" for thread in threading.enumerate())

@@ -3,74 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import random
-import resource
-import subprocess
-import sys
 import threading
 import time
-import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
-import uvloop
-from helpers import fork, wait_until
+from helpers import LOOPS, aio_helpers, begun, wait_until
 
-from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, aio
+from sysv_ipc import ArgumentError, BusyError, ExistentialError, aio
 
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
-
-
-@pytest.fixture(params=LOOPS)
-def run(request: pytest.FixtureRequest) -> Callable[[Main[T]], T]:
-    """Run a coroutine function in each kind of loop."""
-
-    def run_it(main: Main[T]) -> T:
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(asyncio.wait_for(main(), 60))
-
-    return run_it
-
-
-@pytest.fixture
-def messages() -> Iterator[aio.MessageQueue]:
-    queue = aio.MessageQueue(None, IPC_CREX)
-    yield queue
-    if not queue.handle.removed:
-        queue.remove()
-    queue.close()
-
-
-@pytest.fixture
-def permits() -> Iterator[aio.Semaphore]:
-    semaphore = aio.Semaphore(None, IPC_CREX, initial_value=1)
-    yield semaphore
-    if not semaphore.handle.removed:
-        semaphore.remove()
-    semaphore.close()
-
-
-@pytest.fixture
-def members() -> Iterator[aio.SemaphoreSet]:
-    many = aio.SemaphoreSet(None, 3, IPC_CREX)
-    yield many
-    many.remove()
-    many.close()
-
-
-async def begun(*tasks: asyncio.Task[Any]) -> None:
-    """Let tasks run until they wait."""
-    await asyncio.sleep(0.01)
-    assert not any(task.done() for task in tasks)
 
 
 async def take_for_nobody(messages: aio.MessageQueue) -> None:
@@ -85,17 +30,13 @@ async def take_for_nobody(messages: aio.MessageQueue) -> None:
     await asyncio.sleep(0.01)
 
 
-def helpers() -> int:
-    return sum(thread.name == "sysv_ipc.aio" for thread in threading.enumerate())
-
-
 # --------------------------------------------------------------------------------- the calls
 
 
 def test_what_is_there_is_taken_without_a_thread(
     run: Callable[[Main[None]], None], messages: aio.MessageQueue, permits: aio.Semaphore
 ) -> None:
-    before = helpers()
+    before = aio_helpers()
 
     async def main() -> None:
         await messages.send("text", type=3)
@@ -109,7 +50,7 @@ def test_what_is_there_is_taken_without_a_thread(
 
     run(main)
     assert permits.handle.value == 1
-    assert helpers() == before
+    assert aio_helpers() == before
 
 
 def test_a_wait_ends_when_a_message_comes(
@@ -429,7 +370,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(messages: aio.MessageQueue, loo
                 else:
                     received.append(int(result[0]))
             if len(received) > count - 60:
-                while message := messages._spared.take(0, False) or messages.handle.try_receive():
+                while message := messages._lines.take(0, False) or messages.handle.try_receive():
                     received.append(int(message[0]))
 
     sender = threading.Thread(target=send)
@@ -461,169 +402,3 @@ def test_cancelled_permits_come_back(
 
     run(main)
     wait_until(lambda: permits.handle.value == 1)
-
-
-# ------------------------------------------------------------------------ loops and lifetime
-
-
-def test_ten_thousand_tasks_cost_one_thread(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
-) -> None:
-    async def main() -> None:
-        before = helpers()
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        tasks = [asyncio.create_task(messages.receive()) for _ in range(10000)]
-        await begun(*tasks)
-        assert helpers() == before + 1
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 50 * 1024
-        sender = threading.Thread(
-            target=lambda: messages.handle.send_many([str(i) for i in range(10000)])
-        )
-        sender.start()
-        assert [int((await task)[0]) for task in tasks] == list(range(10000))
-        sender.join()
-
-    run(main)
-
-
-def test_several_loops_in_several_threads_share_an_object(messages: aio.MessageQueue) -> None:
-    got: list[int] = []
-
-    async def receive() -> None:
-        tasks = [asyncio.create_task(messages.receive()) for _ in range(100)]
-        got.extend([int((await task)[0]) for task in tasks])
-
-    threads = [threading.Thread(target=asyncio.run, args=(receive(),)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    messages.handle.send_many([str(i) for i in range(400)])
-    for thread in threads:
-        thread.join(60)
-    assert sorted(got) == list(range(400))
-
-
-def test_a_loop_that_is_closed_while_a_task_waits_loses_nothing(
-    messages: aio.MessageQueue,
-) -> None:
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(messages.receive())
-    loop.run_until_complete(asyncio.sleep(0.01))
-    loop.close()
-    messages.handle.send("for the next loop")
-    wait_until(lambda: messages.handle.current_messages == 0)
-    assert asyncio.run(messages.receive(timeout=10)) == (b"for the next loop", 1)
-    # The task can never end: it is no fault of ours that it is told of.
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    task.get_coro().close()
-
-
-def test_an_object_that_is_dropped_ends_its_helper(messages: aio.MessageQueue) -> None:
-    before = helpers()
-
-    async def use(same: aio.MessageQueue) -> None:
-        with pytest.raises(BusyError):
-            await same.receive(timeout=0.01)
-        assert helpers() == before + 1
-
-    def use_and_drop() -> weakref.ref[aio.MessageQueue]:
-        same = aio.MessageQueue(messages.key)
-        asyncio.run(use(same))
-        return weakref.ref(same)
-
-    dead = use_and_drop()
-    gc.collect()
-    assert dead() is None
-    wait_until(lambda: helpers() == before)
-
-
-def test_objects_that_are_collected_while_helpers_start_hinder_nobody(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
-) -> None:
-    """Garbage may be collected anywhere, also in a helper that is just starting."""
-
-    class Cycle:
-        def __init__(self) -> None:
-            self.queue = aio.MessageQueue(messages.key)
-            self.itself = self
-
-    async def main() -> None:
-        thresholds = gc.get_threshold()
-        gc.set_threshold(1)
-        try:
-            for _ in range(30):
-                task = asyncio.create_task(Cycle().queue.receive())
-                await asyncio.sleep(0.001)
-                await messages.send("x")
-                assert await task == (b"x", 1)
-        finally:
-            gc.set_threshold(*thresholds)
-
-    run(main)
-
-
-def test_a_forked_child_has_helpers_of_its_own(messages: aio.MessageQueue) -> None:
-    async def main() -> None:
-        task = asyncio.create_task(messages.receive())
-        await begun(task)
-
-        def work() -> None:
-            # A thread, because a loop is running in this one.
-            own = aio.MessageQueue(None, IPC_CREX)
-            failed: list[BaseException] = []
-
-            def use() -> None:
-                try:
-                    with pytest.raises(BusyError):
-                        asyncio.run(own.receive(timeout=0.01))
-                    with pytest.raises(BusyError):
-                        asyncio.run(messages.receive(timeout=0.01))
-                except BaseException as error:
-                    failed.append(error)
-
-            thread = threading.Thread(target=use)
-            thread.start()
-            thread.join()
-            own.remove()
-            assert failed == []
-
-        assert os.waitpid(fork(work), 0)[1] == 0
-        await messages.send("to the parent")
-        assert await task == (b"to the parent", 1)
-
-    asyncio.run(main())
-
-
-def test_the_interpreter_ends_while_tasks_wait(
-    run_python: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    code = """
-import asyncio, sys, threading
-import sysv_ipc
-from sysv_ipc import aio
-queue = aio.MessageQueue(None, sysv_ipc.IPC_CREX)
-async def main():
-    tasks = [asyncio.create_task(queue.receive()) for _ in range(3)]
-    await asyncio.sleep(0.02)
-    queue.handle.remove() if sys.argv[1] == "remove" else None
-    sys.exit(3)
-try:
-    asyncio.run(main())
-finally:
-    if not queue.handle.removed:
-        sysv_ipc.remove_message_queue(queue.id)
-"""
-    for how in ("remove", "leave"):
-        done = run_python(code, how)
-        assert (done.returncode, done.stderr) == (3, "")
-
-
-def test_the_module_is_imported_only_when_asked_for() -> None:
-    code = "import sys, sysv_ipc; print('asyncio' in sys.modules, 'sysv_ipc.aio' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "False False\n"
-
-
-def test_objects_open_by_id_and_tell_what_they_are(messages: aio.MessageQueue) -> None:
-    same = aio.MessageQueue.from_id(messages.id)
-    assert (same.id, same.key) == (messages.id, messages.key)
-    assert repr(same) == f"<sysv_ipc.aio.MessageQueue of {same.handle!r}>"

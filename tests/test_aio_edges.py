@@ -1,0 +1,532 @@
+"""``sysv_ipc.aio``: the moments between taking a result and coming to fetch it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import pickle
+import random
+import subprocess
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from helpers import aio_helpers, begun, fork, wait_until
+
+import sysv_ipc
+from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, aio
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+async def take_for_nobody(messages: aio.MessageQueue, content: str = "precious") -> None:
+    """Let a helper take a message for a task that is cancelled before it hears of it."""
+    task = asyncio.create_task(messages.receive())
+    await begun(task)
+    messages.handle.send(content, type=7)
+    wait_until(lambda: messages.handle.current_messages == 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def stopped_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that is run now and then; its tasks may be left pending."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    yield loop
+    loop.close()
+
+
+def wait_in(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
+    """Let a task of this loop wait, and stop the loop."""
+    task = loop.create_task(coroutine)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.run_until_complete(asyncio.sleep(0.01))
+    return task
+
+
+# ------------------------------------------------------- loops that stop before a task fetches
+
+
+def test_a_message_on_its_way_to_a_loop_that_is_closed_goes_to_the_next(
+    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    task = wait_in(stopped_loop, messages.receive())
+    messages.handle.send("on its way")
+    wait_until(lambda: messages.handle.current_messages == 0)
+    wait_until(lambda: messages._lines._given)
+    stopped_loop.close()
+    assert asyncio.run(messages.receive(timeout=10)) == (b"on its way", 1)
+    assert not task.done()
+
+
+def test_a_message_for_a_loop_that_never_runs_again_goes_to_the_next(
+    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    task = wait_in(stopped_loop, messages.receive())
+    messages.handle.send("first")
+    wait_until(lambda: messages._lines._given)
+    assert asyncio.run(messages.receive(timeout=10)) == (b"first", 1)
+    # It does run again, and the task waits for another.
+    stopped_loop.run_until_complete(asyncio.sleep(0.01))
+    assert not task.done()
+    messages.handle.send("second")
+    assert stopped_loop.run_until_complete(asyncio.wait_for(task, 10)) == (b"second", 1)
+
+
+def test_a_permit_for_a_loop_that_is_closed_comes_back(
+    permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    permits.handle.acquire()
+    wait_in(stopped_loop, permits.acquire())
+    permits.handle.release()
+    wait_until(lambda: permits._lines._given)
+    assert permits.handle.value == 0
+    stopped_loop.close()
+    permits.close()
+    assert permits.handle.value == 1
+
+
+def test_who_stands_in_a_running_loop_comes_before_who_stands_in_a_stopped_one(
+    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    wait_in(stopped_loop, messages.receive())
+
+    async def main() -> tuple[bytes, int]:
+        task = asyncio.create_task(messages.receive())
+        await begun(task)
+        messages.handle.send("for who comes")
+        return await asyncio.wait_for(task, 10)
+
+    assert asyncio.run(main()) == (b"for who comes", 1)
+
+
+def test_a_coroutine_that_is_closed_while_it_waits_leaves_its_line(
+    messages: aio.MessageQueue,
+) -> None:
+    async def main() -> None:
+        waiting = messages.receive()
+        waiting.send(None)
+        waiting.close()
+        messages.handle.send("for another")
+        assert await messages.receive(timeout=10) == (b"for another", 1)
+
+    asyncio.run(main())
+
+
+# ------------------------------------------------------------------- who sends, and its time
+
+
+def test_each_send_tells_whether_it_was_done_whatever_ends_it(messages: aio.MessageQueue) -> None:
+    """Room comes, time is up and tasks are cancelled, all at the same time."""
+    told: list[int] = []
+    received: list[int] = []
+    random_source = random.Random(12)
+
+    async def send(number: int) -> None:
+        timeout = random_source.choice([None, random_source.random() * 2e-3])
+        try:
+            await messages.send(f"{number:50}", timeout=timeout)
+        except asyncio.CancelledError as error:
+            if not error.done:  # type: ignore[attr-defined]
+                return
+        except BusyError:
+            return
+        told.append(number)
+
+    def receive() -> None:
+        pauses = random.Random(13)
+        while (number := int(messages.handle.receive()[0])) >= 0:
+            received.append(number)
+            time.sleep(pauses.random() * 1e-3)
+
+    async def main() -> None:
+        messages.handle.max_size = 60
+        for start in range(0, 4000, 8):
+            tasks = [asyncio.create_task(send(start + i)) for i in range(8)]
+            await asyncio.sleep(random_source.random() * 3e-3)
+            for task in random_source.sample(tasks, 4):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await messages.send("-1")
+
+    receiver = threading.Thread(target=receive)
+    receiver.start()
+    asyncio.run(main())
+    receiver.join()
+    assert sorted(received) == sorted(told)
+    assert 0 < len(told) < 4000
+
+
+def test_a_cancelled_task_stays_cancelled_where_the_object_has_gone(
+    permits: aio.Semaphore,
+) -> None:
+    async def main() -> None:
+        permits.handle.acquire()
+        task = asyncio.create_task(permits.acquire())
+        await begun(task)
+        permits.handle.release()
+        wait_until(lambda: permits._lines._given)
+        permits.remove()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+# --------------------------------------------------------------------------- bad arguments
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["nobody waits", "others wait"])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((5,), TypeError),
+        (([1, 2],), TypeError),
+        ((None,), TypeError),
+        ((memoryview(b"abcd")[::2],), BufferError),
+        (("x", True, 0), ArgumentError),
+        (("x", True, -1), ArgumentError),
+        (("x", True, 2**63), ArgumentError),
+        (("x", True, 1.5), TypeError),
+        (("x" * 2049,), ArgumentError),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_at_once(
+    messages: aio.MessageQueue, arguments: tuple[Any, ...], error: type[Exception], waiting: bool
+) -> None:
+    async def main() -> None:
+        before = 0
+        tasks = []
+        if waiting:
+            while messages.handle.try_send(b"x" * 2048):
+                before += 1
+            tasks.append(asyncio.create_task(messages.send(b"x" * 2048)))
+            await begun(*tasks)
+        sending = messages.send(*arguments)
+        with pytest.raises(error):
+            # It must not wait: its first step raises.
+            sending.send(None)
+        assert messages.handle.current_messages == before
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, s, z: q.receive(type="x"),
+        lambda q, s, z: q.receive(type=[]),
+        lambda q, s, z: q.receive(True, 2**70),
+        lambda q, s, z: q.send("x", timeout=-1),
+        lambda q, s, z: s.acquire(None, 0),
+        lambda q, s, z: s.acquire(None, "x"),
+        lambda q, s, z: s.acquire(float("nan")),
+        lambda q, s, z: z.acquire(),
+        lambda q, s, z: z.acquire(7),
+        lambda q, s, z: z.acquire([0]),
+        lambda q, s, z: z.op([]),
+        lambda q, s, z: z.op([(0,)]),
+        lambda q, s, z: z.op([(0, "x")]),
+        lambda q, s, z: z.op(5),
+    ],
+)
+def test_what_cannot_be_waited_for_is_refused_and_leaves_nothing(
+    messages: aio.MessageQueue,
+    permits: aio.Semaphore,
+    members: aio.SemaphoreSet,
+    call: Callable[..., Any],
+) -> None:
+    async def main() -> None:
+        waiting = call(messages, permits, members)
+        with pytest.raises((TypeError, ValueError, OSError)) as caught:
+            waiting.send(None)
+        assert not isinstance(caught.value, BusyError)
+        for one in (messages, permits, members):
+            assert one._lines._lines == {}
+
+    asyncio.run(main())
+
+
+def test_a_semaphore_that_does_not_block_does_not_wait(permits: aio.Semaphore) -> None:
+    permits.handle.block = False
+    asyncio.run(permits.acquire())
+    with pytest.raises(BusyError):
+        asyncio.run(permits.acquire())
+
+
+def test_undo_is_what_the_handle_says_at_the_time(run_python: RunPython) -> None:
+    """The kernel gives back what a process took with undo, in whatever thread."""
+    semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
+    code = f"""
+import asyncio
+from sysv_ipc import aio
+semaphore = aio.Semaphore.from_id({semaphore.id})
+async def main():
+    async def acquire():
+        task = asyncio.create_task(semaphore.acquire())
+        await asyncio.sleep(0.01)
+        semaphore.handle.release()
+        await task
+    undo = semaphore.handle.undo
+    await acquire()
+    semaphore.handle.undo = True
+    task = asyncio.create_task(semaphore.acquire())
+    await asyncio.sleep(0.01)
+    semaphore.handle.undo = False
+    semaphore.release()
+    await task
+    semaphore.close()
+    print(semaphore.handle.value, flush=True)
+asyncio.run(main())
+"""
+    assert run_python(code).stdout == "0\n"
+    assert semaphore.value == 1
+    semaphore.remove()
+
+
+# --------------------------------------------------------------------------- close and forget
+
+
+def test_close_ends_the_waits_of_all_tasks(
+    messages: aio.MessageQueue, permits: aio.Semaphore
+) -> None:
+    async def main() -> None:
+        permits.handle.acquire()
+        while messages.handle.try_send(b"x" * 2048, 5):
+            pass
+        tasks: list[asyncio.Task[Any]] = [
+            *(asyncio.create_task(messages.receive(type=number)) for number in (1, 1, 2)),
+            *(asyncio.create_task(messages.send(b"x" * 2048)) for _ in range(2)),
+            *(asyncio.create_task(permits.acquire()) for _ in range(2)),
+        ]
+        await begun(*tasks)
+        messages.close()
+        permits.close()
+        for result in await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10):
+            assert isinstance(result, ValueError)
+            assert "has been closed" in str(result)
+        with pytest.raises(ValueError, match="has been closed"):
+            await permits.acquire()
+
+    asyncio.run(main())
+
+
+def test_close_of_a_queue_that_has_gone_with_what_was_taken_for_nobody(
+    messages: aio.MessageQueue,
+) -> None:
+    asyncio.run(take_for_nobody(messages))
+    messages.remove()
+    messages.close()
+    with pytest.raises(ExistentialError):
+        _ = messages.handle.current_messages
+
+
+def test_what_was_taken_for_nobody_is_kept_where_the_queue_is_full(
+    messages: aio.MessageQueue,
+) -> None:
+    messages.handle.max_size = 100
+    asyncio.run(take_for_nobody(messages))
+    messages.handle.send(b"x" * 99)
+    with pytest.raises(BusyError):
+        messages.close()
+    messages.handle.receive()
+    messages.close()
+    assert messages.handle.receive(False) == (b"precious", 7)
+
+
+def test_a_collected_object_waits_for_room_to_put_back_what_it_took(
+    messages: aio.MessageQueue,
+) -> None:
+    messages.handle.max_size = 100
+
+    def use_and_drop() -> weakref.ref[aio.MessageQueue]:
+        same = aio.MessageQueue(messages.key)
+        asyncio.run(take_for_nobody(same))
+        messages.handle.send(b"x" * 99)
+        return weakref.ref(same)
+
+    dead = use_and_drop()
+    gc.collect()
+    assert dead() is None
+    assert messages.handle.receive(type=1, timeout=10) == (b"x" * 99, 1)
+    assert messages.handle.receive(timeout=10) == (b"precious", 7)
+
+
+def test_the_end_of_the_interpreter_puts_back_what_was_taken_for_nobody(
+    run_python: RunPython, messages: aio.MessageQueue
+) -> None:
+    code = f"""
+import asyncio, time
+from sysv_ipc import aio
+queue = aio.MessageQueue.from_id({messages.id})
+async def main():
+    task = asyncio.create_task(queue.receive())
+    await asyncio.sleep(0.02)
+    queue.handle.send("precious", type=7)
+    while queue.handle.current_messages: time.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+asyncio.run(main())
+print(queue.handle.current_messages)
+"""
+    done = run_python(code)
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+    assert messages.handle.receive(False) == (b"precious", 7)
+
+
+def test_a_forked_child_has_not_what_was_taken_for_the_parent(messages: aio.MessageQueue) -> None:
+    asyncio.run(take_for_nobody(messages))
+
+    def work() -> None:
+        messages.close()
+        assert messages.handle.current_messages == 0
+        assert messages._lines.take(0, False) is None
+
+    assert os.waitpid(fork(work), 0)[1] == 0
+    assert asyncio.run(messages.receive(timeout=0)) == (b"precious", 7)
+
+
+# ------------------------------------------------------------------------------- the helpers
+
+
+def test_a_thousand_types_in_turn_cost_a_thread_and_leave_no_lines(
+    messages: aio.MessageQueue,
+) -> None:
+    """The type as an address, such as a pid, is a common idiom."""
+
+    async def main() -> None:
+        wait_until(lambda: aio_helpers() == 0)
+        most = 0
+        for number in range(1, 1001):
+            task = asyncio.create_task(messages.receive(type=number))
+            await asyncio.sleep(0)
+            messages.handle.send("x", type=number)
+            await task
+            most = max(most, aio_helpers())
+        # A second one where the first has not yet seen that its line is empty.
+        assert most <= 3
+        wait_until(lambda: not messages._lines._lines)
+        assert len(messages._lines._free) <= 3
+        wait_until(lambda: aio_helpers() == 0)
+
+    asyncio.run(main())
+
+
+def test_two_hundred_types_at_once_end_with_no_thread(messages: aio.MessageQueue) -> None:
+    async def main() -> None:
+        tasks = [asyncio.create_task(messages.receive(type=i)) for i in range(1, 201)]
+        await begun(*tasks)
+        for i in range(1, 201):
+            await messages.send(str(i), type=i)
+        assert await asyncio.gather(*tasks) == [(str(i).encode(), i) for i in range(1, 201)]
+
+    asyncio.run(main())
+    wait_until(lambda: aio_helpers() == 0)
+    assert messages._lines._lines == {}
+
+
+def test_tasks_that_are_cancelled_leave_no_lines_and_no_threads(
+    messages: aio.MessageQueue, permits: aio.Semaphore
+) -> None:
+    async def main() -> None:
+        permits.handle.acquire()
+        for number in range(1, 51):
+            for call in (messages.receive(type=number), permits.acquire(delta=number)):
+                task = asyncio.create_task(call)
+                await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        for one in (messages, permits):
+            while one._lines._lines:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    wait_until(lambda: aio_helpers() == 0)
+
+
+def test_where_no_thread_is_to_be_had_every_task_is_told(
+    messages: aio.MessageQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        wait_until(lambda: aio_helpers() == 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                assert isinstance(result, RuntimeError)
+        task = asyncio.create_task(messages.receive())
+        await begun(task)
+        messages.handle.send("now there is")
+        assert await task == (b"now there is", 1)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_who_asks_first_is_served_first_beside_who_comes_later(messages: aio.MessageQueue) -> None:
+    async def main() -> None:
+        order: list[int] = []
+
+        async def receive(number: int) -> None:
+            await messages.receive()
+            order.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(300):
+                group.create_task(receive(number))
+                await asyncio.sleep(0)
+                if number % 3 == 2:
+                    messages.handle.send_many(["x"] * 3)
+        assert order == list(range(300))
+
+    asyncio.run(main())
+
+
+# ------------------------------------------------------------------------------- as objects
+
+
+def test_errors_of_a_wait_say_as_much_as_those_of_the_library(messages: aio.MessageQueue) -> None:
+    async def main() -> ExistentialError:
+        tasks = [asyncio.create_task(messages.receive()) for _ in range(2)]
+        await begun(*tasks)
+        messages.remove()
+        with pytest.raises(ExistentialError) as caught:
+            await tasks[0]
+        with contextlib.suppress(ExistentialError):
+            await tasks[1]
+        return caught.value
+
+    error = asyncio.run(main())
+    assert (error.errno, error.id, error.kind) == (43, messages.id, "message queue")
+    assert (error.key, str(error)) == (messages.key, str(pickle.loads(pickle.dumps(error))))
+    assert error.__notes__
+
+
+def test_subclasses_and_copies_wait_too(messages: aio.MessageQueue) -> None:
+    class Greeter(aio.MessageQueue):
+        def __init__(self, key: int | None) -> None:
+            super().__init__(key, max_message_size=10)
+
+    greeter = Greeter(messages.key)
+    assert type(Greeter.from_id(messages.id)) is Greeter
+    assert repr(greeter).startswith("<sysv_ipc.aio.Greeter of ")
+    copied = pickle.loads(pickle.dumps(aio.MessageQueue(messages.key, max_message_size=10)))
+    assert (copied.id, copied.handle.max_message_size) == (messages.id, 10)
+    asyncio.run(greeter.send("hello"))
+    assert asyncio.run(copied.receive(timeout=10)) == (b"hello", 1)
