@@ -2,7 +2,8 @@
 
 Senders and receivers wait with random timeouts, are cancelled at random moments and interrupted by
 signals, while the queue is full and empty in turn.  At the end every message has come once, and
-every permit is back.  All happens in an IPC namespace of its own.
+every permit is back; stress_aio.py does the same with tasks.  All happens in an IPC namespace of
+its own.
 """
 
 import argparse
@@ -18,8 +19,6 @@ from collections.abc import Callable
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, CancelledError, MessageQueue, Semaphore, SharedMemory
 
-SENDERS = 2
-RECEIVERS = 3
 CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
 #: The types of messages: a number, or the end.
 NUMBER, END = 1, 2
@@ -69,12 +68,22 @@ def again_and_again(call: Callable[[float | None], object], source: random.Rando
             continue
 
 
-def send(queue: MessageQueue, first: int, count: int, seed: int) -> None:
-    """Send the numbers, with a rest now and then in which the queue gets empty."""
-    source = random.Random(seed)
+def in_threads(work: Callable[[int], None], threads: int, queue: MessageQueue, seed: int) -> None:
+    """Do work(which) in so many threads of this process; the main thread is one of them."""
+    others = [threading.Thread(target=work, args=(which,)) for which in range(1, threads)]
+    for other in others:
+        other.start()
+    disturbed(lambda: work(0), queue.cancel, seed)
+    for other in others:
+        other.join()
 
-    def work() -> None:
-        for number in range(first, first + count):
+
+def send(queue: MessageQueue, numbers: range, threads: int, seed: int) -> None:
+    """Send the numbers, with a rest now and then in which the queue gets empty."""
+
+    def work(which: int) -> None:
+        source = random.Random(seed * 10 + which)
+        for number in numbers[which::threads]:
             again_and_again(
                 lambda timeout, n=number: queue.send(str(n), True, NUMBER, timeout=timeout),  # type: ignore[misc]
                 source,
@@ -82,10 +91,10 @@ def send(queue: MessageQueue, first: int, count: int, seed: int) -> None:
             if source.random() < 0.0005:
                 time.sleep(0.003)
 
-    disturbed(work, queue.cancel, seed)
+    in_threads(work, threads, queue, seed)
 
 
-def receive(queue: MessageQueue, seen: SharedMemory, seed: int) -> None:
+def receive(queue: MessageQueue, seen: SharedMemory, threads: int, seed: int) -> None:
     """Count each number that comes, in threads of one process, until the end has come."""
 
     def take(which: int) -> None:
@@ -104,10 +113,7 @@ def receive(queue: MessageQueue, seen: SharedMemory, seed: int) -> None:
             if source.random() < 0.0005:
                 time.sleep(0.003)
 
-    other = threading.Thread(target=take, args=(1,))
-    other.start()
-    disturbed(lambda: take(0), queue.cancel, seed)
-    other.join()
+    in_threads(take, threads, queue, seed)
 
 
 def run(function: Callable[[], None]) -> int:
@@ -131,27 +137,27 @@ def join(pids: list[int]) -> None:
             sys.exit(f"a process ended with status {status}")
 
 
-def stress_messages(count: int) -> None:
-    """Send and receive so many messages, and count them."""
+def stress_messages(count: int, senders: int, receivers: int, threads: int) -> None:
+    """Send and receive so many messages in so many processes of so many threads; count them."""
     queue = MessageQueue(None, IPC_CREX)
     queue.max_size = 2000
     seen = SharedMemory(None, IPC_CREX, size=count, init_character=b"\0")
     start = time.monotonic()
-    share = count // SENDERS
-    receivers = [
-        run(lambda i=i: receive(MessageQueue(queue.key), seen, 100 + i))  # type: ignore[misc]
-        for i in range(RECEIVERS)
+    numbers = range(count)
+    takers = [
+        run(lambda i=i: receive(MessageQueue(queue.key), seen, threads, 100 + i))  # type: ignore[misc]
+        for i in range(receivers)
     ]
     join(
         [
-            run(lambda i=i: send(MessageQueue(queue.key), i * share, share, i))  # type: ignore[misc]
-            for i in range(SENDERS)
+            run(lambda i=i: send(MessageQueue(queue.key), numbers[i::senders], threads, i))  # type: ignore[misc]
+            for i in range(senders)
         ]
     )
-    for _ in range(2 * RECEIVERS):
+    for _ in range(threads * receivers):
         queue.send("", True, END)
-    join(receivers)
-    counts = seen.read()[: share * SENDERS]
+    join(takers)
+    counts = seen.read()[:count]
     lost, twice = counts.count(0), len(counts) - counts.count(0) - counts.count(1)
     queue.remove()
     seen.remove()
@@ -191,15 +197,23 @@ def stress_permits(count: int) -> None:
 
 
 def main() -> None:
-    """Run both."""
+    """Run all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--permits", type=int, default=1_000_000)
+    parser.add_argument("--tasks-messages", type=int, default=200_000, help="through aio")
+    parser.add_argument("--senders", type=int, default=2, help="processes that send")
+    parser.add_argument("--receivers", type=int, default=3, help="processes that receive")
+    parser.add_argument("--threads", type=int, default=2, help="threads in each of them")
     options = parser.parse_args()
     enter_namespace()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
-    stress_messages(options.messages)
+    stress_messages(options.messages, options.senders, options.receivers, options.threads)
     stress_permits(options.permits)
+    # It imports this file in its turn.
+    from stress_aio import stress_tasks
+
+    stress_tasks(options.tasks_messages, options.senders, options.receivers)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""Try to make sysv_ipc.aio lose something: messages, while tasks are cancelled at random.
+
+Processes with one or two loops each send and receive, while the queue is full and empty in turn.
+Tasks are cancelled at random moments, by task.cancel(), asyncio.timeout() and wait_for(), or their
+own time is up.  A cancelled send tells whether it was done.  At the end every message that was
+sent has come once.
+"""
+
+import asyncio
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from stress import END, NUMBER, join, run
+
+import sysv_ipc
+from sysv_ipc import IPC_CREX, SharedMemory, aio
+
+T = TypeVar("T")
+
+#: In each process, each in a thread of its own.
+LOOPS = 2
+#: Tasks that wait at the same time in each loop.
+TASKS = 12
+
+
+async def impatiently(
+    wait: Callable[[float | None], Coroutine[Any, Any, T]], source: random.Random
+) -> T:
+    """Await it in one of the ways in which a wait ends early."""
+    patience = source.choice([0.0, source.random() * 2e-4, source.random() * 2e-3])
+    match source.randrange(5):
+        case 0:
+            async with asyncio.timeout(patience):
+                return await wait(None)
+        case 1:
+            return await asyncio.wait_for(wait(None), patience)
+        case 2:
+            return await wait(patience)
+        case 3:
+            task = asyncio.ensure_future(wait(None))
+            asyncio.get_running_loop().call_later(patience, task.cancel)
+            return await task
+    return await wait(None)
+
+
+def was_done(error: BaseException | None) -> bool:
+    """Whether what was cancelled had been done, as the CancelledError in the chain tells."""
+    while error is not None:
+        if isinstance(error, asyncio.CancelledError):
+            return bool(getattr(error, "done", False))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+async def send(queue: aio.MessageQueue, numbers: "list[int]", seed: int) -> None:
+    """Send the numbers; one whose send was not done is sent again."""
+    source = random.Random(seed)
+
+    async def work() -> None:
+        while numbers:
+            number = numbers.pop()
+            try:
+                await impatiently(
+                    lambda timeout, n=number: queue.send(str(n), type=NUMBER, timeout=timeout),  # type: ignore[misc]
+                    source,
+                )
+            except (TimeoutError, asyncio.CancelledError) as error:
+                if not was_done(error):
+                    numbers.append(number)
+            if source.random() < 0.002:
+                await asyncio.sleep(0.003)
+
+    await asyncio.gather(*(work() for _ in range(TASKS)))
+
+
+async def receive(queue: aio.MessageQueue, seen: SharedMemory, seed: int) -> None:
+    """Count each number that comes, until the end has come."""
+    source = random.Random(seed)
+
+    async def work() -> None:
+        while True:
+            try:
+                content, type = await impatiently(
+                    lambda timeout: queue.receive(type=-END, timeout=timeout), source
+                )
+            except (TimeoutError, asyncio.CancelledError):
+                continue
+            if type == END:
+                # For the next one, who may be in another process.
+                await queue.send("", type=END)
+                return
+            number = int(content)
+            seen[number] = seen[number] + 1
+            if source.random() < 0.02:
+                await asyncio.sleep(0.003)
+
+    await asyncio.gather(*(work() for _ in range(TASKS)))
+
+
+def in_loops(work: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    """Run work(which) in so many loops, each in a thread of its own; all share an object."""
+    failed: list[BaseException] = []
+
+    def run_loop(which: int) -> None:
+        try:
+            asyncio.run(work(which))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run_loop, args=(which,)) for which in range(LOOPS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def send_all(id: int, numbers: range, seed: int) -> None:
+    """Send a share of the numbers, in several loops of this process."""
+    queue = aio.MessageQueue.from_id(id)
+    shares = [list(numbers[which::LOOPS]) for which in range(LOOPS)]
+    in_loops(lambda which: send(queue, shares[which], seed * 10 + which))
+
+
+def receive_all(id: int, seen: SharedMemory, seed: int) -> None:
+    """Receive in several loops of this process."""
+    queue = aio.MessageQueue.from_id(id)
+    in_loops(lambda which: receive(queue, seen, seed * 10 + which))
+    queue.close()
+
+
+def stress_tasks(count: int, senders: int, receivers: int) -> None:
+    """Send and receive so many messages in so many processes, and count them."""
+    queue = sysv_ipc.MessageQueue(None, IPC_CREX)
+    queue.max_size = 100
+    seen = SharedMemory(None, IPC_CREX, size=count, init_character=b"\0")
+    start = time.monotonic()
+    takers = [run(partial(receive_all, queue.id, seen, 100 + i)) for i in range(receivers)]
+    join([run(partial(send_all, queue.id, range(i, count, senders), i)) for i in range(senders)])
+    queue.send("", True, END)
+    join(takers)
+    # What was taken for tasks that have gone has been put back.
+    while (rest := queue.try_receive(NUMBER)) is not None:
+        number = int(rest[0])
+        seen[number] = seen[number] + 1
+    counts = seen.read()[:count]
+    lost, twice = counts.count(0), len(counts) - counts.count(0) - counts.count(1)
+    queue.remove()
+    seen.remove()
+    took = time.monotonic() - start
+    print(
+        f"{len(counts)} messages through aio in {took:.0f} s: {lost} lost, {twice} twice",
+        flush=True,
+    )
+    if lost or twice:
+        sys.exit(1)
