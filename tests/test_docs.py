@@ -112,6 +112,12 @@ def test_key_recipe_is_that_of_the_example(language: str, suffix: str) -> None:
     assert block.text in read(f"examples/key_from_name.{suffix}")
 
 
+def test_the_page_of_aio_shows_the_example_with_trio_and_anyio() -> None:
+    shown = [block.text for block in blocks_of(ROOT / "docs/reference/aio.md")]
+    program = read("examples/trio_and_anyio.py")
+    assert program[program.index("import copy") :] in shown
+
+
 def test_readme_shows_the_quickstart() -> None:
     shown = next(block.text for block in blocks_of(ROOT / "README.md") if "ftok" in block.text)
     docstring, program = read("examples/quickstart.py").split("\n\n", 1)
