@@ -17,10 +17,19 @@ CALLS = {
     "acquire with a timeout": "semaphore.acquire(100)",
     "op": "many.op([(0, -1)])",
     "zero": "many.zero(1)",
+    "Z": "many[1].Z()",
     "receive": "queue.receive()",
     "receive with a timeout": "queue.receive(timeout=100)",
+    "receive_into": "queue.receive_into(bytearray(8))",
+    "receive_many": "queue.receive_many(8)",
+    "iteration": "list(queue)",
     "send": "full.send(b'x' * 100)",
     "send with a timeout": "full.send(b'x' * 100, timeout=100)",
+    "send_many": "full.send_many([b'x' * 100])",
+    "aio, receive": "asyncio.run(aio_queue.receive())",
+    "aio, send": "asyncio.run(aio_full.send(b'x' * 100))",
+    "aio, acquire": "asyncio.run(aio_semaphore.acquire(100))",
+    "aio, iteration": "asyncio.run(iterate())",
 }
 
 PROGRAM = """
@@ -36,6 +45,13 @@ queue, full = (sysv_ipc.MessageQueue(None, IPC_CREX) for _ in range(2))
 full.max_size = 10
 ids = [handle.id for handle in (semaphore, many, queue, full)]
 print(*ids, flush=True)
+if "asyncio" in call:
+    import asyncio
+    from sysv_ipc import aio
+    aio_semaphore = aio.Semaphore.from_id(ids[0])
+    aio_queue, aio_full = map(aio.MessageQueue.from_id, ids[2:])
+    async def iterate():
+        async for _ in aio_queue: pass
 code = compile(call, "call", "eval")
 
 def wait():
@@ -50,8 +66,13 @@ for thread in threads:
 
 def sleeping():
     numbers = {"65", "220", "69", "70"}
-    return sum(open(f"/proc/self/task/{t.native_id}/syscall").read().split()[0] in numbers
-               for t in threads)
+    if "asyncio" in call:
+        lines = [line for one in (aio_semaphore, aio_queue, aio_full)
+                 for line in one._lines._lines.values()]
+        helpers = [line.helper for line in lines if line.helper and line.helper.native_id]
+    count = sum(open(f"/proc/self/task/{t.native_id}/syscall").read().split()[0] in numbers
+                for t in (helpers if "asyncio" in call else threads))
+    return count * sum(len(line.requests) for line in lines) if "asyncio" in call else count
 
 while sleeping() < 16:
     time.sleep(0.001)

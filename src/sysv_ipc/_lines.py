@@ -175,7 +175,7 @@ class _Line:
 
     def want_helper(self) -> "_Helper | None":
         """Wake a helper for this line where it has none, or return one to start()."""
-        if self.helper is not None:
+        if self.helper is not None or self.lines.closed:
             return None
         new = None
         if _idle:
@@ -207,7 +207,7 @@ class _Line:
 
     def next(self) -> bool:
         """Say whom to wait for; False where nobody stands here any more."""
-        self.busy = next(iter(self.requests), None)
+        self.busy = None if self.lines.closed else next(iter(self.requests), None)
         if self.busy is None:
             self.helper = None
             self.lines.forget(self)
@@ -225,7 +225,7 @@ class _Line:
                 if request not in self.requests:
                     # It waits for this, where it cares.
                     request.tell()
-                if self.lines.closed:
+                if self.lines.closed and not _ended:
                     self.fail(self.lines.is_closed())
         except Exception as error:
             with _lock:
@@ -291,8 +291,7 @@ class Lines:
     async def ask(self, call: Call, arguments: tuple[Any, ...], timeout: float | None) -> Any:
         """Return the result of the call as soon as there is one."""
         with _lock:
-            if self.closed:
-                raise self.is_closed()
+            self._refuse_if_closed()
             self._take_back()
             line = self._lines.get(call.name)
             if timeout == 0 or line is None or not line.requests:
@@ -309,8 +308,7 @@ class Lines:
 
     def stand_again(self, request: _Request) -> "tuple[_Line, _Helper | None]":
         """Let a task stand at the head of its line."""
-        if self.closed:
-            raise self.is_closed()
+        self._refuse_if_closed()
         line = self.line(request.line.call)
         line.requests = {request: None, **line.requests}
         return line, line.want_helper()
@@ -330,6 +328,11 @@ class Lines:
         if self._lines.get(line.call.name) is line:
             del self._lines[line.call.name]
             self._free.append(line.handle)
+
+    def _refuse_if_closed(self) -> None:
+        # A daemon thread is not to write a traceback while the interpreter ends around it.
+        if self.closed and not (_ended and threading.current_thread().daemon):
+            raise self.is_closed()
 
     def is_closed(self) -> Exception:
         """Return what is raised then."""
@@ -412,7 +415,8 @@ class Lines:
         with _lock:
             self.closed = True
             lines = list(self._lines.values())
-            for line in lines:
+            for line in lines if not _ended else []:
+                # Whether what the helper does for this one is done, the helper tells.
                 busy = line.busy if line.call.spare is None else None
                 for request in [one for one in line.requests if one is not busy]:
                     line.fail(self.is_closed(), only=request)
