@@ -170,7 +170,90 @@ except BlockingIOError:
 queue.remove()
 """
     )
-    assert run_python(code).stdout == "nothing [] True\n"
+    done = run_python(code)
+    assert (done.stdout, done.stderr) == ("nothing [] True\n", "")
+
+
+def test_a_program_with_handlers_for_all_realtime_signals_is_left_alone(run_python: Run) -> None:
+    """As some event loops have: there is none left for waits, which poll, and nothing is said."""
+    code = (
+        START
+        + """
+warnings.simplefilter("error")
+heard = []
+numbers = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+for number in numbers:
+    signal.signal(number, lambda number, _: heard.append(number))
+print(all(wait(0.002) for _ in range(20)), heard)
+thread = threading.Thread(target=lambda: heard.append(queue.receive()))
+thread.start()
+queue.send("comes")
+thread.join()
+os.kill(os.getpid(), signal.SIGRTMAX - 1)
+print(heard, sysv_ipc.set_wait_signal(None))
+queue.remove()
+"""
+    )
+    done = run_python(code)
+    assert done.stdout.splitlines() == ["True []", "[(b'comes', 1), 63] None"]
+    assert done.stderr == ""
+
+
+def test_a_thread_that_waits_for_all_signals_hears_only_its_own(run_python: Run) -> None:
+    """The usual way of daemons: all signals blocked, and one thread in sigwait(3)."""
+    code = (
+        START
+        + """
+everything = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+heard = []
+def listen():
+    while (number := signal.sigwait(everything)) != signal.SIGTERM:
+        heard.append(number)
+listener = threading.Thread(target=listen); listener.start()
+def work():
+    for _ in range(100): wait(0.0005)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+work()
+for thread in threads: thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+os.kill(os.getpid(), signal.SIGTERM)
+listener.join()
+print(heard == [signal.SIGUSR1], signal.pthread_sigmask(signal.SIG_BLOCK, []) == everything)
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "True True\n"
+
+
+@pytest.mark.parametrize("ender", ["time", "cancel"])
+def test_no_signal_is_left_pending_where_all_are_blocked(run_python: Run, ender: str) -> None:
+    """It would come out of the next sigwait(3) of this thread, which means others by it."""
+    code = (
+        START
+        + f"""
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+left = []; done = threading.Event()
+def work():
+    for _ in range(5000):
+        try:
+            queue.receive(timeout=0.0001 if {ender!r} == "time" else None)
+        except sysv_ipc.Error:
+            pass
+        left.extend(signal.sigpending())
+        while signal.sigpending():
+            signal.sigwait(signal.sigpending())
+    done.set()
+thread = threading.Thread(target=work); thread.start()
+while not done.is_set():
+    queue.cancel() if {ender!r} == "cancel" else time.sleep(0.01)
+thread.join()
+print(len(left))
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "0\n"
 
 
 def test_slow_calls_of_other_threads_are_not_interrupted(queue: MessageQueue) -> None:

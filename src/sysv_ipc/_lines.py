@@ -33,6 +33,14 @@ _LAST_WAIT = 1.0
 _lock = threading.RLock()
 
 
+#: All that is to be closed at the end of the interpreter, and forgotten by a forked child.
+_all: "weakref.WeakSet[Lines]" = weakref.WeakSet()
+_helpers: "set[_Helper]" = set()
+#: Helpers without a line; the last is the one that has waited least.
+_idle: "list[_Helper]" = []
+_ended = False
+
+
 class Call(NamedTuple):
     """What tasks wait for."""
 
@@ -278,7 +286,7 @@ class Lines:
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self.closed = False
+        self.closed = _ended
         self._lines: dict[Hashable, _Line] = {}
         #: Handles of lines that are no more.
         self._free: list[Any] = []
@@ -421,9 +429,10 @@ class Lines:
                 for request in [one for one in line.requests if one is not busy]:
                     line.fail(self.is_closed(), only=request)
         for line in lines:
-            while line.busy is not None and line.helper is not threading.current_thread():
+            while line.helper not in (None, threading.current_thread()):
                 line.interrupt()
                 time.sleep(_AGAIN / 4)
+        _dismiss_idle()
         with _lock:
             self._take_back(everything)
         self._put_back(timeout)
@@ -449,6 +458,7 @@ class _Helper(threading.Thread):
             _close_before_threads_are_joined()
         self.line: _Line | None = None
         self.wanted = threading.Condition(_lock)
+        self.dismissed = False
 
     def run(self) -> None:
         """Wait for one line after another."""
@@ -465,19 +475,24 @@ class _Helper(threading.Thread):
             while self.line is not None and not self.line.next():
                 self.line = None
                 _idle.append(self)
-                self.wanted.wait_for(lambda: self.line is not None or _ended, _LINGER)
-                if self.line is None:
+                self.wanted.wait_for(lambda: self.line is not None or self.dismissed, _LINGER)
+                if self.line is None and not self.dismissed:
                     _idle.remove(self)
-                    _helpers.discard(self)
+            if self.line is None:
+                _helpers.discard(self)
             return self.line
 
 
-#: All that is to be closed at the end of the interpreter, and forgotten by a forked child.
-_all: "weakref.WeakSet[Lines]" = weakref.WeakSet()
-_helpers: set[_Helper] = set()
-#: Helpers without a line; the last is the one that has waited least.
-_idle: list[_Helper] = []
-_ended = False
+def _dismiss_idle() -> None:
+    """End the helpers that have no line."""
+    with _lock:
+        dismissed = [helper for helper in _idle if helper is not threading.current_thread()]
+        for helper in dismissed:
+            _idle.remove(helper)
+            helper.dismissed = True
+            helper.wanted.notify()
+    for helper in dismissed:
+        helper.join()
 
 
 def _forget_all() -> None:
@@ -502,14 +517,13 @@ def _close_all() -> None:
     with _lock:
         _ended = True
         helpers = list(_helpers)
-        for helper in _idle:
-            helper.wanted.notify()
     try:
         for lines in list(_all):
             lines.close(_LAST_WAIT, everything=True)
     finally:
-        for helper in helpers:
-            helper.join()
+        while any(helper.is_alive() for helper in helpers):
+            _dismiss_idle()
+            time.sleep(_AGAIN / 4)
 
 
 def _close_before_threads_are_joined() -> None:
