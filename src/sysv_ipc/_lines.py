@@ -476,7 +476,8 @@ class _Helper(threading.Thread):
                 self.line = None
                 _idle.append(self)
                 self.wanted.wait_for(lambda: self.line is not None or self.dismissed, _LINGER)
-                if self.line is None and not self.dismissed:
+                # Who gave it a line or dismissed it has taken it out.
+                if self in _idle:
                     _idle.remove(self)
             if self.line is None:
                 _helpers.discard(self)

@@ -361,7 +361,7 @@ attempt_and_nap(struct os_wait *wait, const struct os_call *call,
     return -EINTR;
 }
 
-/* The call, from which the signal ends it. */
+/* The call, from which the signal ends it; the timer is disarmed after. */
 static ssize_t
 call_interruptibly(struct os_wait *wait, const struct os_call *call,
                    int64_t left_ns)
@@ -376,7 +376,12 @@ call_interruptibly(struct os_wait *wait, const struct os_call *call,
         rc = call->attempt(call, left_ns);
     }
     atomic_store(&wait->in_call, false);
+    disarm(wait);
     if (sigismember(&before, wait->signal) == 1) {
+        /* None is to be left pending for a program that waits for signals
+         * itself: who cancels sends no more once it has left the lock. */
+        (void)pthread_mutex_lock(&wait_lock);
+        (void)pthread_mutex_unlock(&wait_lock);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     return rc == -EINTR && atomic_load(&wait->cancelled) ? -ECANCELED : rc;
@@ -396,9 +401,7 @@ os_wait_call(struct os_wait *wait, const struct os_call *call, int64_t left_ns)
     if (alarm_ns != OS_FOREVER && arm(wait, alarm_ns) < 0) {
         return attempt_and_nap(wait, call, left_ns);
     }
-    ssize_t rc = call_interruptibly(wait, call, left_ns);
-    disarm(wait);
-    return rc;
+    return call_interruptibly(wait, call, left_ns);
 }
 
 void
