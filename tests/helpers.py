@@ -26,6 +26,13 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 #: A user with no rights of its own: nobody.
 OTHER_UID = 65534
 
+#: The environment of a process whose memory is measured: what is freed goes back at once, and
+#: ASan does not keep it to watch for its use.
+FLAT_MEMORY = {
+    "PYTHONMALLOC": "malloc",
+    "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1",
+}
+
 
 def fork(function: Callable[[], object]) -> int:
     """Call the function in a forked child and return its pid; the child ends with status 0 or 1.

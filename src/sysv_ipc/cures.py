@@ -6,7 +6,7 @@ Called by core/error.c, which imports it when the first exception is made.
 import errno as _errno
 import os
 
-from ._core import Error, ExistentialError, limits
+from ._core import Error, limits
 
 #: In the order of ``kind``: the class that opens it, the flag-free way to open, and where the
 #: system lists it.
@@ -24,7 +24,9 @@ def add_notes(error: Error, operation: str) -> None:
 
 
 def _notes(error: Error, operation: str) -> list[str]:
-    if isinstance(error, ExistentialError) and error.errno in (_errno.EIDRM, _errno.EINVAL):
+    # ArgumentError is a ValueError.  After del sys.modules[...] the classes of the core that
+    # calls may be others than those that are imported here.
+    if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
         return [_GONE]
     if error.kind not in _KINDS or error._detail is not None:
         return []

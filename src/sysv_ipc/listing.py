@@ -1,31 +1,31 @@
 """What the lists of objects tell besides the kernel's tables: members, memory, processes.
 
-Called by core/listing.c, which imports it when it is needed.
+Called by core/listing.c, which imports it when it is needed.  The core that calls hands itself
+over: after ``del sys.modules[...]`` there may be several, each with classes of its own.
 """
 
 import os
+from types import ModuleType
 
-from ._core import (
-    ExistentialError,
-    PermissionsError,
-    SemaphoreInfo,
-    SemaphoreMemberInfo,
-    SemaphoreSet,
-    SharedMemoryInfo,
-)
+from ._core import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
 
 
-def with_members(records: list[SemaphoreInfo], _: bool) -> list[SemaphoreInfo]:
+def with_members(core: ModuleType, records: list[SemaphoreInfo], _: bool) -> list[SemaphoreInfo]:
     """Return the records with what each member of each set is."""
-    return [SemaphoreInfo(tuple(record), {"members": _members(record)}) for record in records]
+    return [
+        core.SemaphoreInfo(tuple(record), {"members": _members(core, record)})
+        for record in records
+    ]
 
 
-def with_memory(records: list[SharedMemoryInfo], pids: bool) -> list[SharedMemoryInfo]:
+def with_memory(
+    core: ModuleType, records: list[SharedMemoryInfo], pids: bool
+) -> list[SharedMemoryInfo]:
     """Return the records with what of each segment is in memory, and by whom it is attached."""
     memory = _resident_and_swapped()
     attached, complete = _attached() if pids else ({}, None)
     return [
-        SharedMemoryInfo(
+        core.SharedMemoryInfo(
             (*tuple(record)[:-2], *memory.get(record.id, (None, None))),
             {
                 "pids": tuple(sorted(attached.get(record.id, ()))) if pids else None,
@@ -36,12 +36,12 @@ def with_memory(records: list[SharedMemoryInfo], pids: bool) -> list[SharedMemor
     ]
 
 
-def _members(record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
+def _members(core: ModuleType, record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
     """Ask for each member of a set; None where that is not allowed or the set is gone."""
     try:
         # A list, not a generator: CPython 3.12 and 3.13 crash where memory for one is lacking.
         members = [
-            SemaphoreMemberInfo(
+            core.SemaphoreMemberInfo(
                 (
                     member.value,
                     member.last_pid,
@@ -49,9 +49,9 @@ def _members(record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
                     member.waiting_for_zero,
                 )
             )
-            for member in SemaphoreSet.from_id(record.id)
+            for member in core.SemaphoreSet.from_id(record.id)
         ]
-    except (PermissionsError, ExistentialError):
+    except (core.PermissionsError, core.ExistentialError):
         return None
     return tuple(members)
 

@@ -31,15 +31,18 @@ list_kind(PyObject *module, const struct core_kind *kind)
     return records;
 }
 
-/* What a function of listing.py makes of the records, which it steals. */
+/* What a function of listing.py makes of the records, which it steals.  It is
+ * told whose classes to use, because after del sys.modules[...] the one that
+ * is imported is that of a newer core. */
 static PyObject *
-complete(PyObject *records, const char *function, bool flag)
+complete(PyObject *module, PyObject *records, const char *function, bool flag)
 {
     PyObject *listing =
         records == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
     PyObject *result =
         listing == NULL ? NULL
-                        : PyObject_CallMethod(listing, function, "OO", records,
+                        : PyObject_CallMethod(listing, function, "OOO", module,
+                                              records,
                                               flag ? Py_True : Py_False);
     Py_XDECREF(listing);
     Py_XDECREF(records);
@@ -70,7 +73,8 @@ semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *records = list_kind(module, &core_semaphore_kind);
-    return members ? complete(records, "with_members", members) : records;
+    return members ? complete(module, records, "with_members", members)
+                   : records;
 }
 
 static PyObject *
@@ -84,7 +88,7 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *records = list_kind(module, &core_shared_memory_kind);
-    return complete(records, "with_memory", pids);
+    return complete(module, records, "with_memory", pids);
 }
 
 static PyObject *
