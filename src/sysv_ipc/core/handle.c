@@ -204,15 +204,18 @@ core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
 PyObject *
 core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
 {
-    if (core_handle_check(core_handle(op)) < 0) {
+    /* Making what is passed may have failed: then attributes are lacking. */
+    if (PyErr_Occurred() || core_handle_check(core_handle(op)) < 0) {
         Py_XDECREF(arguments);
         Py_XDECREF(attributes);
         return NULL;
     }
     PyObject *make =
         PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
-    PyObject *own = PyObject_CallMethod(op, "__getstate__", NULL);
-    if (attributes == NULL) {
+    PyObject *own =
+        make == NULL ? NULL : PyObject_CallMethod(op, "__getstate__", NULL);
+    if (attributes == NULL || own == NULL) {
+        Py_XDECREF(attributes);
         return Py_BuildValue("(NNN)", make, arguments, own);
     }
     PyObject *reopen = PyObject_GetAttrString(
