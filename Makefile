@@ -45,6 +45,10 @@ sanitize: ## run the tests under ASan and UBSan, the C tests also under TSan; AR
 stress: $(stamp)-built ## try to make waits lose messages or permits; ARGS="--messages 10000000"
 	@$(run) tools/stress.py $(ARGS)
 
+.PHONY: refcounts
+refcounts: ## count references over every public call with a debug interpreter; ARGS are words of the calls' names
+	@tools/refcounts.sh $(if $(filter python3,$(PYTHON)),python3-dbg,'$(PYTHON)') $(ARGS)
+
 .PHONY: bench
 bench: $(stamp)-built $(stamp)-test ## run the benchmarks
 	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(run) "$$script" $(ARGS) || exit 1; done
