@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import subprocess
-import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path

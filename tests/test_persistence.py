@@ -103,8 +103,9 @@ def test_traceback_tells_how_to_open_what_exists_already(
 
 def test_traceback_of_a_misspelt_name_suggests_the_right_one(run_python: Run) -> None:
     result = run_python("import sysv_ipc\nsysv_ipc.exist")
-    expected = "module 'sysv_ipc' has no attribute 'exist'. Did you mean: 'exists'?"
-    assert result.stderr.splitlines()[-1] == f"AttributeError: {expected}"
+    text, _, suggestion = result.stderr.splitlines()[-1].partition(". ")
+    assert text == "AttributeError: module 'sysv_ipc' has no attribute 'exist'"
+    assert re.match("Did you mean:? '.?exists'", suggestion)
 
 
 def test_str_as_a_key_is_an_invalid_argument(run_python: Run) -> None:

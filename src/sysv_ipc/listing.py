@@ -13,8 +13,7 @@ from ._core import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
 def with_members(core: ModuleType, records: list[SemaphoreInfo], _: bool) -> list[SemaphoreInfo]:
     """Return the records with what each member of each set is."""
     return [
-        core.SemaphoreInfo(tuple(record), {"members": _members(core, record)})
-        for record in records
+        core.SemaphoreInfo(tuple(record), {"members": _members(core, record)}) for record in records
     ]
 
 
