@@ -28,8 +28,8 @@ class Failing:
     def __fail(self, *_: object) -> Any:
         raise RuntimeError("this object fails")
 
-    __bool__ = __bytes__ = __eq__ = __float__ = __fspath__ = __getattr__ = __fail  # type: ignore[assignment]
-    __hash__ = __index__ = __iter__ = __len__ = __fail  # type: ignore[assignment]
+    __bool__ = __bytes__ = __eq__ = __float__ = __fspath__ = __getattr__ = __fail
+    __hash__ = __index__ = __iter__ = __len__ = __fail
 
 
 BAD = [None, object(), "text", b"", 1.5, -1, 2**70, float("nan"), Failing(), [object()], {}]
@@ -96,7 +96,7 @@ class World:
         self.signal = sysv_ipc.set_wait_signal(signal.SIGRTMAX - 1) or signal.SIGRTMAX - 1
         self.reset()
 
-    def states(self, cls: type) -> dict[str, Any]:
+    def states(self, cls: Any) -> dict[str, Any]:
         """An object of the class in each state that it can be in."""
         if cls is sysv_ipc.SemaphoreOperations:
             gone_set = SemaphoreSet(None, 1, IPC_CREX)
@@ -371,6 +371,11 @@ def short_message() -> None:
     reader.receive()
 
 
+def pinned(segment: SharedMemory) -> None:
+    with memoryview(segment):
+        segment.detach()
+
+
 def exit_fails() -> None:
     with world.semaphore:
         world.semaphore.value = sysv_ipc.SEMAPHORE_VALUE_MAX
@@ -395,7 +400,7 @@ def extra_calls() -> dict[str, Call]:
     calls: dict[str, Call] = {
         "a cycle": cycle,
         "a view": lambda: memoryview(w.segment).release(),
-        "a view pins": lambda: [memoryview(w.segment), w.segment.detach()],
+        "a view pins": lambda: pinned(w.segment),
         "an array": lambda: w.segment.view().cast("i")[0],
         "a buffer that may not be written": lambda: w.queue.receive_into(w.readonly),
         "exclusive, not created": lambda: Semaphore(1, sysv_ipc.IPC_EXCL),

@@ -127,7 +127,7 @@ def all_calls(
 
 def without_memory(call: Call) -> Call:
     """The call, with the memory running out at each of its allocations in turn."""
-    import _testcapi
+    import _testcapi  # type: ignore[import-not-found]
 
     def run() -> None:
         for stop in range(1, ALLOCATIONS):
@@ -164,11 +164,11 @@ def leak(call: Call, rounds: int) -> float:
     change = 0
     for _ in range(3):
         gc.collect()
-        before = sys.gettotalrefcount()  # type: ignore[attr-defined]
+        before = sys.gettotalrefcount()
         for _ in range(rounds):
             once(call)
         gc.collect()
-        change = sys.gettotalrefcount() - before  # type: ignore[attr-defined]
+        change = sys.gettotalrefcount() - before
         if abs(change) < rounds / 2:
             return 0
     return change / rounds

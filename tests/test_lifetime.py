@@ -188,11 +188,11 @@ def test_cycles_through_views_are_collected_and_detach(
     segment: SharedMemory, view: Callable[[Any], object]
 ) -> None:
     class Own(SharedMemory):
-        view: object
+        kept: object
 
     for _ in range(100):
         own = Own(segment.key)
-        own.view = view(own)
+        own.kept = view(own)
     gone = weakref.ref(own)
     del own
     gc.collect()

@@ -39,11 +39,11 @@ complete(PyObject *module, PyObject *records, const char *function, bool flag)
 {
     PyObject *listing =
         records == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
-    PyObject *result =
-        listing == NULL ? NULL
-                        : PyObject_CallMethod(listing, function, "OOO", module,
-                                              records,
-                                              flag ? Py_True : Py_False);
+    PyObject *result = listing == NULL
+                           ? NULL
+                           : PyObject_CallMethod(listing, function, "OOO",
+                                                 module, records,
+                                                 flag ? Py_True : Py_False);
     Py_XDECREF(listing);
     Py_XDECREF(records);
     return result;
