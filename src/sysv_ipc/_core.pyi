@@ -4,8 +4,9 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Self, SupportsFloat, SupportsIndex, final, overload
+from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, final, overload
 
+from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, disjoint_base
 
 IPC_CREAT: Final[int]
@@ -512,6 +513,13 @@ class SharedMemory:
     def view(
         self, offset: SupportsIndex = 0, size: SupportsIndex | None = None, format: str = "B"
     ) -> memoryview[Any]: ...
+    def ndarray(
+        self,
+        shape: SupportsIndex | Sequence[SupportsIndex],
+        dtype: DTypeLike,
+        offset: SupportsIndex = 0,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[Any]: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def __bool__(self) -> bool: ...

@@ -61,6 +61,7 @@
     X(semaphore_set_type)     \
     X(operations_type)        \
     X(shared_memory_type)     \
+    X(pin_type)               \
     X(message_queue_type)     \
     X(semaphore_info)         \
     X(semaphore_member_info)  \
@@ -496,6 +497,7 @@ extern PyType_Spec core_semaphore_spec;
 extern PyType_Spec core_semaphore_set_spec;
 extern PyType_Spec core_operations_spec;
 extern PyType_Spec core_shared_memory_spec;
+extern PyType_Spec core_pin_spec;
 extern PyType_Spec core_message_queue_spec;
 
 PyObject *core_shared_memory_from_id(PyObject *type, PyObject *args,

@@ -22,8 +22,8 @@ core_shared_memory_raise_not_attached(PyObject *op)
                           "the segment is not attached: call attach()");
 }
 
-static PyObject *
-raise_readonly(PyObject *op)
+PyObject *
+core_shared_bytes_raise_readonly(PyObject *op)
 {
     return core_refuse_as(core_handle(op)->state,
                           core_handle(op)->state->ReadOnlyError, 0, op,
@@ -41,10 +41,8 @@ core_shared_memory_attached(PyObject *op)
     return attached;
 }
 
-/* The attachment, held as an export until letgo(): 0, or -1 with an
- * exception where there is none, or none that may be written. */
-static int
-hold(PyObject *op, bool write, struct core_attachment *held)
+int
+core_shared_bytes_hold(PyObject *op, bool write, struct core_attachment *held)
 {
     struct core_mapping *mapping = &shared_memory(op)->mapping;
     bool usable;
@@ -59,15 +57,23 @@ hold(PyObject *op, bool write, struct core_attachment *held)
         return 0;
     }
     (void)(held->address == NULL ? core_shared_memory_raise_not_attached(op)
-                                 : raise_readonly(op));
+                                 : core_shared_bytes_raise_readonly(op));
     return -1;
 }
 
-static void
-letgo(PyObject *op)
+void
+core_shared_bytes_letgo(PyObject *op)
 {
     CORE_BEGIN_CRITICAL_SECTION(op);
     shared_memory(op)->mapping.exports--;
+    CORE_END_CRITICAL_SECTION();
+}
+
+void
+core_shared_bytes_mark_exported(PyObject *op)
+{
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    shared_memory(op)->mapping.current.exported = true;
     CORE_END_CRITICAL_SECTION();
 }
 
@@ -96,9 +102,10 @@ convert_offset(PyObject *op, PyObject *value, Py_ssize_t *out)
     return 0;
 }
 
-static PyObject *
-refuse_range(PyObject *op, const char *what, Py_ssize_t offset,
-             Py_ssize_t count, size_t size)
+PyObject *
+core_shared_bytes_refuse_range(PyObject *op, const char *what,
+                               Py_ssize_t offset, Py_ssize_t count,
+                               size_t size)
 {
     return core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
                        "%s %zd bytes at offset %zd goes past the end of a "
@@ -146,7 +153,7 @@ core_shared_bytes_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     struct core_attachment held;
-    if (hold(op, false, &held) < 0) {
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
@@ -159,7 +166,7 @@ core_shared_bytes_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             copy(PyBytes_AS_STRING(result), from, (size_t)size);
         }
     }
-    letgo(op);
+    core_shared_bytes_letgo(op);
     return result;
 }
 
@@ -173,16 +180,17 @@ write_all(PyObject *op, PyObject *source, Py_ssize_t offset)
     if (core_bytes_get(source, &bytes) < 0) {
         return -1;
     }
-    if (hold(op, true, &held) == 0) {
+    if (core_shared_bytes_hold(op, true, &held) == 0) {
         if (available(&held, offset, bytes.size) < bytes.size) {
-            (void)refuse_range(op, "writing", offset, bytes.size, held.size);
+            (void)core_shared_bytes_refuse_range(op, "writing", offset,
+                                                 bytes.size, held.size);
         }
         else {
             copy((char *)held.address + offset, bytes.data,
                  (size_t)bytes.size);
             rc = 0;
         }
-        letgo(op);
+        core_shared_bytes_letgo(op);
     }
     core_bytes_release(&bytes);
     return rc;
@@ -219,13 +227,13 @@ core_shared_bytes_read_into(PyObject *op, PyObject *const *args,
         PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    if (hold(op, false, &held) == 0) {
+    if (core_shared_bytes_hold(op, false, &held) == 0) {
         const char *from = place(op, &held, offset);
         if (from != NULL) {
             count = available(&held, offset, buffer.len);
             copy(buffer.buf, from, (size_t)count);
         }
-        letgo(op);
+        core_shared_bytes_letgo(op);
     }
     PyBuffer_Release(&buffer);
     return count < 0 ? NULL : PyLong_FromSsize_t(count);
@@ -257,8 +265,9 @@ core_shared_bytes_view(PyObject *op, PyObject *args, PyObject *keywords)
     Py_ssize_t rest = length - offset;
     if (rest < 0 || size > rest) {
         Py_DECREF(whole);
-        return refuse_range(op, "a view of", offset,
-                            size < 0 ? 0 : (Py_ssize_t)size, (size_t)length);
+        return core_shared_bytes_refuse_range(op, "a view of", offset,
+                                              size < 0 ? 0 : (Py_ssize_t)size,
+                                              (size_t)length);
     }
     Py_ssize_t end = size < 0 ? length : offset + (Py_ssize_t)size;
     PyObject *part = PySequence_GetSlice(whole, offset, end);
@@ -278,15 +287,13 @@ core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 {
     struct core_attachment held;
     buffer->obj = NULL;
-    if (hold(op, false, &held) < 0) {
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
         return -1;
     }
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    shared_memory(op)->mapping.current.exported = true;
-    CORE_END_CRITICAL_SECTION();
+    core_shared_bytes_mark_exported(op);
     if (PyBuffer_FillInfo(buffer, op, held.address, (Py_ssize_t)held.size,
                           held.readonly, flags) < 0) {
-        letgo(op);
+        core_shared_bytes_letgo(op);
         return -1;
     }
     return 0;
@@ -295,7 +302,7 @@ core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 void
 core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *Py_UNUSED(buffer))
 {
-    letgo(op);
+    core_shared_bytes_letgo(op);
 }
 
 /* --------------------------------------------------------------- indexing */
@@ -311,10 +318,10 @@ Py_ssize_t
 core_shared_bytes_length(PyObject *op)
 {
     struct core_attachment held;
-    if (hold(op, false, &held) < 0) {
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
         return -1;
     }
-    letgo(op);
+    core_shared_bytes_letgo(op);
     return (Py_ssize_t)held.size;
 }
 
@@ -322,7 +329,7 @@ PyObject *
 core_shared_bytes_item(PyObject *op, Py_ssize_t index)
 {
     struct core_attachment held;
-    if (hold(op, false, &held) < 0) {
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
@@ -332,7 +339,7 @@ core_shared_bytes_item(PyObject *op, Py_ssize_t index)
     else {
         result = PyLong_FromLong(((unsigned char *)held.address)[index]);
     }
-    letgo(op);
+    core_shared_bytes_letgo(op);
     return result;
 }
 
@@ -405,7 +412,8 @@ core_shared_bytes_subscript(PyObject *op, PyObject *index)
 {
     struct selection selection;
     struct core_attachment held;
-    if (convert_index(index, &selection) < 0 || hold(op, false, &held) < 0) {
+    if (convert_index(index, &selection) < 0 ||
+        core_shared_bytes_hold(op, false, &held) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
@@ -414,7 +422,7 @@ core_shared_bytes_subscript(PyObject *op, PyObject *index)
         result = selection.one ? PyLong_FromLong(bytes[selection.start])
                                : select_bytes(&held, &selection);
     }
-    letgo(op);
+    core_shared_bytes_letgo(op);
     return result;
 }
 
@@ -467,7 +475,7 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
         return -1;
     }
     int rc = -1;
-    if (hold(op, true, &held) == 0) {
+    if (core_shared_bytes_hold(op, true, &held) == 0) {
         rc = adjust(&selection, held.size);
         if (rc == 0 && selection.one) {
             ((unsigned char *)held.address)[selection.start] =
@@ -476,7 +484,7 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
         else if (rc == 0) {
             rc = assign_bytes(op, &held, &selection, &source);
         }
-        letgo(op);
+        core_shared_bytes_letgo(op);
     }
     PyBuffer_Release(&source);
     return rc;

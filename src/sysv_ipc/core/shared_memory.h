@@ -1,5 +1,5 @@
-/* What shared_memory.c (the segment), shared_memory_open.c (opening it) and
- * shared_bytes.c (its bytes) share. */
+/* What shared_memory.c (the segment), shared_memory_open.c (opening it),
+ * shared_bytes.c (its bytes) and array.c share. */
 #ifndef SYSV_IPC_SHARED_MEMORY_H
 #define SYSV_IPC_SHARED_MEMORY_H
 
@@ -31,6 +31,22 @@ PyObject *core_shared_memory_raise_not_attached(PyObject *op);
 int core_shared_memory_attach(PyObject *op, PyObject *address,
                               PyObject *flags);
 
+/* The attachment, held as an export until letgo(): 0, or -1 with an
+ * exception where there is none, or none that may be written. */
+int core_shared_bytes_hold(PyObject *op, bool write,
+                           struct core_attachment *held);
+void core_shared_bytes_letgo(PyObject *op);
+/* Say of what is held that a pointer to it may outlive the export. */
+void core_shared_bytes_mark_exported(PyObject *op);
+PyObject *core_shared_bytes_raise_readonly(PyObject *op);
+PyObject *core_shared_bytes_refuse_range(PyObject *op, const char *what,
+                                         Py_ssize_t offset, Py_ssize_t count,
+                                         size_t size);
+
+PyObject *core_shared_memory_ndarray(PyObject *op, PyObject *args,
+                                     PyObject *keywords);
+extern const char core_shared_memory_ndarray_doc[];
+
 PyObject *core_shared_bytes_read(PyObject *op, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *keywords);
 PyObject *core_shared_bytes_write(PyObject *op, PyObject *const *args,
@@ -52,7 +68,9 @@ extern const char core_shared_bytes_view_doc[];
     {"read_into", _PyCFunction_CAST(core_shared_bytes_read_into),     \
      METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_read_into_doc}, \
     {"view", _PyCFunction_CAST(core_shared_bytes_view),               \
-     METH_VARARGS | METH_KEYWORDS, core_shared_bytes_view_doc}
+     METH_VARARGS | METH_KEYWORDS, core_shared_bytes_view_doc},       \
+    {"ndarray", _PyCFunction_CAST(core_shared_memory_ndarray),        \
+     METH_VARARGS | METH_KEYWORDS, core_shared_memory_ndarray_doc}
 
 int core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags);
 void core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *buffer);
