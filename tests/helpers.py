@@ -125,12 +125,24 @@ def blocked_process(pid: int, *names: str) -> bool:
 
 def _sleeps_in(syscall: Path, *names: str) -> bool:
     """Whether the thread that this file of /proc tells of sleeps in one of these system calls."""
-    numbers = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70}
+    numbers = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70, "futex": 202}
     try:
         text = syscall.read_text()
     except OSError:
         return False
     return text.split()[0] in {str(numbers[name]) for name in names}
+
+
+def waits_for_number(thread_id: int) -> bool:
+    """Whether a thread of this process sleeps in futex(2) as only waits for shared numbers do.
+
+    The locks of interpreter and C library are private to the process: their operation is another.
+    """
+    try:
+        words = Path(f"/proc/self/task/{thread_id}/syscall").read_text().split()
+    except OSError:
+        return False
+    return words[0] == "202" and words[2] == "0x0"
 
 
 class Peer:

@@ -185,6 +185,7 @@ def public(names: list[str]) -> set[str]:
         (sysv_ipc.Semaphore, "semaphore"),
         (sysv_ipc.SemaphoreSet, "semaphore_set"),
         (sysv_ipc.SharedMemory, "shared_memory"),
+        (sysv_ipc.Atomic, "atomic"),
         (sysv_ipc.MessageQueue, "message_queue"),
     ],
 )

@@ -62,6 +62,7 @@
     X(operations_type)        \
     X(shared_memory_type)     \
     X(pin_type)               \
+    X(atomic_type)            \
     X(message_queue_type)     \
     X(semaphore_info)         \
     X(semaphore_member_info)  \
@@ -468,10 +469,12 @@ struct core_patience {
 };
 
 /* Wait in a system call with the GIL released: its result, -errno (-EAGAIN or
- * -ENOMSG when the time was up, -ECANCELED after cancel() of the handle) or
- * CORE_RAISED when a signal handler raised. */
+ * -ENOMSG when the time was up, -ECANCELED after core_wait_cancel() of the
+ * same object) or CORE_RAISED when a signal handler raised. */
 ssize_t core_wait(PyObject *op, const struct os_call *call,
                   struct core_patience *patience);
+/* Let all waits in progress of an object end. */
+void core_wait_cancel(PyObject *op);
 PyObject *core_handle_cancel(PyObject *op, PyObject *unused);
 extern const char core_handle_cancel_doc[];
 PyObject *core_set_wait_signal(PyObject *module, PyObject *value);
@@ -498,6 +501,7 @@ extern PyType_Spec core_semaphore_set_spec;
 extern PyType_Spec core_operations_spec;
 extern PyType_Spec core_shared_memory_spec;
 extern PyType_Spec core_pin_spec;
+extern PyType_Spec core_atomic_spec;
 extern PyType_Spec core_message_queue_spec;
 
 PyObject *core_shared_memory_from_id(PyObject *type, PyObject *args,

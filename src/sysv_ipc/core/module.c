@@ -282,6 +282,7 @@ core_exec(PyObject *module)
         add_type(module, &core_shared_memory_spec, core_shared_memory_call);
     state->message_queue_type =
         add_type(module, &core_message_queue_spec, core_message_queue_call);
+    state->atomic_type = add_type(module, &core_atomic_spec, NULL);
     /* No name in the module: only ndarray() makes them. */
     state->pin_type = PyType_FromModuleAndSpec(module, &core_pin_spec, NULL);
     if (PyErr_Occurred()) {

@@ -1,5 +1,5 @@
 /* What shared_memory.c (the segment), shared_memory_open.c (opening it),
- * shared_bytes.c (its bytes) and array.c share. */
+ * shared_bytes.c (its bytes), array.c and atomic.c share. */
 #ifndef SYSV_IPC_SHARED_MEMORY_H
 #define SYSV_IPC_SHARED_MEMORY_H
 
@@ -46,6 +46,9 @@ PyObject *core_shared_bytes_refuse_range(PyObject *op, const char *what,
 PyObject *core_shared_memory_ndarray(PyObject *op, PyObject *args,
                                      PyObject *keywords);
 extern const char core_shared_memory_ndarray_doc[];
+PyObject *core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
+                                    Py_ssize_t nargs, PyObject *keywords);
+extern const char core_shared_memory_atomic_doc[];
 
 PyObject *core_shared_bytes_read(PyObject *op, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *keywords);
@@ -70,7 +73,9 @@ extern const char core_shared_bytes_view_doc[];
     {"view", _PyCFunction_CAST(core_shared_bytes_view),               \
      METH_VARARGS | METH_KEYWORDS, core_shared_bytes_view_doc},       \
     {"ndarray", _PyCFunction_CAST(core_shared_memory_ndarray),        \
-     METH_VARARGS | METH_KEYWORDS, core_shared_memory_ndarray_doc}
+     METH_VARARGS | METH_KEYWORDS, core_shared_memory_ndarray_doc},   \
+    {"atomic", _PyCFunction_CAST(core_shared_memory_atomic),          \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_memory_atomic_doc}
 
 int core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags);
 void core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *buffer);

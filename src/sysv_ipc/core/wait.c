@@ -58,13 +58,10 @@ core_wait(PyObject *op, const struct os_call *call,
     return rc;
 }
 
-PyObject *
-core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+void
+core_wait_cancel(PyObject *op)
 {
     int64_t nap_ns = CANCEL_NAP_MIN_NS;
-    if (core_handle_check(core_handle(op)) < 0) {
-        return NULL;
-    }
     os_wait_cancel(op);
     while (os_wait_interrupt(op)) {
         Py_BEGIN_ALLOW_THREADS(void)
@@ -73,6 +70,15 @@ core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
         nap_ns = nap_ns * 2 > CANCEL_NAP_MAX_NS ? CANCEL_NAP_MAX_NS
                                                 : nap_ns * 2;
     }
+}
+
+PyObject *
+core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    core_wait_cancel(op);
     Py_RETURN_NONE;
 }
 

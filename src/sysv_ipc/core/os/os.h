@@ -166,6 +166,19 @@ struct os_limits {
 };
 int os_limits_get(struct os_limits *limits);
 
+/* A 32-bit number in shared memory, futex(2).  os_futex_wait() returns 0 when
+ * woken, -EAGAIN where the number is not the expected one, -ETIMEDOUT; and
+ * os_futex_wake() how many it has woken. */
+int os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns);
+int os_futex_wake(const void *address, int count);
+
+/* Whether os_futex_wait() waits, or only looks. */
+#ifdef __linux__
+#define OS_FUTEX_KEEPS_DEADLINE true
+#else
+#define OS_FUTEX_KEEPS_DEADLINE false
+#endif
+
 /* The calls that can block, in one shape, so that one loop serves them all:
  * attempt(call, timeout_ns) makes the call once.  With 0 it does not wait;
  * else it waits at most so long where the kernel keeps the deadline. */
@@ -179,11 +192,16 @@ struct os_call {
     union {
         struct sembuf *operations;
         void *message;
+        const void *address; /* of a number */
     };
+    uint32_t expected;
 };
 ssize_t os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns);
+/* 0 where the number at the address is not the expected one, or has not been
+ * for a moment; -EAGAIN when time is up. */
+ssize_t os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns);
 
 /* A wait in progress; it must stay where it is from os_wait_begin() to
  * os_wait_end().  The fields are wait.c's own. */

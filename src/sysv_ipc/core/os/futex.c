@@ -1,0 +1,84 @@
+/* Waiting for a 32-bit number in shared memory to change, futex(2), between
+ * any processes that map it: never FUTEX_PRIVATE_FLAG.
+ *
+ * Where a system has no such call, os_futex_wait() only looks, and os/wait.c
+ * naps between two looks; there nobody sleeps who could be woken. */
+#include "os.h"
+
+#include <errno.h>
+
+static uint32_t
+load(const void *address)
+{
+    return __atomic_load_n((const uint32_t *)address, __ATOMIC_SEQ_CST);
+}
+
+#ifdef __linux__
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int
+os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns)
+{
+    /* Without a timeout the kernel would start the call again after a signal
+     * whose handler has SA_RESTART, as that which ends waits: signal(7). */
+    struct timespec timeout = {
+        .tv_sec = timeout_ns == OS_FOREVER ? INT_MAX
+                                           : (time_t)(timeout_ns / 1000000000),
+        .tv_nsec = timeout_ns == OS_FOREVER ? 0
+                                            : (long)(timeout_ns % 1000000000),
+    };
+    return syscall(SYS_futex, address, FUTEX_WAIT, expected, &timeout, NULL,
+                   0) == -1
+               ? -errno
+               : 0;
+}
+
+int
+os_futex_wake(const void *address, int count)
+{
+    long woken = syscall(SYS_futex, address, FUTEX_WAKE, count, NULL, NULL, 0);
+    return woken == -1 ? -errno : (int)woken;
+}
+
+#else
+
+int
+os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns)
+{
+    (void)timeout_ns;
+    return load(address) == expected ? -ETIMEDOUT : -EAGAIN;
+}
+
+int
+os_futex_wake(const void *address, int count)
+{
+    (void)address;
+    (void)count;
+    return 0;
+}
+
+#endif
+
+ssize_t
+os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns)
+{
+    if (load(call->address) != call->expected) {
+        return 0;
+    }
+    if (timeout_ns == 0) {
+        return -EAGAIN;
+    }
+    int rc = os_futex_wait(call->address, call->expected, timeout_ns);
+    if (rc == -EAGAIN || load(call->address) != call->expected) {
+        return 0;
+    }
+    if (rc == -ETIMEDOUT) {
+        return -EAGAIN;
+    }
+    /* Woken while the number is what it was: wait on. */
+    return rc == 0 ? -EINTR : rc;
+}

@@ -1,0 +1,456 @@
+"""``Atomic.wait()`` and ``wake()``: what ends a wait, and what does not."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from helpers import blocked_process, fork, run_in_thread, wait_until, waits_for_number
+
+from sysv_ipc import (
+    ArgumentError,
+    Atomic,
+    BusyError,
+    CancelledError,
+    SharedMemory,
+)
+
+#: More than anybody has threads.
+ALL = 2**31 - 1
+
+
+@pytest.fixture(autouse=True)
+def nobody_holds_the_segment(segment: SharedMemory) -> Iterator[None]:
+    """Tracebacks of exceptions that were caught hold atomics in cycles."""
+    yield
+    gc.collect()
+
+
+def wait_for_waits(count: int = 1) -> None:
+    """Wait until so many threads of this process sleep in a wait for a number."""
+
+    def waiting() -> bool:
+        threads = [thread.native_id or 0 for thread in threading.enumerate()]
+        return sum(map(waits_for_number, threads)) >= count
+
+    wait_until(waiting)
+
+
+def wake_all(number: Atomic, count: int) -> None:
+    """Wake until so many have been woken: they may not all have begun to wait."""
+    woken = 0
+    while woken < count:
+        woken += number.wake(ALL)
+
+
+# ------------------------------------------------------------------------------------ ends
+
+
+@pytest.mark.parametrize("type", ["i32", "u32"])
+def test_a_number_that_is_another_already_is_not_waited_for(
+    segment: SharedMemory, type: Any
+) -> None:
+    number = segment.atomic(4, type)
+    assert number.wait(1) is True
+    assert number.wait(expected=1, timeout=0) is True
+    number.store(1)
+    assert number.wait(0, None) is True
+
+
+def test_a_negative_number_is_waited_for(segment: SharedMemory) -> None:
+    number = segment.atomic(4, "i32")
+    number.store(-1)
+    with pytest.raises(BusyError):
+        number.wait(-1, 0.001)
+    assert number.wait(1) is True
+    unsigned = segment.atomic(4, "u32")
+    with pytest.raises(BusyError):
+        unsigned.wait(2**32 - 1, 0.001)
+
+
+def test_a_change_and_a_wake_end_a_wait(segment: SharedMemory, way: str) -> None:
+    number = segment.atomic(0, "u32")
+    result = run_in_thread(lambda: number.wait(0))
+    if way == "signal":
+        wait_for_waits()
+        number.store(1)
+        assert number.wake() == 1
+    else:
+        # Who naps is not asleep in the kernel, and sees the change when it looks.
+        number.store(1)
+        assert number.wake() in (0, 1)
+    assert result() is True
+
+
+def test_a_wake_without_a_change_ends_nothing(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    result = run_in_thread(lambda: number.wait(0))
+    wake_all(number, 50)
+    number.add(1)
+    number.wake()
+    assert result() is True
+
+
+def test_a_number_that_changes_back_may_be_waited_for_still(segment: SharedMemory) -> None:
+    """As in C++20: what counts is the number when the waiter looks."""
+    number = segment.atomic(0, "u32")
+    result = run_in_thread(lambda: number.wait(0))
+    wait_for_waits()
+    number.store(1)
+    number.store(0)
+    wake_all(number, 10)
+    number.store(2)
+    number.wake()
+    assert result() is True
+
+
+def test_wake_wakes_as_many_as_it_is_told_and_tells_how_many(segment: SharedMemory) -> None:
+    number = segment.atomic(8, "i32")
+    assert number.wake() == 0
+    results = [run_in_thread(lambda: number.wait(0)) for _ in range(5)]
+    wait_for_waits(5)
+    number.store(1)
+    assert number.wake() == 1
+    assert number.wake(2) == 2
+    assert number.wake(count=ALL) == 2
+    assert number.wake(ALL) == 0
+    assert [result() for result in results] == [True] * 5
+
+
+def test_another_number_of_the_segment_is_not_woken(segment: SharedMemory) -> None:
+    number, other = segment.atomic(0, "u32"), segment.atomic(4, "u32")
+    result = run_in_thread(lambda: number.wait(0))
+    wait_for_waits()
+    assert other.wake(ALL) == 0
+    number.store(1)
+    assert number.wake(ALL) == 1
+    assert result() is True
+
+
+def test_another_attachment_is_the_same_number(segment: SharedMemory) -> None:
+    reader = SharedMemory(segment.key, mode=0o400).atomic(0, "u32")
+    number = SharedMemory(segment.key).atomic(0, "i32")
+    result = run_in_thread(lambda: reader.wait(0))
+    wait_for_waits()
+    number.store(1)
+    assert number.wake() == 1
+    assert result() is True
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
+def test_a_wait_ends_when_time_is_up(segment: SharedMemory, thread: bool, way: str) -> None:
+    number = segment.atomic(0, "u32")
+
+    def wait() -> float:
+        start = time.monotonic()
+        with pytest.raises(BusyError) as caught:
+            number.wait(0, 0.02)
+        assert (caught.value.errno, caught.value.id) == (errno.EAGAIN, segment.id)
+        return time.monotonic() - start
+
+    took = run_in_thread(wait)() if thread else wait()
+    assert isinstance(took, float)
+    assert 0.02 <= took < 10
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, 1e-300, 1e-9])
+def test_no_time_at_all_is_one_look(segment: SharedMemory, timeout: float) -> None:
+    with pytest.raises(BusyError):
+        segment.atomic(0, "u32").wait(0, timeout)
+
+
+@pytest.mark.parametrize("timeout", [-1, -1e-9, math.nan, -math.inf, "1", b""])
+def test_impossible_timeouts_are_refused(segment: SharedMemory, timeout: Any) -> None:
+    number = segment.atomic(0, "u32")
+    for expected in (0, 1):
+        with pytest.raises((ArgumentError, TypeError), match="non-negative number"):
+            number.wait(expected, timeout)
+
+
+@pytest.mark.parametrize("timeout", [30, math.inf, None, 1e300])
+def test_what_comes_in_time_is_seen(segment: SharedMemory, timeout: Any, way: str) -> None:
+    number = segment.atomic(0, "u32")
+    result = run_in_thread(lambda: number.wait(0, timeout))
+    number.store(5)
+    number.wake()
+    assert result() is True
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**31, -(2**31), 2**64])
+def test_counts_that_wake_nobody_are_refused(segment: SharedMemory, count: int) -> None:
+    """FUTEX_WAKE with 0 would wake one."""
+    with pytest.raises(ArgumentError, match="count must be from 1 to 2147483647"):
+        segment.atomic(0, "u32").wake(count)
+
+
+@pytest.mark.parametrize("count", [1.0, "1", None])
+def test_counts_that_are_none_are_type_errors(segment: SharedMemory, count: Any) -> None:
+    with pytest.raises(TypeError, match="count must be an integer"):
+        segment.atomic(0, "u32").wake(count)
+
+
+@pytest.mark.parametrize("type", ["i64", "u64"])
+def test_numbers_of_64_bits_cannot_be_waited_for(segment: SharedMemory, type: Any) -> None:
+    number = segment.atomic(0, type)
+    for call in (lambda: number.wait(0), lambda: number.wait(1, 0), number.wake):
+        with pytest.raises(ArgumentError, match=f"needs an atomic i32 or u32, not {type}"):
+            call()
+
+
+# ------------------------------------------------------------------------- cancel and signals
+
+
+def test_a_wait_is_cancelled(segment: SharedMemory, way: str) -> None:
+    number = segment.atomic(0, "u32")
+    for timeout in (None, 60):
+        result = run_in_thread(lambda t=timeout: number.wait(0, t))  # type: ignore[misc]
+        done = threading.Event()
+
+        def cancel_again_and_again(done: threading.Event = done) -> None:
+            # The wait may not have begun when the first one comes.
+            while not done.wait(0.002):
+                number.cancel()
+
+        canceller = threading.Thread(target=cancel_again_and_again)
+        canceller.start()
+        error = result()
+        done.set()
+        canceller.join()
+        assert isinstance(error, CancelledError)
+        assert (error.errno, error.kind, error.id) == (
+            errno.ECANCELED,
+            "shared memory",
+            segment.id,
+        )
+        error.__traceback__ = None
+
+
+def test_cancel_ends_all_waits_of_this_object_and_no_other(segment: SharedMemory) -> None:
+    number, other = segment.atomic(0, "u32"), segment.atomic(0, "u32")
+    stays = run_in_thread(lambda: other.wait(0))
+    results = [run_in_thread(lambda: number.wait(0)) for _ in range(8)]
+    wait_for_waits(9)
+    number.cancel()
+    for result in results:
+        error = result()
+        assert isinstance(error, CancelledError)
+        error.__traceback__ = None
+    wait_for_waits(1)
+    number.store(1)
+    number.wake()
+    assert stays() is True
+
+
+def test_cancelling_where_nobody_waits_does_nothing(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    number.cancel()
+    segment.atomic(0, "i64").cancel()
+    with pytest.raises(BusyError):
+        number.wait(0, 0.001)
+
+
+def test_a_handler_that_returns_lets_the_wait_go_on(segment: SharedMemory, way: str) -> None:
+    number = segment.atomic(0, "u32")
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    before = signal.signal(signal.SIGALRM, count)
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+    start = time.monotonic()
+    try:
+        with pytest.raises(BusyError):
+            number.wait(0, 0.1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert calls > 0
+    assert 0.1 <= time.monotonic() - start < 10
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_handler_that_raises_ends_the_wait(
+    segment: SharedMemory, timeout: float | None, restart: bool, way: str
+) -> None:
+    """Also where the program wants its signals to restart system calls."""
+    number = segment.atomic(0, "u32")
+
+    def stop(*_: object) -> None:
+        raise StopError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.siginterrupt(signal.SIGALRM, not restart)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with pytest.raises(StopError) as caught:
+            number.wait(0, timeout)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught.value.__context__ is None
+
+
+def test_a_handler_may_change_the_number_that_is_waited_for(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    before = signal.signal(signal.SIGALRM, lambda *_: number.store(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        assert number.wait(0) is True
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+CTRL_C = """
+import sys, sysv_ipc
+number = sysv_ipc.attach(int(sys.argv[1])).atomic(0, "u32")
+print("ready", flush=True)
+try:
+    number.wait(0)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_a_wait(segment: SharedMemory) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CTRL_C, str(segment.id)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    wait_until(lambda: blocked_process(process.pid, "futex"))
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("interrupted\n", "")
+
+
+# ------------------------------------------------------------------------ fork, removal, races
+
+
+def test_processes_wake_each_other(segment: SharedMemory) -> None:
+    """Two sides hand the number to each other: even is the parent's turn."""
+    rounds = 2000
+
+    def take_turns(first: int) -> None:
+        own = SharedMemory(segment.key).atomic(0, "u32")
+        for turn in range(first, 2 * rounds, 2):
+            while (now := own.load()) != turn:
+                own.wait(now, 30)
+            own.store(turn + 1)
+            own.wake()
+
+    pid = fork(lambda: take_turns(1))
+    take_turns(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert segment.atomic(0, "u32").load() == 2 * rounds
+
+
+def test_a_child_waits_for_its_parent_on_what_it_inherited(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    pid = fork(lambda: number.wait(0, 30))
+    wait_until(lambda: blocked_process(pid, "futex"))
+    number.store(1)
+    assert number.wake(ALL) == 1
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_waiter_that_is_killed_leaves_nobody_behind(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    pid = fork(lambda: number.wait(0))
+    wait_until(lambda: blocked_process(pid, "futex"))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert number.wake(ALL) == 0
+
+
+def test_removing_the_segment_leaves_the_wait(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    result = run_in_thread(lambda: number.wait(0))
+    wait_for_waits()
+    segment.remove()
+    number.store(1)
+    assert number.wake() == 1
+    assert result() is True
+
+
+def test_the_segment_cannot_be_detached_under_a_wait(segment: SharedMemory) -> None:
+    result = run_in_thread(lambda: segment.atomic(0, "u32").wait(0))
+    wait_for_waits()
+    with pytest.raises(BufferError):
+        segment.detach()
+    number = segment.atomic(0, "u32")
+    number.store(1)
+    number.wake()
+    assert result() is True
+    del number
+    segment.detach()
+
+
+def test_each_wait_ends_with_success_or_a_documented_error(segment: SharedMemory, way: str) -> None:
+    """A counter goes up while waits have timeouts and are cancelled: none misses the last step."""
+    number = segment.atomic(0, "u32")
+    last = 3000 if way == "signal" else 300
+    ends: dict[str, int] = {"success": 0, "busy": 0, "cancelled": 0}
+
+    def follow() -> None:
+        seen = 0
+        while seen != last:
+            try:
+                number.wait(seen, [None, 1e-5, 4e-5, 1][seen % 4])
+                seen = number.load()
+                ends["success"] += 1
+            except BusyError:
+                ends["busy"] += 1
+            except CancelledError:
+                ends["cancelled"] += 1
+
+    stop = threading.Event()
+
+    def cancel() -> None:
+        while not stop.wait(1e-4):
+            number.cancel()
+
+    follower = threading.Thread(target=follow)
+    canceller = threading.Thread(target=cancel)
+    follower.start()
+    canceller.start()
+    for step in range(last):
+        number.store(step + 1)
+        number.wake()
+        if step % 3 == 0:
+            time.sleep(5e-5)
+    follower.join(60)
+    stop.set()
+    canceller.join()
+    assert not follower.is_alive()
+    assert ends["success"] > 0
+
+
+def test_waits_leave_nothing_behind(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    before = sys.getrefcount(number), sys.getrefcount(segment)
+    for _ in range(200):
+        with pytest.raises(BusyError):
+            number.wait(0, 1e-4)
+    gc.collect()
+    assert (sys.getrefcount(number), sys.getrefcount(segment)) == before
+    with open("/proc/self/timers", encoding="utf-8") as file:
+        assert file.read() == ""
