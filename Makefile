@@ -42,8 +42,9 @@ sanitize: ## run the tests under ASan and UBSan, the C tests also under TSan; AR
 	@tools/sanitize.sh '$(PYTHON)' $(ARGS)
 
 .PHONY: stress
-stress: $(stamp)-built ## try to make waits lose messages or permits; ARGS="--messages 10000000"
+stress: $(stamp)-built $(stamp)-test ## try to lose messages or permits, to crash or tear segments; ARGS="--messages 10000000"
 	@$(run) tools/stress.py $(ARGS)
+	@$(run) tools/stress_memory.py
 
 .PHONY: refcounts
 refcounts: ## count references over every public call with a debug interpreter; ARGS are words of the calls' names

@@ -424,7 +424,8 @@ def test_a_new_segment_without_init_character_costs_no_memory() -> None:
     segment.detach()
 
 
-def test_filling_lets_other_threads_run(key: int) -> None:
+def runs_beside(call: Callable[[], object]) -> bool:
+    """Whether another thread runs in the middle half of a call, as only a released GIL lets it."""
     ticks: list[float] = []
     stop = threading.Event()
 
@@ -435,15 +436,35 @@ def test_filling_lets_other_threads_run(key: int) -> None:
     thread = threading.Thread(target=tick)
     thread.start()
     start = time.perf_counter()
-    segment = SharedMemory(key, IPC_CREX, size=256 << 20)
+    call()
     end = time.perf_counter()
     stop.set()
     thread.join()
-    segment.remove()
-    segment.detach()
-    # In the middle half of the filling, where only a released GIL lets the thread run.
     quarter = (end - start) / 4
-    assert any(start + quarter < when < end - quarter for when in ticks)
+    return any(start + quarter < when < end - quarter for when in ticks)
+
+
+def test_filling_lets_other_threads_run(key: int) -> None:
+    made: list[SharedMemory] = []
+    assert runs_beside(lambda: made.append(SharedMemory(key, IPC_CREX, size=256 << 20)))
+    made[0].remove()
+    made[0].detach()
+
+
+@pytest.mark.parametrize("name", ["read_into", "write", "read", "slice", "assignment"])
+def test_large_copies_let_other_threads_run(name: str) -> None:
+    size = 128 << 20
+    segment = SharedMemory(None, IPC_CREX, size=size, init_character=None)
+    segment.remove()
+    buffer = bytearray(size)
+    calls: dict[str, Callable[[], object]] = {
+        "read_into": lambda: segment.read_into(buffer),
+        "write": lambda: segment.write(buffer),
+        "read": segment.read,
+        "slice": lambda: segment[:],
+        "assignment": lambda: segment.__setitem__(slice(None), buffer),
+    }
+    assert runs_beside(calls[name])
 
 
 def test_the_process_id_of_the_last_user_is_told(segment: SharedMemory) -> None:

@@ -43,6 +43,8 @@ rc=0
 env LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so.6)" \
     PYTHONMALLOC=malloc PYTEST_TIMEOUT=600 \
     "$venv/bin/python" -m pytest --capture=sys -o faulthandler_timeout=0 "$@" || rc=$?
+env LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so.6)" \
+    PYTHONMALLOC=malloc "$venv/bin/python" tools/stress_memory.py || rc=$?
 for file in "$report".*; do
     if grep -q 'ERROR: ' "$file" 2>/dev/null; then
         cat "$file" >&2
