@@ -372,6 +372,28 @@ def test_a_child_waits_for_its_parent_on_what_it_inherited(segment: SharedMemory
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_a_handler_may_fork_in_the_middle_of_a_wait(segment: SharedMemory) -> None:
+    """The child goes on with the wait of its parent, deadline and all."""
+    number = segment.atomic(0, "u32")
+    statuses: list[int] = []
+
+    def split(*_: object) -> None:
+        def work() -> None:
+            with pytest.raises(BusyError):
+                number.wait(0, 0.005)
+
+        statuses.append(os.waitpid(fork(work), 0)[1])
+
+    before = signal.signal(signal.SIGALRM, split)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with pytest.raises(BusyError):
+            number.wait(0, 0.3)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert statuses == [0]
+
+
 def test_a_waiter_that_is_killed_leaves_nobody_behind(segment: SharedMemory) -> None:
     number = segment.atomic(0, "u32")
     pid = fork(lambda: number.wait(0))

@@ -23,6 +23,10 @@ pin_make(PyObject *memory)
 {
     PyTypeObject *type = (PyTypeObject *)core_handle(memory)->state->pin_type;
     struct core_attachment held;
+    if (type == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+        return NULL;
+    }
     if (core_shared_bytes_hold(memory, false, &held) < 0) {
         return NULL;
     }

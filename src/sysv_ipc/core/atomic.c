@@ -320,27 +320,21 @@ check_place(PyObject *memory, const struct core_attachment *held,
     return 0;
 }
 
-PyObject *
-core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
-                          Py_ssize_t nargs, PyObject *keywords)
+static PyObject *
+make(PyObject *memory, const struct number_type *type, Py_ssize_t offset)
 {
-    static const struct core_signature signature = {
-        "atomic", 2, 2, 2, {"offset", "type"}};
     CoreState *state = core_handle(memory)->state;
     PyTypeObject *cls = (PyTypeObject *)state->atomic_type;
-    PyObject *given[2];
-    long long offset = 0;
-    const struct number_type *type;
     struct core_attachment held;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
-        core_integer(state, given[0], "offset", 0, PY_SSIZE_T_MAX, &offset) <
-            0 ||
-        (type = convert_type(state, given[1])) == NULL ||
-        core_shared_bytes_hold(memory, false, &held) < 0) {
+    if (cls == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+        return NULL;
+    }
+    if (core_shared_bytes_hold(memory, false, &held) < 0) {
         return NULL;
     }
     AtomicObject *self = NULL;
-    if (check_place(memory, &held, type, (Py_ssize_t)offset) == 0) {
+    if (check_place(memory, &held, type, offset) == 0) {
         self = (AtomicObject *)cls->tp_alloc(cls, 0);
     }
     if (self == NULL) {
@@ -351,9 +345,27 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
     self->memory = Py_NewRef(memory);
     self->type = type;
     self->address = (char *)held.address + offset;
-    self->offset = (Py_ssize_t)offset;
+    self->offset = offset;
     self->readonly = held.readonly;
     return (PyObject *)self;
+}
+
+PyObject *
+core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "atomic", 2, 2, 2, {"offset", "type"}};
+    CoreState *state = core_handle(memory)->state;
+    PyObject *given[2];
+    long long offset = 0;
+    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+        core_integer(state, given[0], "offset", 0, PY_SSIZE_T_MAX, &offset) <
+            0) {
+        return NULL;
+    }
+    const struct number_type *type = convert_type(state, given[1]);
+    return type == NULL ? NULL : make(memory, type, (Py_ssize_t)offset);
 }
 
 /* There is no tp_clear, so that the fields stay what they are: the segment

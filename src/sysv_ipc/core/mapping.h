@@ -2,8 +2,9 @@
  * were.
  *
  * Guarded by the critical section of the object that holds it: functions that
- * end in _lock_held expect it.  exports counts the buffers, and the copies in
- * progress, that need the memory: while there are any it stays attached.
+ * end in _lock_held expect it.  exports counts the buffers, pins and atomics,
+ * and the copies in progress, that need the memory: while there are any it
+ * stays attached.
  *
  * A buffer may have been taken by one who does not count as an export, such
  * as np.ndarray(buffer=segment).  So an attachment that was ever exported is

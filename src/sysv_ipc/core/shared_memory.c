@@ -35,8 +35,8 @@ static void
 raise_exports(void)
 {
     PyErr_SetString(PyExc_BufferError,
-                    "the segment cannot be detached while views or copies "
-                    "of it exist: release them first");
+                    "the segment cannot be detached while views, arrays, "
+                    "atomics or copies of it exist: release them first");
 }
 
 int
@@ -402,7 +402,8 @@ PyDoc_STRVAR(
     "detach($self, /)\n--\n\n"
     "Detach the segment.\n"
     "\n"
-    "Raises BufferError, and changes nothing, while views of it exist;\n"
+    "Raises BufferError, and changes nothing, while views, arrays or\n"
+    "atomics of it exist;\n"
     "NotAttachedError where it is not attached.  See shmop(2).");
 PyDoc_STRVAR(
     enter_doc,

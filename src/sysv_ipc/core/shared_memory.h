@@ -24,7 +24,7 @@ int core_shared_memory_open(PyObject *op, PyObject *const *given);
  * an exception and all as it was but for new, which is the caller's then. */
 int core_shared_memory_replace(PyObject *op,
                                const struct core_attachment *new);
-/* -1 with BufferError while views or copies of the segment exist. */
+/* -1 with BufferError while there are exports of the segment. */
 int core_shared_memory_check_exports(PyObject *op);
 bool core_shared_memory_attached(PyObject *op);
 PyObject *core_shared_memory_raise_not_attached(PyObject *op);
