@@ -93,6 +93,12 @@ class World:
         self.readonly = SharedMemory(self.segment.key, mode=0o400)
         self.detached = SharedMemory(self.segment.key)
         self.operations = self.set.compile([(0, -1), (1, 1)])
+        # Of other handles, because an atomic keeps its own from detaching.
+        self.atomics = {
+            "good": SharedMemory(self.segment.key).atomic(0, "u32"),
+            "wide": SharedMemory(self.segment.key).atomic(8, "i64"),
+            "read-only": SharedMemory(self.segment.key, mode=0o400).atomic(0, "i32"),
+        }
         self.signal = sysv_ipc.set_wait_signal(signal.SIGRTMAX - 1) or signal.SIGRTMAX - 1
         self.reset()
 
@@ -103,6 +109,8 @@ class World:
             gone = gone_set.compile([(0, 0)])
             gone_set.remove()
             return {"good": self.operations, "removed": gone}
+        if cls is sysv_ipc.Atomic:
+            return dict(self.atomics)
         gone = cls(None, flags=IPC_CREX, **({"nsems": 1} if cls is SemaphoreSet else {}))
         gone.remove()
         states = {"uninitialised": cls.__new__(cls), "removed": gone}
@@ -210,6 +218,13 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
             "write": [a(b"x"), a("text", 3), a(s=buffer, offset=5), a(b"x" * 9999)],
             "read_into": [a(buffer), a(buffer, 7), a(buffer=buffer, offset=1), a(b"constant")],
             "view": [a(), a(8, 8, "i"), a(offset=4, size=4, format="B"), a(0, 7, "i")],
+            # Without NumPy, which a debug interpreter has not, all of these are its absence.
+            "ndarray": [
+                a(4, "u1"),
+                a(shape=(2, 3), dtype="<i4", offset=3, order="F"),
+                a(9999, "u1"),
+            ],
+            "atomic": [a(0, "i32"), a(offset=8, type="u64"), a(1, "i32"), a(4096, "i64")],
             "__bool__": [a()],
             "__len__": [a()],
             "__iter__": [a()],
@@ -217,6 +232,15 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
             "__setitem__": [a(3, 4), a(slice(0, 2), b"ab"), a(slice(0, 9, 3), b"abc")],
             "__delitem__": [a(0)],
             **context,
+        },
+        sysv_ipc.Atomic: {
+            "load": [a()],
+            **{name: [a(7)] for name in ("store", "exchange", "add", "sub", "and_", "or_")},
+            "compare_exchange": [a(7, 8), a(expected=9, desired=2**40)],
+            "wait": [a(12345, 0), waiting(12345, timeout=1e-5)],
+            "wake": [a(), a(2), a(count=3)],
+            "cancel": [a()],
+            "__repr__": [a()],
         },
         MessageQueue: {
             **handle_table(MessageQueue, world.queue.id),

@@ -38,8 +38,9 @@ import sysv_ipc
 WARM, ROUNDS = 4, 20
 #: How far a call is followed where memory runs out.
 ALLOCATIONS = 60
-#: These run Python functions of the library, and 3.11 itself fails where they lack memory.
-IN_PYTHON = ("semaphores#1", "shared_memories#")
+#: These run Python functions, or import what is not there, and 3.11 itself fails where they lack
+#: memory.
+IN_PYTHON = ("semaphores#1", "shared_memories#", "SharedMemory.ndarray#")
 
 Call = Callable[[], object]
 

@@ -216,12 +216,15 @@ convert_type(CoreState *state, PyObject *value, struct request *request,
         return -1;
     }
     PyObject *objects = PyObject_GetAttrString(request->type, "hasobject");
-    PyObject *size = PyObject_GetAttrString(request->type, "itemsize");
     int has_objects = objects == NULL ? -1 : PyObject_IsTrue(objects);
-    Py_ssize_t bytes = size == NULL ? -1 : PyLong_AsSsize_t(size);
     Py_XDECREF(objects);
+    if (has_objects < 0) {
+        return -1;
+    }
+    PyObject *size = PyObject_GetAttrString(request->type, "itemsize");
+    Py_ssize_t bytes = size == NULL ? -1 : PyLong_AsSsize_t(size);
     Py_XDECREF(size);
-    if (has_objects < 0 || bytes < 0) {
+    if (bytes < 0) {
         return -1;
     }
     if (has_objects) {
