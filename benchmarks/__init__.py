@@ -1,0 +1,1 @@
+"""What the library costs: see README.md beside this file."""

@@ -1,0 +1,205 @@
+/* The floor: the system calls that the library makes, looped in C.
+ *
+ * Each function does its work count times and returns the nanoseconds that
+ * took by CLOCK_MONOTONIC, or -errno.  All arguments are 64 bits wide, so that
+ * a caller through ctypes cannot mistake one. */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <time.h>
+
+#define OPERATIONS_MAX 500
+#define MESSAGE_MAX 65536
+
+struct message {
+    long type;
+    char text[MESSAGE_MAX];
+};
+
+static int64_t
+now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Take from and give to the first members of a set. */
+int64_t
+floor_sem_pair(int64_t id, int64_t members, int64_t count)
+{
+    struct sembuf take[OPERATIONS_MAX], give[OPERATIONS_MAX];
+    for (int64_t i = 0; i < members; i++) {
+        take[i] = (struct sembuf){(unsigned short)i, -1, IPC_NOWAIT};
+        give[i] = (struct sembuf){(unsigned short)i, 1, IPC_NOWAIT};
+    }
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (semop((int)id, take, (size_t)members) == -1 ||
+            semop((int)id, give, (size_t)members) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Take from a semaphore where there is nothing. */
+int64_t
+floor_sem_busy(int64_t id, int64_t count)
+{
+    struct sembuf take = {0, -1, IPC_NOWAIT};
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (semop((int)id, &take, 1) == 0 || errno != EAGAIN) {
+            return -EINVAL;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Send, then receive, as many as stride at a time. */
+int64_t
+floor_msg_pair(int64_t id, int64_t size, int64_t stride, int64_t count)
+{
+    static _Thread_local struct message message;
+    size_t bytes = (size_t)size;
+    message.type = 1;
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t k = 0; k < stride; k++) {
+            if (msgsnd((int)id, &message, bytes, IPC_NOWAIT) == -1) {
+                return -errno;
+            }
+        }
+        for (int64_t k = 0; k < stride; k++) {
+            if (msgrcv((int)id, &message, bytes, 0, IPC_NOWAIT) == -1) {
+                return -errno;
+            }
+        }
+    }
+    return now_ns() - start;
+}
+
+/* The two sides of a queue: both wait. */
+int64_t
+floor_msg_send(int64_t id, int64_t size, int64_t type, int64_t count)
+{
+    static _Thread_local struct message message;
+    message.type = (long)type;
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (msgsnd((int)id, &message, (size_t)size, 0) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+int64_t
+floor_msg_receive(int64_t id, int64_t size, int64_t type, int64_t count)
+{
+    static _Thread_local struct message message;
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (msgrcv((int)id, &message, (size_t)size, (long)type, 0) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* A message there and one back; the first of the two sides sends first. */
+int64_t
+floor_msg_ping(int64_t id, int64_t size, int64_t first, int64_t count)
+{
+    static _Thread_local struct message message;
+    size_t bytes = (size_t)size;
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        message.type = 1;
+        if (first && msgsnd((int)id, &message, bytes, 0) == -1) {
+            return -errno;
+        }
+        if (msgrcv((int)id, &message, bytes, first ? 2 : 1, 0) == -1) {
+            return -errno;
+        }
+        message.type = 2;
+        if (!first && msgsnd((int)id, &message, bytes, 0) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Open by key. */
+int64_t
+floor_sem_open(int64_t key, int64_t count)
+{
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (semget((key_t)key, 0, 0600) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+int64_t
+floor_msg_open(int64_t key, int64_t count)
+{
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (msgget((key_t)key, 0600) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Open by key, learn the size, attach, detach. */
+int64_t
+floor_shm_open(int64_t key, int64_t count)
+{
+    struct shmid_ds record;
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        int id = shmget((key_t)key, 0, 0600);
+        void *address = id == -1 ? (void *)-1 : shmat(id, NULL, 0);
+        if (address == (void *)-1 || shmctl(id, IPC_STAT, &record) == -1 ||
+            shmdt(address) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Create, attach, detach, remove. */
+int64_t
+floor_shm_create(int64_t size, int64_t count)
+{
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        int id = shmget(IPC_PRIVATE, (size_t)size, IPC_CREAT | 0600);
+        void *address = id == -1 ? (void *)-1 : shmat(id, NULL, 0);
+        if (address == (void *)-1 || shmdt(address) == -1 ||
+            shmctl(id, IPC_RMID, NULL) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+int64_t
+floor_copy(int64_t to, int64_t from, int64_t size, int64_t count)
+{
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        memcpy((void *)(intptr_t)to, (const void *)(intptr_t)from,
+               (size_t)size);
+    }
+    return now_ns() - start;
+}
