@@ -20,7 +20,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -82,8 +82,8 @@ class Floor:
         if compiler is None:
             raise SystemExit("the floor needs a C compiler: apt-get install gcc")
         source, library = Path(__file__).with_name("floor.c"), Path(folder, "floor.so")
-        command = [compiler, "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source]
-        subprocess.run(command, check=True)
+        options = ["-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o"]
+        subprocess.run([compiler, *options, library, source], check=True)
         self._library = ctypes.CDLL(str(library))
 
     def __call__(self, name: str, *arguments: int) -> Contestant:
@@ -130,12 +130,13 @@ class Bench:
     old: Any = None
     posix_ipc: Any = None
 
-    def measure(
-        self, contestants: Mapping[str, Contestant], turn_seconds: float | None = None
-    ) -> Times:
+    def few(self, rounds: int, turn_seconds: float = 0) -> Bench:
+        """Return the same with at most so many rounds, for what takes long."""
+        return replace(self, rounds=min(self.rounds, rounds), turn_seconds=turn_seconds)
+
+    def measure(self, contestants: Mapping[str, Contestant]) -> Times:
         """Let them take turns, each round beginning with another one."""
-        seconds = self.turn_seconds if turn_seconds is None else turn_seconds
-        counts = {name: calls_for(run, seconds) for name, run in contestants.items()}
+        counts = {name: calls_for(run, self.turn_seconds) for name, run in contestants.items()}
         times: Times = {name: [] for name in contestants}
         names = list(contestants)
         with no_collector():
@@ -205,20 +206,14 @@ class Table:
     #: What a reader needs to know beside the figures.
     notes: list[str] = field(default_factory=list)
 
-    def add(self, row: str, **figures: Figure | None) -> None:
-        """Add a row; an underscore in a column's name is a space, and None is no figure."""
-        shown = {name.replace("_", " "): one for name, one in figures.items() if one is not None}
-        self.rows.append((row, shown))
-
-
-def each(function: Callable[..., float], *times: Sequence[float]) -> list[float]:
-    """Return what the function makes of the times of each round."""
-    return [function(*row) for row in zip(*times, strict=True)]
+    def add(self, row: str, figures: Mapping[str, Figure]) -> None:
+        """Add a row: the names of the columns and their figures."""
+        self.rows.append((row, dict(figures)))
 
 
 def ratios(times: Sequence[float], to: Sequence[float]) -> list[float]:
     """Return the ratio in each round."""
-    return each(lambda one, other: one / other, times, to)
+    return [one / other for one, other in zip(times, to, strict=True)]
 
 
 def newer(at_most: float | None) -> float | None:
@@ -226,27 +221,20 @@ def newer(at_most: float | None) -> float | None:
     return at_most and at_most + (0.07 if sys.version_info >= (3, 12) else 0)
 
 
+def own_cost(times: Times) -> list[float]:
+    """Return ours beyond the floor as a part of 1.2.0's beyond it, in each round."""
+    rows = zip(times["ours"], times["1.2.0"], times["floor"], strict=True)
+    return [(ours - floor) / (old - floor) for ours, old, floor in rows]
+
+
 def add_against_floor(
     table: Table, row: str, times: Times, at_most: float | None, own_at_most: float | None = None
 ) -> None:
-    """Add a row of *floor*, *ours* and where it is there *1.2.0*.
-
-    The ratio is that to the floor.  The own cost is the time beyond the floor's, ours as a part of
-    1.2.0's.
-    """
-    figures = {
-        name.replace(".", "_"): Figure(times[name], "ns") for name in times if name != "1.2.0"
-    }
-    old = times.get("1.2.0")
-    own = None
-    if old is not None:
-        figures["1.2.0"] = Figure(old, "ns")
-        own = each(
-            lambda ours, old, floor: (ours - floor) / (old - floor),
-            times["ours"], old, times["floor"],
-        )  # fmt: skip
-        figures["1.2.0 to floor"] = Figure(ratios(old, times["floor"]), "x")
-    ratio = Figure(ratios(times["ours"], times["floor"]), "x", newer(at_most))
-    table.add(
-        row, **figures, ours_to_floor=ratio, own_cost=own and Figure(own, "of 1.2.0's", own_at_most)
-    )
+    """Add a row of *floor*, *ours* and where it is there *1.2.0*, with the ratios and own cost."""
+    figures = {name: Figure(values, "ns") for name, values in times.items()}
+    if "1.2.0" in times:
+        figures["1.2.0 to floor"] = Figure(ratios(times["1.2.0"], times["floor"]), "x")
+    figures["ours to floor"] = Figure(ratios(times["ours"], times["floor"]), "x", newer(at_most))
+    if "1.2.0" in times:
+        figures["own cost, of 1.2.0's"] = Figure(own_cost(times), "x", own_at_most)
+    table.add(row, figures)

@@ -65,7 +65,7 @@ def cell(figure: Figure) -> str:
     text = number(figure.median)
     if figure.unit == "ns" and figure.median >= 1e5:
         text = f"{number(figure.median / 1e6)} ms"
-    elif figure.unit not in ("x", "of 1.2.0's"):
+    elif figure.unit != "x":
         text = f"{text} {figure.unit}".rstrip()
     else:
         low, high = figure.quartiles

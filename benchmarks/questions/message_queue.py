@@ -1,4 +1,4 @@
-"""What does a message through a queue cost beyond the kernel's part, within one process?"""
+"""What a message through a queue costs beyond the kernel's part, within one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does it cost to open an object by its key, and to import the library?"""
+"""What it costs to open an object by its key, and to import the library."""
 
 from __future__ import annotations
 
@@ -55,12 +55,11 @@ def importing(bench: Bench) -> Table:
     contestants = {"ours": fresh_import(sys.executable)}
     if bench.old:
         contestants["1.2.0"] = fresh_import(f"{bench.rivals}/bin/python")
-    few = Bench(bench.floor, bench.quick, min(bench.rounds, 10 if bench.quick else 40), 0)
-    times = few.measure(contestants)
+    times = bench.few(10 if bench.quick else 40).measure(contestants)
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     if bench.old:
         figures["ours to 1.2.0"] = Figure(ratios(times["ours"], times["1.2.0"]), "x", 1.5)
-    table.add("import sysv_ipc", **figures)
+    table.add("import sysv_ipc", figures)
     return table
 
 

@@ -1,4 +1,4 @@
-"""What does a pair of calls on a semaphore cost beyond the kernel's part?
+"""What a pair of calls on a semaphore costs beyond the kernel's part.
 
 The floor makes the system calls that the library makes: semop(2) with IPC_NOWAIT, also where a
 timeout is given, because a call that need not wait does not hand it to the kernel.

@@ -1,0 +1,103 @@
+"""What reading, writing, copying and creating segments costs.
+
+Targets are parts of 1.2.0's time in the same run: 40, 30 and 35 ns stand against 261, 266 and
+191 ns of 1.2.0.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+import sysv_ipc
+from sysv_ipc import IPC_CREX
+
+from ..harness import Bench, Contestant, Figure, Table, python, ratios
+
+MIB = 1 << 20
+
+#: Statement, and what it may take of 1.2.0's time.
+SMALL = [
+    ("m.read(64)", 40 / 261),
+    ("m.write(b)", 30 / 266),
+    ("m.size", 35 / 191),
+    ("memoryview(m)", 1 / 3),
+]
+
+
+def small(bench: Bench) -> Table:
+    """Ask about calls in which the library's own cost is all there is."""
+    table = Table("segment, 64 B")
+    segment = sysv_ipc.SharedMemory(None, IPC_CREX)
+    for statement, at_most in SMALL:
+        names: dict[str, Any] = {"b": b"x" * 64, "memoryview": memoryview}
+        contestants = {"ours": python(statement, m=segment, **names)}
+        if bench.old:
+            old = bench.old.SharedMemory(segment.key)
+            contestants["1.2.0"] = python(statement, m=old, **names)
+        times = bench.measure(contestants)
+        figures = {name: Figure(values, "ns") for name, values in times.items()}
+        if bench.old:
+            part = ratios(times["ours"], times["1.2.0"])
+            figures["ours to 1.2.0"] = Figure(part, "x", at_most)
+            old.detach()
+        table.add(statement, figures)
+    segment.remove()
+    return table
+
+
+def large(bench: Bench) -> Table:
+    """Ask about a copy that is larger than the caches."""
+    size = (64 if bench.quick else 256) * MIB
+    table = Table("segment, large copies")
+    segment = sysv_ipc.SharedMemory(None, IPC_CREX, size=size)
+    buffer = bytearray(size)
+    with memoryview(segment) as view:
+        there, here = address_of(view), address_of(buffer)
+        contestants = {
+            "floor": bench.floor("copy", here, there, size),
+            "ours": python("m.read_into(b)", unrolled=1, m=segment, b=buffer),
+        }
+        times = bench.few(5 if bench.quick else 40).measure(contestants)
+    figures = {name: Figure(values, "ns") for name, values in times.items()}
+    reached = ratios(times["floor"], times["ours"])
+    figures["memcpy to ours"] = Figure(reached, "x", at_least=0.9)
+    table.add(f"read_into, {size // MIB} MiB", figures)
+    segment.remove()
+    segment.detach()
+    return table
+
+
+def address_of(buffer: Any) -> int:
+    """Return where its bytes are; the caller keeps them there."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+def creating(bench: Bench) -> Table:
+    """Ask about a large segment that nobody has touched yet."""
+    size = (64 if bench.quick else 512) * MIB
+    table = Table(f"creating a segment of {size // MIB} MiB, and removing it")
+    statement = "m = SharedMemory(None, IPC_CREX, size=size{})\nm.remove()\nm.detach()"
+    lazily, filled = statement.format(", init_character=None"), statement.format("")
+
+    def make(statement: str, cls: Any) -> Contestant:
+        return python(statement, 1, SharedMemory=cls, IPC_CREX=IPC_CREX, size=size)
+
+    contestants = {
+        "floor": bench.floor("shm_create", size),
+        "ours": make(lazily, sysv_ipc.SharedMemory),
+    }
+    if bench.old:
+        contestants["1.2.0"] = make(filled, bench.old.SharedMemory)
+    times = bench.few(3 if bench.quick else 10).measure(contestants)
+    figures = {name: Figure(values, "ns") for name, values in times.items()}
+    figures["ours"].at_most = 1e6
+    table.add("init_character=None; 1.2.0 fills", figures)
+    return table
+
+
+def ask(bench: Bench) -> Iterator[Table]:
+    yield small(bench)
+    yield large(bench)
+    yield creating(bench)
