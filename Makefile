@@ -54,6 +54,14 @@ refcounts: ## count references over every public call with a debug interpreter; 
 bench: $(stamp)-built $(stamp)-test $(stamp)-rivals ## measure speed; ARGS="--quick", "--curves" or names of questions
 	@$(run) -m benchmarks --rivals $(venv)-rivals $(ARGS)
 
+.PHONY: bench-instructions
+bench-instructions: $(stamp)-built ## count instructions, fail where a call takes 5 % more; ARGS=--write keeps the counts
+	@$(run) -m benchmarks.instructions $(ARGS)
+
+.PHONY: bench-plots
+bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result into docs/
+	@$(run) -m benchmarks.plots $(ARGS)
+
 .PHONY: docs
 docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the docs
 	@$(run) -m pytest tests/test_docs.py $(ARGS)
@@ -67,7 +75,7 @@ clean: ## remove all that make made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(stamp)-build $(stamp)-test $(stamp)-lint: $(stamp)-%: pyproject.toml tools/setup.sh
+$(stamp)-build $(stamp)-test $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
 	@tools/setup.sh '$(PYTHON)' $(venv) $*
 	@touch $@
 

@@ -135,13 +135,15 @@ floor_msg_ping(int64_t id, int64_t size, int64_t first, int64_t count)
     return now_ns() - start;
 }
 
-/* Open by key. */
+/* Open by key; with look also learn what was opened. */
 int64_t
-floor_sem_open(int64_t key, int64_t count)
+floor_sem_open(int64_t key, int64_t look, int64_t count)
 {
+    struct semid_ds record;
     int64_t start = now_ns();
     for (int64_t i = 0; i < count; i++) {
-        if (semget((key_t)key, 0, 0600) == -1) {
+        int id = semget((key_t)key, 0, 0600);
+        if (id == -1 || (look && semctl(id, 0, IPC_STAT, &record) == -1)) {
             return -errno;
         }
     }
@@ -160,16 +162,17 @@ floor_msg_open(int64_t key, int64_t count)
     return now_ns() - start;
 }
 
-/* Open by key, learn the size, attach, detach. */
+/* Open by key, attach, learn the size or not, detach. */
 int64_t
-floor_shm_open(int64_t key, int64_t count)
+floor_shm_open(int64_t key, int64_t look, int64_t count)
 {
     struct shmid_ds record;
     int64_t start = now_ns();
     for (int64_t i = 0; i < count; i++) {
         int id = shmget((key_t)key, 0, 0600);
         void *address = id == -1 ? (void *)-1 : shmat(id, NULL, 0);
-        if (address == (void *)-1 || shmctl(id, IPC_STAT, &record) == -1 ||
+        if (address == (void *)-1 ||
+            (look && shmctl(id, IPC_STAT, &record) == -1) ||
             shmdt(address) == -1) {
             return -errno;
         }

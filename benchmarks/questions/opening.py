@@ -9,28 +9,41 @@ from collections.abc import Iterator
 import sysv_ipc
 from sysv_ipc import IPC_CREX
 
-from ..harness import Bench, Contestant, Figure, Table, add_against_floor, python, ratios
+from ..harness import (
+    OLD_FLOOR,
+    Bench,
+    Contestant,
+    Figure,
+    Table,
+    add_against_floor,
+    python,
+    ratios,
+)
 
+#: Statement and floor; of two kinds we look at what was opened, how many members or bytes it has.
+KINDS: list[tuple[str, str, str, tuple[int, ...]]] = [
+    ("Semaphore", "C(key)", "sem_open", (1,)),
+    ("MessageQueue", "C(key)", "msg_open", ()),
+    # 1.2.0 stays attached to what it forgets.
+    ("SharedMemory, and detach", "C(key).detach()", "shm_open", (1,)),
+]
 IMPORT = "from time import perf_counter as now; t = now(); import sysv_ipc; print(now() - t)"
 
 
 def by_key(bench: Bench) -> Table:
     """Ask about the constructors of what exists; the handle is dropped each time."""
     table = Table("open by key")
-    for name, statement, call in [
-        ("Semaphore", "C(key)", "sem_open"),
-        ("MessageQueue", "C(key)", "msg_open"),
-        # 1.2.0 stays attached to what it forgets.
-        ("SharedMemory, and detach", "C(key).detach()", "shm_open"),
-    ]:
+    for name, statement, call, looks in KINDS:
         cls = name.partition(",")[0]
         made = getattr(sysv_ipc, cls)(None, IPC_CREX)
         contestants = {
-            "floor": bench.floor(call, made.key),
+            "floor": bench.floor(call, made.key, *looks),
             "ours": python(statement, C=getattr(sysv_ipc, cls), key=made.key),
         }
         if bench.old:
             contestants["1.2.0"] = python(statement, C=getattr(bench.old, cls), key=made.key)
+            if looks:
+                contestants[OLD_FLOOR] = bench.floor(call, made.key, 0)
         add_against_floor(table, name, bench.measure(contestants), 1.40, 0.60)
         made.remove()
     return table
