@@ -18,7 +18,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sysv_ipc
@@ -39,6 +41,21 @@ REQUESTS = """
 void begin(void) { CALLGRIND_ZERO_STATS; }
 void end(const char *name) { CALLGRIND_DUMP_STATS_AT(name); }
 """
+
+
+@dataclass
+class Counts:
+    """Instructions of all calls, by whether the function is ours and what it is called."""
+
+    functions: Counter[tuple[bool, str]] = field(default_factory=Counter)
+
+    @property
+    def ours(self) -> float:
+        return sum(count for (is_ours, _), count in self.functions.items() if is_ours) / CALLS
+
+    @property
+    def total(self) -> float:
+        return sum(self.functions.values()) / CALLS
 
 
 def contestants() -> Iterator[tuple[str, Contestant]]:
@@ -97,14 +114,17 @@ def count_inside(library: str) -> None:
             end(name.encode())
 
 
-def parse(dump: str) -> tuple[str, float, float]:
-    """Return the name that a dump was given, and the instructions of a call: ours, and in all."""
+def parse(dump: str) -> tuple[str, Counts]:
+    """Return the name that a dump was given, and the instructions by function."""
     name = re.search(r"^desc: Trigger: Client Request: (.*)$", dump, re.MULTILINE)
-    ours = total = 0
+    counts = Counts()
     is_ours = inclusive = False
+    function = ""
     for line in dump.splitlines():
         if line.startswith("ob="):
             is_ours = line[3:] == core.__file__
+        elif line.startswith("fn="):
+            function = line[3:]
         elif line.startswith("calls="):
             # The next line holds what was called, which is counted where it is.
             inclusive = True
@@ -112,13 +132,12 @@ def parse(dump: str) -> tuple[str, float, float]:
             # Costs of zero are left out.
             cost = 0 if inclusive else int([*line.split(), "0"][1])
             inclusive = False
-            total += cost
-            ours += cost if is_ours else 0
-    return name[1] if name else "", ours / CALLS, total / CALLS
+            counts.functions[is_ours, function] += cost
+    return name[1] if name else "", counts
 
 
-def measure() -> dict[str, tuple[float, float]]:
-    """Run the calls under callgrind: statement -> instructions of ours, and in all."""
+def measure() -> dict[str, Counts]:
+    """Run the calls under callgrind and return what each statement takes."""
     valgrind = shutil.which("valgrind")
     if valgrind is None or not Path("/usr/include/valgrind/callgrind.h").exists():
         raise SystemExit("no valgrind: apt-get install valgrind")
@@ -135,9 +154,9 @@ def measure() -> dict[str, tuple[float, float]]:
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
         for path in sorted(Path(folder).glob("out.*"), key=lambda path: int(path.suffix[1:])):
-            name, ours, total = parse(path.read_text())
+            name, counts = parse(path.read_text())
             if name:
-                counted[name] = (ours, total)
+                counted[name] = counts
     if not counted:
         raise SystemExit("callgrind has counted nothing")
     return counted
@@ -155,19 +174,22 @@ def built_with() -> str:
     return f"CPython {version}, {compiler}, {platform.machine()}"
 
 
-def show(counted: dict[str, tuple[float, float]], kept: dict[str, float]) -> list[str]:
+def show(counted: dict[str, Counts], kept: dict[str, float], functions: int) -> list[str]:
     """Print the counts beside those that are kept; return what has become worse."""
     worse = []
     print(f"{'instructions':62}{'ours':>9}{'kept':>9}{'in all':>10}")
-    for name, (ours, total) in counted.items():
-        before = kept.get(name)
+    for name, counts in counted.items():
+        before, ours = kept.get(name), counts.ours
         told = ""
         if before is not None and ours > before * ALLOWED:
             worse.append(name)
             told = f"  {ours / before - 1:+.0%}: WORSE"
         elif before is not None and ours * ALLOWED < before:
             told = f"  {ours / before - 1:+.0%}: better"
-        print(f"{name:62}{ours:9.1f}{'' if before is None else before:>9}{total:10.1f}{told}")
+        shown = "" if before is None else f"{before:.0f}"
+        print(f"{name:62}{ours:9.0f}{shown:>9}{counts.total:10.0f}{told}")
+        for (is_ours, function), count in counts.functions.most_common(functions):
+            print(f"    {'ours' if is_ours else '':6}{function:52}{count / CALLS:9.0f}")
     return worse
 
 
@@ -175,6 +197,9 @@ def main() -> int:
     """Count, show and compare, or write the counts anew."""
     parser = argparse.ArgumentParser(prog="make bench-instructions ARGS=...")
     parser.add_argument("--write", action="store_true", help="keep the counts")
+    parser.add_argument(
+        "--functions", type=int, default=0, metavar="N", help="name the N dearest functions"
+    )
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
@@ -185,9 +210,9 @@ def main() -> int:
     built = built_with()
     print(f"built with {built}\n")
     counted = measure()
-    worse = show(counted, everything.get(built, {}))
+    worse = show(counted, everything.get(built, {}), options.functions)
     if options.write:
-        everything[built] = {name: round(ours, 1) for name, (ours, _) in counted.items()}
+        everything[built] = {name: round(one.ours) for name, one in counted.items()}
         KEPT.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
         print(f"\nwrote {KEPT.name}")
         return 0
