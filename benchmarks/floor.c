@@ -4,6 +4,7 @@
  * took by CLOCK_MONOTONIC, or -errno.  All arguments are 64 bits wide, so that
  * a caller through ctypes cannot mistake one. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ipc.h>
@@ -14,6 +15,14 @@
 
 #define OPERATIONS_MAX 500
 #define MESSAGE_MAX 65536
+#define MEMBERS_MAX 32000
+#define THREADS_MAX 1000
+
+union semun {
+    int val;
+    struct semid_ds *buf;
+    unsigned short *array;
+};
 
 struct message {
     long type;
@@ -203,6 +212,128 @@ floor_copy(int64_t to, int64_t from, int64_t size, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         memcpy((void *)(intptr_t)to, (const void *)(intptr_t)from,
                (size_t)size);
+    }
+    return now_ns() - start;
+}
+
+/* Create and remove a semaphore, a queue. */
+int64_t
+floor_sem_create(int64_t members, int64_t count)
+{
+    static _Thread_local unsigned short values[MEMBERS_MAX];
+    union semun all = {.array = values};
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        int id = semget(IPC_PRIVATE, (int)members, IPC_CREAT | 0600);
+        if (id == -1 || semctl(id, 0, SETALL, all) == -1 ||
+            semctl(id, 0, IPC_RMID) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+int64_t
+floor_msg_create(int64_t count)
+{
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        int id = msgget(IPC_PRIVATE, IPC_CREAT | 0600);
+        if (id == -1 || msgctl(id, IPC_RMID, NULL) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Read, or write, all values of a set. */
+int64_t
+floor_sem_values(int64_t id, int64_t write, int64_t count)
+{
+    static _Thread_local unsigned short values[MEMBERS_MAX];
+    union semun all = {.array = values};
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (semctl((int)id, 0, write ? SETALL : GETALL, all) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+static void *
+receive_one(void *id)
+{
+    struct {
+        long type;
+        char text[64];
+    } message;
+    (void)msgrcv((int)(intptr_t)id, &message, sizeof(message.text), 0, 0);
+    return NULL;
+}
+
+/* Threads that each receive one message: from the first one that is sent,
+ * when all wait, until the last thread has ended. */
+int64_t
+floor_msg_waiters(int64_t id, int64_t threads, int64_t nap_ns, int64_t count)
+{
+    static pthread_t waiting[THREADS_MAX];
+    const struct timespec nap = {nap_ns / 1000000000, nap_ns % 1000000000};
+    struct {
+        long type;
+        char text[64];
+    } message = {.type = 1};
+    int64_t took = 0;
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t k = 0; k < threads; k++) {
+            int rc = pthread_create(&waiting[k], NULL, receive_one,
+                                    (void *)(intptr_t)id);
+            if (rc != 0) {
+                return -rc;
+            }
+        }
+        (void)nanosleep(&nap, NULL);
+        int64_t start = now_ns();
+        for (int64_t k = 0; k < threads; k++) {
+            if (msgsnd((int)id, &message, sizeof(message.text), 0) == -1) {
+                return -errno;
+            }
+        }
+        for (int64_t k = 0; k < threads; k++) {
+            (void)pthread_join(waiting[k], NULL);
+        }
+        took += now_ns() - start;
+    }
+    return took;
+}
+
+/* Take and give one semaphore, waiting for those who have it. */
+int64_t
+floor_sem_contend(int64_t id, int64_t count)
+{
+    struct sembuf take = {0, -1, 0}, give = {0, 1, 0};
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (semop((int)id, &take, 1) == -1 || semop((int)id, &give, 1) == -1) {
+            return -errno;
+        }
+    }
+    return now_ns() - start;
+}
+
+/* Send to a queue and receive from it, waiting for room and for messages. */
+int64_t
+floor_msg_contend(int64_t id, int64_t size, int64_t count)
+{
+    static _Thread_local struct message message;
+    size_t bytes = (size_t)size;
+    message.type = 1;
+    int64_t start = now_ns();
+    for (int64_t i = 0; i < count; i++) {
+        if (msgsnd((int)id, &message, bytes, 0) == -1 ||
+            msgrcv((int)id, &message, bytes, 0, 0) == -1) {
+            return -errno;
+        }
     }
     return now_ns() - start;
 }

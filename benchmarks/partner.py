@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import traceback
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -14,29 +16,45 @@ class Partner:
     """A forked process that makes one side's calls while this process makes the other's."""
 
     def __init__(self, sides: Mapping[str, Contestant]) -> None:
-        self._names = list(sides)
         commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             status = 1
             try:
+                # While this end is open, the other one never sees the end.
                 os.close(self._commands)
                 with os.fdopen(commands) as lines:
                     for line in lines:
                         name, _, count = line.rpartition(" ")
                         sides[name](int(count))
+                        os.write(answers, b".")
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
-                # What it raised has been written, and must not run the caller's code again.
+                # The caller's code must not run a second time.
                 os._exit(status)
         os.close(commands)
+        os.close(answers)
+
+    def start(self, name: str, count: int) -> None:
+        """Let the partner make its calls."""
+        os.write(self._commands, f"{name} {count}\n".encode())
+
+    def finish(self) -> None:
+        """Wait until it has made them."""
+        if not os.read(self._answers, 1):
+            raise RuntimeError("the other process has failed")
 
     def beside(self, name: str, side: Contestant) -> Contestant:
         """Return the contestant that makes this side's calls while the partner makes its own."""
 
         def run(count: int) -> float:
-            os.write(self._commands, f"{name} {count}\n".encode())
-            return side(count)
+            self.start(name, count)
+            one = side(count)
+            self.finish()
+            return one
 
         return run
 
@@ -47,12 +65,13 @@ class Partner:
         self,
         cls: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        where: TracebackType | None,
     ) -> None:
         os.close(self._commands)
+        os.close(self._answers)
         if error is not None:
             # It may wait for what never comes.
-            os.kill(self.pid, 9)
+            os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
 

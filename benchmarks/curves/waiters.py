@@ -1,0 +1,104 @@
+"""What it costs to end the waits of 1 to 1 000 threads or tasks, and what memory they keep.
+
+All wait for a message; then as many are sent.  The time is that of the whole crowd, divided by
+its number, from the first message until the last waiter has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import sysv_ipc
+from sysv_ipc import IPC_CREX, aio
+
+from ..harness import Bench, Contestant, Figure, Table, add_growth, ratios, resident_bytes
+
+COUNTS = (1, 10, 100, 1000)
+MESSAGE = b"x" * 64
+STACK_BYTES = 1 << 18
+
+
+def nap_seconds(count: int) -> float:
+    """Return how long so many threads need until they wait."""
+    return 0.01 + count * 0.0003
+
+
+class Waiters:
+    """The contestants of one queue, and what memory one of their waiters keeps."""
+
+    def __init__(self, bench: Bench, queue: sysv_ipc.MessageQueue, count: int) -> None:
+        self.queue, self.count = queue, count
+        self.memory: dict[str, float] = {}
+        nap_ns = int(nap_seconds(count) * 1e9)
+        floor = bench.floor("msg_waiters", queue.id, count, nap_ns)
+        self.contestants: dict[str, Contestant] = {
+            "floor": lambda _: floor(1) / count,
+            "ours": lambda _: self.messages_to_threads(),
+            "cancel": lambda _: self.cancel(),
+            "tasks": lambda _: asyncio.run(self.messages_to_tasks()),
+        }
+
+    def threads(self, end: Callable[[], None]) -> float:
+        """Let threads wait, end their waits, and return the time of one."""
+
+        def wait() -> None:
+            with contextlib.suppress(sysv_ipc.CancelledError):
+                self.queue.receive()
+
+        before = resident_bytes()
+        threads = [threading.Thread(target=wait) for _ in range(self.count)]
+        for thread in threads:
+            thread.start()
+        time.sleep(nap_seconds(self.count))
+        self.memory["threads"] = (resident_bytes() - before) / self.count
+        start = time.perf_counter_ns()
+        end()
+        for thread in threads:
+            thread.join()
+        return (time.perf_counter_ns() - start) / self.count
+
+    def messages_to_threads(self) -> float:
+        def send() -> None:
+            for _ in range(self.count):
+                self.queue.send(MESSAGE)
+
+        return self.threads(send)
+
+    def cancel(self) -> float:
+        return self.threads(self.queue.cancel)
+
+    async def messages_to_tasks(self) -> float:
+        waiting = aio.MessageQueue(self.queue.key)
+        before = resident_bytes()
+        tasks = [asyncio.create_task(waiting.receive()) for _ in range(self.count)]
+        await asyncio.sleep(nap_seconds(self.count))
+        self.memory["tasks"] = (resident_bytes() - before) / self.count
+        start = time.perf_counter_ns()
+        for _ in range(self.count):
+            self.queue.send(MESSAGE)
+        await asyncio.gather(*tasks)
+        return (time.perf_counter_ns() - start) / self.count
+
+
+def ask(bench: Bench) -> Iterator[Table]:
+    table = Table("waiters, each")
+    few = bench.few(3 if bench.quick else 15)
+    threading.stack_size(STACK_BYTES)
+    for count in COUNTS[: 3 if bench.quick else None]:
+        queue = sysv_ipc.MessageQueue(None, IPC_CREX)
+        waiters = Waiters(few, queue, count)
+        times = few.measure(waiters.contestants)
+        figures = {name: Figure(values, "ns") for name, values in times.items()}
+        for name in ("ours", "cancel", "tasks"):
+            figures[f"{name} to floor"] = Figure(ratios(times[name], times["floor"]), "x")
+        for name, size in waiters.memory.items():
+            figures[f"memory of {name}"] = Figure([size], "B")
+        table.add(str(count), figures)
+        queue.remove()
+    add_growth(table, "ours to floor", "cancel to floor", "tasks to floor")
+    threading.stack_size(0)
+    yield table
