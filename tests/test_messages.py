@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,21 @@ def three(queue: MessageQueue) -> MessageQueue:
     for text, kind in ((b"a", 1), (b"b", 2), (b"c", 1)):
         queue.send(text, type=kind)
     return queue
+
+
+def test_room_for_large_messages_asks_the_kernel_for_nothing_else(queue: MessageQueue) -> None:
+    code = (
+        "import os, sys, sysv_ipc\n"
+        "q = sysv_ipc.MessageQueue(int(sys.argv[1]), max_message_size=1 << 20)\n"
+        "os.write(2, b'begin'); q.send(b'short'); q.receive(); os.write(2, b'end')"
+    )
+    command = ["strace", "-o", "/dev/stdout", sys.executable, "-c", code, str(queue.key)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    names = [line.partition("(")[0] for line in done.stdout.splitlines()]
+    begin = next(
+        i for i, line in enumerate(done.stdout.splitlines()) if line.startswith('write(2, "begin"')
+    )
+    assert names[begin : begin + 4] == ["write", "msgsnd", "msgrcv", "write"]
 
 
 # --------------------------------------------------------------------- except and truncate

@@ -90,6 +90,9 @@ main(void)
     CHECK_EQUAL(os_msg_get(81, 0), -ENOENT);
     test_messages(id);
     test_full_queue(id);
+    struct os_limits limits;
+    CHECK_EQUAL(os_limits_get(&limits), 0);
+    CHECK_EQUAL(os_msg_max(), (ssize_t)limits.msgmax);
     test_threads(id);
     CHECK_EQUAL(os_msg_remove(id), 0);
     CHECK_EQUAL(os_msg_remove(id), -EINVAL);

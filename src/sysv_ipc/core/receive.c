@@ -64,10 +64,14 @@ receive_once(PyObject *op, struct core_message *message, size_t size,
 
 /* The limit, or less where no message can be so long. */
 static size_t
-longest(PyObject *op, size_t limit, uint64_t msgmax)
+longest(PyObject *op, size_t limit)
 {
     struct os_info info;
-    uint64_t bytes = msgmax;
+    ssize_t msgmax = os_msg_max();
+    if (msgmax < 0) {
+        return limit;
+    }
+    uint64_t bytes = (uint64_t)msgmax;
     if (os_msg_stat(core_handle_id(op), &info) == 0 &&
         info.msg.current_bytes > bytes) {
         bytes = info.msg.current_bytes;
@@ -90,13 +94,10 @@ receive_into_room(PyObject *op, struct core_room *room, size_t limit,
     }
     ssize_t rc = receive_once(op, room->message, size, wanted);
     wanted->flags = flags;
-    struct os_limits now;
     if (rc == -E2BIG && limit > size) {
         /* It is still queued: take it with all the room that there may be
          * use for. */
-        if (os_limits_get(&now) == 0) {
-            limit = longest(op, limit, now.msgmax);
-        }
+        limit = longest(op, limit);
         if (core_room_get(room, limit) < 0) {
             return CORE_RAISED;
         }

@@ -50,7 +50,21 @@ os_limits_get(struct os_limits *limits)
     return 0;
 }
 
+ssize_t
+os_msg_max(void)
+{
+    struct msginfo msg;
+    int rc = msgctl(0, IPC_INFO, (struct msqid_ds *)(void *)&msg);
+    return rc == -1 ? -errno : msg.msgmax;
+}
+
 #else
+
+ssize_t
+os_msg_max(void)
+{
+    return -ENOSYS;
+}
 
 int
 os_limits_get(struct os_limits *limits)

@@ -165,6 +165,8 @@ struct os_limits {
     uint64_t queues, messages, message_bytes;
 };
 int os_limits_get(struct os_limits *limits);
+/* msgmax alone, for which nothing has to be counted. */
+ssize_t os_msg_max(void);
 
 /* A 32-bit number in shared memory, futex(2).  os_futex_wait() returns 0 when
  * woken, -EAGAIN where the number is not the expected one, -ETIMEDOUT; and
