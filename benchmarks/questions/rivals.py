@@ -51,7 +51,9 @@ def make_channels(bench: Bench) -> dict[str, Channel]:
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channels = {
         OURS: Channel("c.send(m)", "d.receive()", (queue, queue), [queue.remove]),
-        "multiprocessing.Queue": Channel("c.put(m)", "d.get()", (kept, kept), [kept.close]),
+        "multiprocessing.Queue": Channel(
+            "c.put(m)", "d.get()", (kept, kept), [kept.close, kept.join_thread]
+        ),
         "multiprocessing.SimpleQueue": Channel(
             "c.put(m)", "d.get()", (simple, simple), [simple.close]
         ),
