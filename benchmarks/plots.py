@@ -1,0 +1,100 @@
+"""``make bench-plots``: draw a result that ``make bench ARGS="--output FILE"`` has written."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+# Imported so because make lint has to do without it.
+matplotlib: Any = importlib.import_module("matplotlib")
+matplotlib.use("svg")
+pyplot: Any = importlib.import_module("matplotlib.pyplot")
+
+HERE = Path(__file__).parent
+RESULT = HERE / "result.json"
+DOCS = HERE.parent / "docs"
+
+#: The same result is to make the same file; text stays text, which is small and can be searched.
+STYLE = {"svg.hashsalt": "sysv_ipc", "svg.fonttype": "none", "font.size": 9}
+
+#: Columns of the table by size, and what they are called in the figure.
+THROUGHPUT = {
+    "floor": "raw C",
+    "lists": "sysv_ipc, lists of 64",
+    "ours": "sysv_ipc",
+    "1.2.0": "sysv_ipc 1.2.0",
+}
+
+
+def table(result: dict[str, Any], question: str, title: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the rows of a table: name and figures."""
+    if question not in result["answers"]:
+        raise SystemExit(f"this result does not answer {question}: run make bench with --output")
+    tables = result["answers"][question]["tables"]
+    rows = next(one["rows"] for one in tables if one["title"] == title)
+    return [(row["row"], row["figures"]) for row in rows]
+
+
+def draw_throughput(result: dict[str, Any], to: Path) -> None:
+    """Draw megabytes a second by the size of a message, between two processes."""
+    rows = table(result, "two_processes", "two processes, by size")
+    sizes = [int(name.split()[0]) for name, _ in rows]
+    figure, axes = pyplot.subplots(figsize=(6.4, 3.6))
+    for column, label in THROUGHPUT.items():
+        if all(column in figures for _, figures in rows):
+            times = [figures[column]["median"] for _, figures in rows]
+            speeds = [size / time * 1e3 for size, time in zip(sizes, times, strict=True)]
+            axes.plot(sizes, speeds, marker="o", markersize=3, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="bytes in a message", ylabel="MB/s")
+    axes.set_xscale("log", base=2)
+    axes.set_title("messages from one process to another", fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    save(figure, to)
+
+
+def draw_latency(result: dict[str, Any], to: Path) -> None:
+    """Draw how long 64 bytes take to another process and back, for all that can carry them."""
+    rows = table(result, "rivals", "a message of 64 B")
+    trips = {name: figures["there and back"] for name, figures in rows}
+    names = sorted(trips, key=lambda name: -trips[name]["median"])
+    middles = [trips[name]["median"] / 1e3 for name in names]
+    low = [(trips[name]["median"] - trips[name]["quartiles"][0]) / 1e3 for name in names]
+    high = [(trips[name]["quartiles"][1] - trips[name]["median"]) / 1e3 for name in names]
+    figure, axes = pyplot.subplots(figsize=(6.4, 2.8))
+    colours = ["tab:orange" if name == "MessageQueue" else "tab:blue" for name in names]
+    axes.barh(names, middles, xerr=[low, high], color=colours, error_kw={"linewidth": 0.8})
+    axes.set(xscale="log", xlabel="microseconds, with quartiles")
+    axes.set_title("64 bytes to another process and back", fontsize=9)
+    save(figure, to)
+
+
+def save(figure: Any, to: Path) -> None:
+    """Write it the same way each time."""
+    figure.tight_layout()
+    figure.savefig(to, metadata={"Date": None, "Creator": None})
+    # Lines that end in spaces are an editor's to remove.
+    lines = [line.rstrip() for line in to.read_text().splitlines()]
+    to.write_text("\n".join(lines) + "\n")
+    print(f"wrote {to.name}")
+
+
+def main() -> int:
+    """Draw both."""
+    parser = argparse.ArgumentParser(prog="make bench-plots ARGS=...")
+    parser.add_argument("result", nargs="?", type=Path, default=RESULT)
+    parser.add_argument("--to", type=Path, default=DOCS, metavar="FOLDER")
+    options = parser.parse_args()
+    result = json.loads(options.result.read_text())
+    with matplotlib.rc_context(STYLE):
+        draw_throughput(result, options.to / "throughput.svg")
+        draw_latency(result, options.to / "latency.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
