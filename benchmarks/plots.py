@@ -1,4 +1,7 @@
-"""``make bench-plots``: draw a result that ``make bench ARGS="--output FILE"`` has written."""
+"""``make bench-plots``: put a result into the pages, as plots and as tables.
+
+The result is what ``make bench ARGS="--output FILE"`` has written.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,13 @@ import argparse
 import importlib
 import json
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from .harness import Figure
+from .report import cell, number
 
 # Imported so because make lint has to do without it.
 matplotlib: Any = importlib.import_module("matplotlib")
@@ -68,9 +76,74 @@ def draw_latency(result: dict[str, Any], to: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6.4, 2.8))
     colours = ["tab:orange" if name == "MessageQueue" else "tab:blue" for name in names]
     axes.barh(names, middles, xerr=[low, high], color=colours, error_kw={"linewidth": 0.8})
-    axes.set(xscale="log", xlabel="microseconds, with quartiles")
+    axes.set(xscale="log", xlim=(1, None), xlabel="microseconds, with quartiles")
     axes.set_title("64 bytes to another process and back", fontsize=9)
     save(figure, to)
+
+
+def written(figure: dict[str, Any]) -> str:
+    """Return the median of a figure as the tables of make bench have it, with its unit."""
+    return cell(Figure([figure["median"]], figure["unit"] if figure["unit"] != "x" else ""))
+
+
+def target_lines(result: dict[str, Any]) -> Iterator[str]:
+    """Give a table of all figures that have a target."""
+    yield "| what | figure | median | quartiles | target | reached |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for answer in result["answers"].values():
+        for table in answer["tables"]:
+            for row in table["rows"]:
+                for name, figure in row["figures"].items():
+                    if "reached" in figure:
+                        yield f"| {row['row']} | {name} | {target_cells(figure)} |"
+
+
+def target_cells(figure: dict[str, Any]) -> str:
+    """Return the cells that tell of a figure and its target."""
+    bound = "most" if "at_most" in figure else "least"
+    target = Figure([figure[f"at_{bound}"]], figure["unit"].replace("x", ""))
+    low, high = map(number, figure["quartiles"])
+    spread = f"{low} to {high}" if figure["unit"] == "x" else ""
+    reached = "yes" if figure["reached"] else "**no**"
+    return f"{written(figure)} | {spread} | at {bound} {cell(target)} | {reached}"
+
+
+def time_lines(result: dict[str, Any]) -> Iterator[str]:
+    """Give the tables of times, without the ratios."""
+    for answer in result["answers"].values():
+        for table in answer["tables"]:
+            rows = [
+                (row["row"], {k: v for k, v in row["figures"].items() if v["unit"] != "x"})
+                for row in table["rows"]
+            ]
+            columns = list(dict.fromkeys(name for _, figures in rows for name in figures))
+            if not columns:
+                continue
+            yield f"| {' | '.join([table['title'], *columns])} |"
+            yield f"| {' | '.join(['---'] * (len(columns) + 1))} |"
+            for name, figures in rows:
+                cells = [written(figures[one]) if one in figures else "" for one in columns]
+                yield f"| {' | '.join([name, *cells])} |"
+            if table["notes"]:
+                yield from ["", " ".join(table["notes"])]
+            yield ""
+
+
+def write_tables(result: dict[str, Any], page: Path) -> None:
+    """Write the result into the page, in place of the one before."""
+    text, mark = page.read_text(), "<!-- below is what make bench-plots writes -->"
+    if mark not in text:
+        raise SystemExit(f"{page.name} has no line {mark}")
+    about = [f"- {name}: {told}" for name, told in result["about"].items()]
+    lines = [mark, "", *about, "", *target_lines(result), "", *time_lines(result)]
+    folded = [part for line in lines for part in (fold(line) if line[:1] != "|" else [line])]
+    page.write_text(text.partition(mark)[0] + "\n".join(folded).rstrip() + "\n")
+    print(f"wrote {page.name}")
+
+
+def fold(line: str) -> list[str]:
+    """Break a line as Markdown of this repository is."""
+    return textwrap.wrap(line, 120) or [""]
 
 
 def save(figure: Any, to: Path) -> None:
@@ -84,15 +157,17 @@ def save(figure: Any, to: Path) -> None:
 
 
 def main() -> int:
-    """Draw both."""
+    """Draw and write."""
     parser = argparse.ArgumentParser(prog="make bench-plots ARGS=...")
     parser.add_argument("result", nargs="?", type=Path, default=RESULT)
     parser.add_argument("--to", type=Path, default=DOCS, metavar="FOLDER")
+    parser.add_argument("--page", type=Path, default=HERE / "README.md")
     options = parser.parse_args()
     result = json.loads(options.result.read_text())
     with matplotlib.rc_context(STYLE):
         draw_throughput(result, options.to / "throughput.svg")
         draw_latency(result, options.to / "latency.svg")
+    write_tables(result, options.page)
     return 0
 
 

@@ -53,7 +53,7 @@ def ask(bench: Bench) -> Iterator[Table]:
     libraries = {"ours": pairs(sysv_ipc, semaphore.key, queue.key)}
     if bench.old:
         libraries["1.2.0"] = pairs(bench.old, semaphore.key, queue.key)
-    bench = bench.few(10 if bench.quick else 40, 0.05 if bench.quick else 0.2)
+    bench = bench.few(10 if bench.quick else 20, 0.05 if bench.quick else 0.2)
     for pair in libraries["ours"]:
         contestants = {name: library[pair] for name, library in libraries.items()}
         alone = bench.measure(contestants)
