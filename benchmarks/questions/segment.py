@@ -7,7 +7,9 @@ Targets are parts of 1.2.0's time in the same run: 40, 30 and 35 ns stand agains
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sysv_ipc
@@ -63,10 +65,34 @@ def large(bench: Bench) -> Table:
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     reached = ratios(times["floor"], times["ours"])
     figures["memcpy to ours"] = Figure(reached, "x", at_least=0.9)
+    kept = [speed_kept(segment, buffer) for _ in times["ours"][:10]]
+    figures["speed of a thread beside it"] = Figure(kept, "x", at_least=0.4)
     table.add(f"read_into, {size // MIB} MiB", figures)
     segment.remove()
     segment.detach()
     return table
+
+
+def speed_kept(segment: sysv_ipc.SharedMemory, buffer: bytearray) -> float:
+    """Return what a computing thread does while we copy, as a part of what it does alone."""
+    turns, stop = [0], threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            turns[0] += 1
+
+    def speed_while(call: Callable[[], object]) -> float:
+        before, start = turns[0], time.perf_counter()
+        call()
+        return (turns[0] - before) / (time.perf_counter() - start)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    copying = speed_while(lambda: [segment.read_into(buffer) for _ in range(3)])
+    alone = speed_while(lambda: time.sleep(0.05))
+    stop.set()
+    thread.join()
+    return copying / alone
 
 
 def address_of(buffer: Any) -> int:
