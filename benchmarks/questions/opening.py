@@ -20,7 +20,8 @@ from ..harness import (
     ratios,
 )
 
-#: Statement and floor; of two kinds we look at what was opened, how many members or bytes it has.
+#: Statement and floor; of two kinds we look at what was opened: whether a semaphore has its value
+#: already, and how many bytes a segment has.
 KINDS: list[tuple[str, str, str, tuple[int, ...]]] = [
     ("Semaphore", "C(key)", "sem_open", (1,)),
     ("MessageQueue", "C(key)", "msg_open", ()),
@@ -68,7 +69,7 @@ def importing(bench: Bench) -> Table:
     contestants = {"ours": fresh_import(sys.executable)}
     if bench.old:
         contestants["1.2.0"] = fresh_import(f"{bench.rivals}/bin/python")
-    times = bench.few(10 if bench.quick else 40).measure(contestants)
+    times = bench.few(10 if bench.quick else 25).measure(contestants)
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     if bench.old:
         figures["ours to 1.2.0"] = Figure(ratios(times["ours"], times["1.2.0"]), "x", 1.5)

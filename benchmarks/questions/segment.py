@@ -61,7 +61,7 @@ def large(bench: Bench) -> Table:
             "floor": bench.floor("copy", here, there, size),
             "ours": python("m.read_into(b)", unrolled=1, m=segment, b=buffer),
         }
-        times = bench.few(5 if bench.quick else 40).measure(contestants)
+        times = bench.few(5 if bench.quick else 25).measure(contestants)
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     reached = ratios(times["floor"], times["ours"])
     figures["memcpy to ours"] = Figure(reached, "x", at_least=0.9)
@@ -116,7 +116,7 @@ def creating(bench: Bench) -> Table:
     }
     if bench.old:
         contestants["1.2.0"] = make(filled, bench.old.SharedMemory)
-    times = bench.few(3 if bench.quick else 10).measure(contestants)
+    times = bench.few(3 if bench.quick else 7).measure(contestants)
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     figures["ours"].at_most = 1e6
     table.add("init_character=None; 1.2.0 fills", figures)

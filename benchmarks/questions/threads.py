@@ -49,7 +49,7 @@ def figures(bench: Bench, make: Callable[[], Contestant], at_least: float | None
     """Return what two threads do in parts of what one does."""
     sides = [make(), make()]
     contestants = {"one": together(sides[:1]), "two": together(sides)}
-    times = bench.few(10 if bench.quick else 60, 0.02).measure(contestants)
+    times = bench.few(10 if bench.quick else 40, 0.02).measure(contestants)
     return Figure(ratios(times["one"], times["two"]), "x", at_least=at_least)
 
 

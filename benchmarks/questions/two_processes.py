@@ -75,9 +75,9 @@ def throughput(
 
 def ask(bench: Bench) -> Iterator[Table]:
     table = Table("two processes, a message")
-    table.add("64 B", throughput(bench, 64, 30 if bench.quick else 200, TARGETS))
+    table.add("64 B", throughput(bench, 64, 30 if bench.quick else 150, TARGETS))
     yield table
     table = Table("two processes, by size")
     for size in SIZES:
-        table.add(f"{size} B", throughput(bench, size, 5 if bench.quick else 40, {}))
+        table.add(f"{size} B", throughput(bench, size, 5 if bench.quick else 30, {}))
     yield table
