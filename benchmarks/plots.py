@@ -95,7 +95,13 @@ def target_lines(result: dict[str, Any]) -> Iterator[str]:
             for row in table["rows"]:
                 for name, figure in row["figures"].items():
                     if "reached" in figure:
-                        yield f"| {row['row']} | {name} | {target_cells(figure)} |"
+                        yield f"| {what(table, row)} | {name} | {target_cells(figure)} |"
+
+
+def what(table: dict[str, Any], row: dict[str, Any]) -> str:
+    """Return the name of a row, with that of its table."""
+    title, name = table["title"], row["row"]
+    return str(title) if title == name else f"{title}: {name}"
 
 
 def target_cells(figure: dict[str, Any]) -> str:
@@ -143,7 +149,9 @@ def write_tables(result: dict[str, Any], page: Path) -> None:
 
 def fold(line: str) -> list[str]:
     """Break a line as Markdown of this repository is."""
-    return textwrap.wrap(line, 120) or [""]
+    return textwrap.wrap(
+        " ".join(line.split()), 120, subsequent_indent="  " * (line[:1] == "-")
+    ) or [""]
 
 
 def save(figure: Any, to: Path) -> None:

@@ -49,10 +49,10 @@ def ask(bench: Bench) -> Iterator[Table]:
         count = most // 16 if bench.quick else most
         ids = [make().id for _ in range(count)]
         listed = getattr(sysv_ipc, ours)
-        if [*map(len, [listed()])] != [count]:
-            raise SystemExit(f"{len(listed())} {name} are listed, not {count}")
+        if (found := len(listed())) != count:
+            raise SystemExit(f"{found} {name} are listed, not {count}")
         path = Path("/proc/sysvipc") / file
-        command = ["ipcs", f"-{file[0] if file != 'shm' else 'm'}"]
+        command = ["ipcs", {"msg": "-q", "sem": "-s", "shm": "-m"}[file]]
         contestants = {
             "floor": python("read()", unrolled=1, read=path.read_bytes),
             "ours": python("listed()", unrolled=1, listed=listed),

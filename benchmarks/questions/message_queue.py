@@ -43,7 +43,7 @@ def against_old(bench: Bench) -> Table:
 
 def only_here(bench: Bench) -> Table:
     """Ask about what 1.2.0 lacks."""
-    table = Table("queue, calls that 1.2.0 lacks")
+    table = Table("queue, not in 1.2.0")
     queue = sysv_ipc.MessageQueue(None, IPC_CREX)
     message, buffer, messages = b"x" * 64, bytearray(2048), [b"x" * 64] * 64
     contestants = {

@@ -103,7 +103,7 @@ def address_of(buffer: Any) -> int:
 def creating(bench: Bench) -> Table:
     """Ask about a large segment that nobody has touched yet."""
     size = (64 if bench.quick else 512) * MIB
-    table = Table(f"creating a segment of {size // MIB} MiB, and removing it")
+    table = Table(f"creating a segment of {size // MIB} MiB")
     statement = "m = SharedMemory(None, IPC_CREX, size=size{})\nm.remove()\nm.detach()"
     lazily, filled = statement.format(", init_character=None"), statement.format("")
 
