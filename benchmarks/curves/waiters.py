@@ -1,13 +1,15 @@
 """What it costs to end the waits of 1 to 1 000 threads or tasks, and what memory they keep.
 
 All wait for a message; then as many are sent.  The time is that of the whole crowd, divided by
-its number, from the first message until the last waiter has ended.
+its number, from the first message until the last waiter has ended.  Threads that read from a pipe
+tell what the interpreter itself costs where many threads come back to it at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,14 @@ from ..harness import Bench, Contestant, Figure, Table, add_growth, ratios, resi
 
 COUNTS = (1, 10, 100, 1000)
 MESSAGE = b"x" * 64
+
+#: What is compared with what.  Only the first is not ours.
+PAIRS = [
+    ("os.read", "floor"),
+    ("ours", "os.read"),
+    ("cancel", "os.read"),
+    ("tasks", "floor"),
+]
 STACK_BYTES = 1 << 18
 
 
@@ -37,18 +47,18 @@ class Waiters:
         floor = bench.floor("msg_waiters", queue.id, count, nap_ns)
         self.contestants: dict[str, Contestant] = {
             "floor": lambda _: floor(1) / count,
+            "os.read": lambda _: self.pipe_to_threads(),
             "ours": lambda _: self.messages_to_threads(),
             "cancel": lambda _: self.cancel(),
             "tasks": lambda _: asyncio.run(self.messages_to_tasks()),
         }
 
-    def threads(self, end: Callable[[], None]) -> float:
+    def wait(self) -> None:
+        with contextlib.suppress(sysv_ipc.CancelledError):
+            self.queue.receive()
+
+    def threads(self, wait: Callable[[], object], end: Callable[[], None]) -> float:
         """Let threads wait, end their waits, and return the time of one."""
-
-        def wait() -> None:
-            with contextlib.suppress(sysv_ipc.CancelledError):
-                self.queue.receive()
-
         before = resident_bytes()
         threads = [threading.Thread(target=wait) for _ in range(self.count)]
         for thread in threads:
@@ -66,10 +76,22 @@ class Waiters:
             for _ in range(self.count):
                 self.queue.send(MESSAGE)
 
-        return self.threads(send)
+        return self.threads(self.wait, send)
+
+    def pipe_to_threads(self) -> float:
+        there, here = os.pipe()
+
+        def send() -> None:
+            for _ in range(self.count):
+                os.write(here, MESSAGE)
+
+        one = self.threads(lambda: os.read(there, len(MESSAGE)), send)
+        os.close(there)
+        os.close(here)
+        return one
 
     def cancel(self) -> float:
-        return self.threads(self.queue.cancel)
+        return self.threads(self.wait, self.queue.cancel)
 
     async def messages_to_tasks(self) -> float:
         waiting = aio.MessageQueue(self.queue.key)
@@ -93,12 +115,12 @@ def ask(bench: Bench) -> Iterator[Table]:
         waiters = Waiters(few, queue, count)
         times = few.measure(waiters.contestants)
         figures = {name: Figure(values, "ns") for name, values in times.items()}
-        for name in ("ours", "cancel", "tasks"):
-            figures[f"{name} to floor"] = Figure(ratios(times[name], times["floor"]), "x")
+        for name, other in PAIRS:
+            figures[f"{name} to {other}"] = Figure(ratios(times[name], times[other]), "x")
         for name, size in waiters.memory.items():
             figures[f"memory of {name}"] = Figure([size], "B")
         table.add(str(count), figures)
         queue.remove()
-    add_growth(table, "ours to floor", "cancel to floor", "tasks to floor")
+    add_growth(table, *(f"{name} to {other}" for name, other in PAIRS[1:]))
     threading.stack_size(0)
     yield table
