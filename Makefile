@@ -29,6 +29,10 @@ demo: $(stamp)-built ## see what the library does, in a few seconds
 test: $(stamp)-built $(stamp)-test ## run the tests; ARGS goes to pytest
 	@$(run) -m pytest $(ARGS)
 
+.PHONY: threads
+threads: $(stamp)-built $(stamp)-test $(stamp)-threads ## run each test in four threads at once; for an interpreter without a GIL
+	@$(run) -m pytest --parallel-threads=4 --skip-thread-unsafe=True $(ARGS)
+
 .PHONY: lint
 lint: $(stamp)-built $(stamp)-test $(stamp)-lint ## check format, warnings, bug patterns, types and house rules
 	@tools/lint.sh $(venv)
@@ -75,7 +79,7 @@ clean: ## remove all that make made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(stamp)-build $(stamp)-test $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
+$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
 	@tools/setup.sh '$(PYTHON)' $(venv) $*
 	@touch $@
 

@@ -1,7 +1,7 @@
-"""Running each test in several threads at once, ``pytest --parallel-threads=4``; what does not, and why.
+"""Each test in several threads at once, ``pytest --parallel-threads=4``; what does not, and why.
 
-pytest-run-parallel calls a test in all threads with the same fixtures.  Here each thread gets its own
-objects in their place, so that the tests themselves need not know.
+pytest-run-parallel calls a test in all threads with the same fixtures.  Here each thread gets
+objects of its own in their place, so that the tests themselves need not know.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ Make = Callable[[], contextlib.AbstractContextManager[object]]
 #: Whole files: what they are about belongs to the process, not to a thread.
 FILES = {
     "test_aio.py": "its threads and loops are counted",
+    "test_aio_edges.py": "its threads and loops are counted",
+    "test_aio_lifetime.py": "its threads and loops are counted",
     "test_benchmarks.py": "starts programs",
     "test_command_line.py": "starts programs, and changes what standard output is",
     "test_command_line_terminal.py": "starts programs on terminals of their own",
@@ -34,8 +36,28 @@ FILES = {
     "test_persistence.py": "starts programs",
     "test_peers_tools.py": "counts all objects of the namespace",
     "test_tools.py": "starts programs",
+    "test_trio_anyio.py": "its threads are counted",
     "test_wait_ends.py": "starts programs that are ended by signals",
     "test_wait_signal.py": "handlers of signals belong to the process",
+    "test_wait_subinterpreters.py": "loads the module again and again",
+}
+#: Single tests.
+TESTS = {
+    "test_a_reader_never_sees_half_a_number": "forks",
+    "test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts": "has a handler of signals",
+    "test_a_handler_may_fork_in_the_middle_of_a_wait": "has a handler of signals",
+    "test_a_handler_may_fork_in_the_middle_of_a_wait_for_a_number": "has a handler of signals",
+    "test_no_memory_for_an_attachment_is_out_of_memory": "limits the memory of the process",
+    "test_lack_of_memory_at_any_point_kills_nothing": "starts programs",
+    "test_a_key_keeps_its_low_32_bits": "its keys are given",
+    "test_random_keys_leave_c_s_generator_alone": "seeds what the process shares",
+    "test_a_forked_child_shares_the_attachment_and_detaches_its_own": "forks",
+    "test_a_message_longer_than_the_kernel_takes_names_the_limit": "changes the limits",
+    "test_exists_attaches_nothing": "counts what the process maps",
+    "test_a_shape_is_a_length_or_some": "its shapes can be used once",
+    "test_signals_do_not_prolong_a_timeout": "has a handler of signals",
+    "test_timeouts_need_few_timers": "counts the timers of the process",
+    "test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes": "has a handler of signals",
 }
 #: Fixtures that threads may share.
 SHARED = {"leak_guard", "process_guard", "long_messages", "peer", "request", "run_python", "way"}
@@ -46,7 +68,7 @@ def _parameters(item: pytest.Function) -> set[str]:
 
 
 def _why_not(item: pytest.Function, fresh: Mapping[str, Make]) -> str | None:
-    if reason := FILES.get(item.path.name):
+    if reason := FILES.get(item.path.name) or TESTS.get(item.originalname):
         return reason
     for name in set(item.fixturenames) - fresh.keys() - SHARED - _parameters(item):
         return f"its threads would share {name}"

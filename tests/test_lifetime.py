@@ -1,7 +1,7 @@
-"""What is made and dropped a hundred thousand times leaves no memory, mapping or object behind.
+"""What is made and dropped again and again leaves no memory, mapping or object behind.
 
-With ``SYSV_IPC_ROUNDS=1000000`` in the environment it is a million times (``make test
-ARGS=tests/test_lifetime.py``).  Reference counts are in ``tests/refcounts.py``.
+Twenty thousand times; with ``SYSV_IPC_ROUNDS=1000000`` in the environment a million times
+(``make test ARGS=tests/test_lifetime.py``).  Reference counts are in ``tests/refcounts.py``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FLAT_MEMORY
+from helpers import FLAT_MEMORY, FREE_THREADED
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
-ROUNDS = int(os.environ.get("SYSV_IPC_ROUNDS", "100000"))
+ROUNDS = int(os.environ.get("SYSV_IPC_ROUNDS", "20000"))
 
 #: What is done again and again: the name, a part of ROUNDS, and the call.
 CALLS = """
@@ -142,6 +142,7 @@ print(rounds, grown, traced)
 NAMES = re.findall(r"^    (\w+)=\(", CALLS, re.MULTILINE)
 
 
+@pytest.mark.timeout(120 + ROUNDS // 1000)
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_stays_as_it_is(name: str) -> None:
     """The bounds are the allocator's own unrest, and less than a leaked object a round."""
@@ -173,10 +174,12 @@ def test_cycles_through_the_attributes_of_a_subclass_are_collected(base: Any) ->
     handle = own(None, flags=IPC_CREX, **options)
     handle.remove()
     handle.itself, handle.bound, handle.cls = handle, handle.info, own
-    gone = [weakref.ref(handle), weakref.ref(own)]
+    gone, gone_class = weakref.ref(handle), weakref.ref(own)
     del handle, own
     gc.collect()
-    assert [one() for one in gone] == [None, None]
+    assert gone() is None
+    # Classes are immortal in the free-threaded 3.13 from the first thread on.
+    assert gone_class() is None or FREE_THREADED
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,21 @@ def small(bench: Bench) -> Table:
     return table
 
 
+#: Statement on an atomic number, and the nanoseconds that it may take.
+ATOMIC = [("a.add(1)", 60.0), ("a.load()", None), ("a.store(7)", None)]
+
+
+def atomics(bench: Bench) -> Table:
+    """Ask about numbers that are shared with programs in C."""
+    table = Table("segment, atomic numbers")
+    segment = sysv_ipc.SharedMemory(None, IPC_CREX, init_character=None)
+    for statement, at_most in ATOMIC:
+        times = bench.measure({"ours": python(statement, a=segment.atomic(0, "i64"))})
+        table.add(statement, {"ours": Figure(times["ours"], "ns", at_most)})
+    segment.remove()
+    return table
+
+
 def large(bench: Bench) -> Table:
     """Ask about a copy that is larger than the caches."""
     size = (64 if bench.quick else 256) * MIB
@@ -125,5 +140,6 @@ def creating(bench: Bench) -> Table:
 
 def ask(bench: Bench) -> Iterator[Table]:
     yield small(bench)
+    yield atomics(bench)
     yield large(bench)
     yield creating(bench)
