@@ -285,6 +285,14 @@ extern PyMethodDef core_listing_methods[];
 
 /* ---------------------------------------------------------------- errors */
 
+/* An exception; about is (kind, key, id), detail a text or None. */
+typedef struct {
+    PyOSErrorObject base;
+    PyObject *about;
+    PyObject *detail;
+    PyObject *weak_references;
+} CoreError;
+
 /* What an error is about; kind NULL, key CORE_NO_KEY, id -1 where unknown. */
 struct core_subject {
     const struct core_kind *kind;

@@ -154,30 +154,22 @@ raise_made(CoreState *state, struct made made)
 /* BusyError(*arguments), filled in as OSError.__new__() does it, without the
  * way there: this is the one error that programs raise in a loop. */
 static PyObject *
-make_busy(CoreState *state, PyObject *arguments)
-{
-    PyTypeObject *cls = (PyTypeObject *)state->BusyError;
-    PyOSErrorObject *error = (PyOSErrorObject *)cls->tp_alloc(cls, 0);
-    if (error != NULL) {
-        error->args = Py_NewRef(arguments);
-        error->myerrno = Py_NewRef(PyTuple_GET_ITEM(arguments, 0));
-        error->strerror = Py_NewRef(PyTuple_GET_ITEM(arguments, 1));
-        error->written = -1;
-    }
-    return (PyObject *)error;
-}
-
-static PyObject *
 raise_busy(CoreState *state, PyObject *arguments, struct core_subject subject)
 {
-    PyObject *about = subject_as_tuple(state, subject);
-    PyObject *error = about == NULL ? NULL : make_busy(state, arguments);
-    if (error != NULL &&
-        PyObject_SetAttr(error, state->about_name, about) == 0) {
-        PyErr_SetObject(state->BusyError, error);
+    PyTypeObject *cls = (PyTypeObject *)state->BusyError;
+    CoreError *error = (CoreError *)cls->tp_alloc(cls, 0);
+    if (error == NULL) {
+        return NULL;
     }
-    Py_XDECREF(error);
-    Py_XDECREF(about);
+    error->base.args = Py_NewRef(arguments);
+    error->base.myerrno = Py_NewRef(PyTuple_GET_ITEM(arguments, 0));
+    error->base.strerror = Py_NewRef(PyTuple_GET_ITEM(arguments, 1));
+    error->base.written = -1;
+    error->about = subject_as_tuple(state, subject);
+    if (error->about != NULL) {
+        PyErr_SetObject(state->BusyError, (PyObject *)error);
+    }
+    Py_DECREF(error);
     return NULL;
 }
 

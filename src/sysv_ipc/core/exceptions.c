@@ -68,7 +68,7 @@ core_describe(PyObject *about)
 
 /* The C library's text, then what it was about. */
 static PyObject *
-error_str(PyObject *error, PyObject *Py_UNUSED(unused))
+error_str(PyObject *error)
 {
     PyObject *text = ((PyTypeObject *)PyExc_OSError)->tp_str(error);
     PyObject *strerror = attribute(error, "strerror");
@@ -145,9 +145,6 @@ error_reduce(PyObject *error, PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef error_methods[] = {
-    {"__str__", error_str, METH_NOARGS,
-     "__str__($self, /)\n--\n\n"
-     "Return the C library's text, then what it was about."},
     {"__reduce__", error_reduce, METH_NOARGS,
      "__reduce__($self, /)\n--\n\nHelper for pickle."},
     {NULL, NULL, 0, NULL},
@@ -187,16 +184,77 @@ core_exception_class(CoreState *state, int error)
     }
 }
 
+static int
+error_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CoreError *self = (CoreError *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->about);
+    Py_VISIT(self->detail);
+    return ((PyTypeObject *)PyExc_OSError)->tp_traverse(op, visit, arg);
+}
+
+static int
+error_clear(PyObject *op)
+{
+    CoreError *self = (CoreError *)op;
+    Py_CLEAR(self->about);
+    Py_CLEAR(self->detail);
+    return ((PyTypeObject *)PyExc_OSError)->tp_clear(op);
+}
+
+static void
+error_dealloc(PyObject *op)
+{
+    CoreError *self = (CoreError *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weak_references != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    Py_CLEAR(self->about);
+    Py_CLEAR(self->detail);
+    /* OSError's expects to find it tracked. */
+    PyObject_GC_Track(op);
+    ((PyTypeObject *)PyExc_OSError)->tp_dealloc(op);
+    Py_DECREF(type);
+}
+
+static PyMemberDef error_members[] = {
+    {"_about", T_OBJECT, offsetof(CoreError, about), 0, NULL},
+    {"_detail", T_OBJECT, offsetof(CoreError, detail), 0, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CoreError, weak_references),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    error_doc,
+    "The base of all errors of this library.\n"
+    "\n"
+    "errno and strerror are the C library's; kind, key and id tell what\n"
+    "object it was about, each None where unknown.");
+
+static PyType_Slot error_slots[] = {
+    {Py_tp_doc, (void *)error_doc},
+    {Py_tp_dealloc, error_dealloc},
+    {Py_tp_traverse, error_traverse},
+    {Py_tp_clear, error_clear},
+    {Py_tp_str, error_str},
+    {Py_tp_getset, error_getset},
+    {Py_tp_members, error_members},
+    {Py_tp_methods, error_methods},
+    {0, NULL},
+};
+
 /* A class below one or two others, in the module; NULL with an exception. */
 static PyObject *
-add_class(PyObject *module, const char *name, const char *doc, PyObject *base,
-          PyObject *other, PyObject *attributes)
+add_class(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject *other)
 {
     PyObject *bases = other != NULL ? PyTuple_Pack(2, base, other)
                                     : PyTuple_Pack(1, base);
-    PyObject *cls = bases == NULL ? NULL
-                                  : PyErr_NewExceptionWithDoc(name, doc, bases,
-                                                              attributes);
+    PyObject *cls =
+        bases == NULL ? NULL : PyType_FromModuleAndSpec(module, spec, bases);
     Py_XDECREF(bases);
     if (cls != NULL && PyModule_AddType(module, (PyTypeObject *)cls) < 0) {
         Py_CLEAR(cls);
@@ -204,63 +262,38 @@ add_class(PyObject *module, const char *name, const char *doc, PyObject *base,
     return cls;
 }
 
-/* Give a class what it has besides its base's. */
-static int
-add_descriptor(PyObject *cls, const char *name, PyObject *descriptor)
+/* One that differs from its base in nothing but its name. */
+static PyObject *
+add_plain_class(PyObject *module, const char *name, const char *doc,
+                PyObject *base, PyObject *other)
 {
-    int rc = descriptor == NULL
-                 ? -1
-                 : PyObject_SetAttrString(cls, name, descriptor);
-    Py_XDECREF(descriptor);
-    return rc;
-}
-
-static int
-add_base(PyObject *module, CoreState *state)
-{
-    PyObject *attributes =
-        Py_BuildValue("{s(ss)}", "__slots__", "_about", "_detail");
-    if (attributes == NULL) {
-        return -1;
-    }
-    state->Error = add_class(
-        module, "sysv_ipc.Error",
-        "The base of all errors of this library.\n"
-        "\n"
-        "errno and strerror are the C library's; kind, key and id tell what\n"
-        "object it was about, each None where unknown.",
-        PyExc_OSError, NULL, attributes);
-    Py_DECREF(attributes);
-    if (state->Error == NULL) {
-        return -1;
-    }
-    PyTypeObject *type = (PyTypeObject *)state->Error;
-    for (PyGetSetDef *item = error_getset; item->name != NULL; item++) {
-        if (add_descriptor(state->Error, item->name,
-                           PyDescr_NewGetSet(type, item)) < 0) {
-            return -1;
-        }
-    }
-    for (PyMethodDef *item = error_methods; item->ml_name != NULL; item++) {
-        if (add_descriptor(state->Error, item->ml_name,
-                           PyDescr_NewMethod(type, item)) < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    PyType_Slot slots[] = {{Py_tp_doc, (void *)doc}, {0, NULL}};
+    PyType_Spec spec = {
+        .name = name,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+        .slots = slots,
+    };
+    return add_class(module, &spec, base, other);
 }
 
 int
 core_exceptions_init(PyObject *module, CoreState *state)
 {
-    if (add_base(module, state) < 0) {
+    PyType_Spec spec = {
+        .name = "sysv_ipc.Error",
+        .basicsize = sizeof(CoreError),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+        .slots = error_slots,
+    };
+    state->Error = add_class(module, &spec, PyExc_OSError, NULL);
+    if (state->Error == NULL) {
         return -1;
     }
-#define X(name, base, other, doc)                                             \
-    state->name =                                                             \
-        add_class(module, "sysv_ipc." #name, doc, state->base, other, NULL);  \
-    if (state->name == NULL) {                                                \
-        return -1;                                                            \
+#define X(name, base, other, doc)                                        \
+    state->name = add_plain_class(module, "sysv_ipc." #name, doc,        \
+                                  state->base, other);                   \
+    if (state->name == NULL) {                                           \
+        return -1;                                                       \
     }
     CORE_EXCEPTIONS(X)
 #undef X
