@@ -31,13 +31,13 @@ export PYTHON_GIL=0 PYTHONDONTWRITEBYTECODE=1
 # the address space free, which address randomisation may put something into.
 report=$folder/report
 rm -f "$report".*
-export TSAN_OPTIONS="exitcode=0:halt_on_error=0:history_size=4:log_path='$report'"
+export TSAN_OPTIONS="exitcode=0:halt_on_error=0:history_size=4:log_path='$report':suppressions='$PWD/tools/tsan.supp'"
 rc=0
 run() { setarch -R "$python" "$@" || rc=1; }
 
 if [ $# -eq 0 ]; then
     # What forks or starts programs says nothing more under TSan, and takes long.
-    set -- tests/test_{atomic,atomic_wait,cancel,threads,timeout,wait}.py \
+    set -- tests/test_{atomic,atomic_wait,cancel,threads,timeout}.py \
         -k 'not fork and not child and not program and not handler'
 fi
 PYTEST_TIMEOUT=900 run -m pytest -o faulthandler_timeout=0 -p no:cacheprovider "$@"

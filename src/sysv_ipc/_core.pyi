@@ -42,6 +42,7 @@ if sys.platform == "linux":
     SHM_NORESERVE: Final[int]
     SHM_REMAP: Final[int]
 
+@disjoint_base
 class Error(OSError):
     _about: tuple[str | None, int | None, int | None]
     _detail: str | None

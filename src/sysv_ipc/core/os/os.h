@@ -205,6 +205,15 @@ ssize_t os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns);
  * for a moment; -EAGAIN when time is up. */
 ssize_t os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns);
 
+/* A timer that signals a thread. */
+struct os_timer {
+    bool made;
+    int signal;
+#ifndef __APPLE__
+    timer_t id;
+#endif
+};
+
 /* A wait in progress; it must stay where it is from os_wait_begin() to
  * os_wait_end().  The fields are wait.c's own. */
 struct os_wait {
@@ -212,12 +221,10 @@ struct os_wait {
     const void *owner;
     pid_t thread;
     int signal;
-    bool ticks, has_timer;
+    bool ticks;
+    struct os_timer own_timer, *timer;
     int64_t nap_ns, tick_ns;
     atomic_bool in_call, cancelled;
-#ifndef __APPLE__
-    timer_t timer;
-#endif
 };
 
 /* No signal: waits are attempts with naps between them. */

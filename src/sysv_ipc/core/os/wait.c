@@ -48,6 +48,10 @@ static pthread_once_t wait_once = PTHREAD_ONCE_INIT;
 static struct os_wait *wait_first;
 /* The thread that forks; guarded by wait_lock. */
 static pid_t wait_forking;
+/* The main thread has a timer in each of its waits, for its ticks: it keeps
+ * it.  Nobody else touches it; where a handler of signals waits in the middle
+ * of a wait, that one's timer is not armed. */
+static struct os_timer wait_main_timer;
 
 static pid_t
 thread_id(void)
@@ -81,11 +85,12 @@ after_fork_in_child(void)
 {
     struct os_wait *all = wait_first, *next;
     wait_first = NULL;
+    wait_main_timer.made = false;
     for (struct os_wait *wait = all; wait != NULL; wait = next) {
         next = wait->next;
         if (wait->thread == wait_forking) {
             wait->thread = thread_id();
-            wait->has_timer = false;
+            wait->own_timer.made = false;
             wait->previous = NULL;
             wait->next = wait_first;
             if (wait_first != NULL) {
@@ -211,43 +216,54 @@ as_timespec(int64_t duration_ns)
     };
 }
 
+static int
+make_timer(struct os_timer *timer, const struct os_wait *wait)
+{
+    struct sigevent event = {
+        .sigev_notify = SIGEV_THREAD_ID,
+        .sigev_signo = wait->signal,
+    };
+    event.sigev_notify_thread_id = wait->thread;
+    timer->signal = wait->signal;
+    timer->made = timer_create(CLOCK_MONOTONIC, &event, &timer->id) == 0;
+    return timer->made ? 0 : -errno;
+}
+
+static void
+delete_timer(struct os_timer *timer)
+{
+    if (timer->made) {
+        (void)timer_delete(timer->id);
+        timer->made = false;
+    }
+}
+
 /* Signal this thread after so long, and again until disarm(). */
 static int
 arm(struct os_wait *wait, int64_t duration_ns)
 {
-    if (!wait->has_timer) {
-        struct sigevent event = {
-            .sigev_notify = SIGEV_THREAD_ID,
-            .sigev_signo = wait->signal,
-        };
-        event.sigev_notify_thread_id = wait->thread;
-        if (timer_create(CLOCK_MONOTONIC, &event, &wait->timer) == -1) {
-            return -errno;
-        }
-        wait->has_timer = true;
+    struct os_timer *timer = wait->timer;
+    if (timer->signal != wait->signal) {
+        delete_timer(timer);
+    }
+    int rc = timer->made ? 0 : make_timer(timer, wait);
+    if (rc < 0) {
+        return rc;
     }
     struct itimerspec times = {
         /* 0 would be never. */
         .it_value = as_timespec(duration_ns > 0 ? duration_ns : 1),
         .it_interval = as_timespec(AGAIN_NS),
     };
-    return timer_settime(wait->timer, 0, &times, NULL) == -1 ? -errno : 0;
+    return timer_settime(timer->id, 0, &times, NULL) == -1 ? -errno : 0;
 }
 
 static void
 disarm(struct os_wait *wait)
 {
     struct itimerspec never = {.it_value = {0, 0}};
-    if (wait->has_timer) {
-        (void)timer_settime(wait->timer, 0, &never, NULL);
-    }
-}
-
-static void
-delete_timer(struct os_wait *wait)
-{
-    if (wait->has_timer) {
-        (void)timer_delete(wait->timer);
+    if (wait->timer->made) {
+        (void)timer_settime(wait->timer->id, 0, &never, NULL);
     }
 }
 
@@ -274,9 +290,9 @@ disarm(struct os_wait *wait)
 }
 
 static void
-delete_timer(struct os_wait *wait)
+delete_timer(struct os_timer *timer)
 {
-    (void)wait;
+    (void)timer;
 }
 
 static void
@@ -301,6 +317,7 @@ os_wait_begin(struct os_wait *wait, const void *owner)
     };
     /* Handlers of signals run in the main thread only. */
     wait->ticks = wait->thread == getpid();
+    wait->timer = wait->ticks ? &wait_main_timer : &wait->own_timer;
     int taken = 0;
     if (wait->signal != OS_WAIT_POLLS && !is_ours(wait->signal)) {
         taken = wait->signal;
@@ -331,7 +348,7 @@ os_wait_end(struct os_wait *wait)
         wait->next->previous = wait->previous;
     }
     (void)pthread_mutex_unlock(&wait_lock);
-    delete_timer(wait);
+    delete_timer(&wait->own_timer);
 }
 
 /* One attempt, and a nap where it would have had to wait.  What keeps
