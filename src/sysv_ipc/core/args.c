@@ -14,6 +14,19 @@
 static const char timeout_text[] =
     "The timeout must be None or a non-negative number";
 
+/* Keywords are short, and mostly differ in their first letter: a loop here is
+ * quicker than strcmp(3) elsewhere. */
+static bool
+is_name(const char *text, Py_ssize_t length, const char *name)
+{
+    for (Py_ssize_t i = 0; i < length; i++) {
+        if (text[i] != name[i] || name[i] == '\0') {
+            return false;
+        }
+    }
+    return name[length] == '\0';
+}
+
 static int
 find_name(const struct core_signature *signature, PyObject *name)
 {
@@ -21,10 +34,9 @@ find_name(const struct core_signature *signature, PyObject *name)
         return -1;
     }
     const char *text = PyUnicode_DATA(name);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(name);
     for (int i = 0; i < signature->count; i++) {
-        /* The length, because a name may hold a NUL. */
-        if (strcmp(text, signature->names[i]) == 0 &&
-            (size_t)PyUnicode_GET_LENGTH(name) == strlen(text)) {
+        if (is_name(text, length, signature->names[i])) {
             return i;
         }
     }
