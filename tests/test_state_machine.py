@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -209,7 +210,7 @@ class Machine(RuleBasedStateMachine):
         assert info.current_bytes == sum(len(text) for text, _ in self.kernel.messages)
 
 
-TestMachine = Machine.TestCase
+TestMachine = pytest.mark.timeout(600)(Machine.TestCase)
 TestMachine.settings = settings(
     max_examples=500,
     stateful_step_count=40,

@@ -69,7 +69,11 @@ def when_blocked(action, thread=None):
     '''Do something as soon as the main thread sleeps in a system call.'''
     main = threading.main_thread().native_id
     def watch():
-        while not blocked_in_system_call(main, "semop", "semtimedop", "msgsnd", "msgrcv"):
+        # More than once: a call that may not wait can sleep for a moment too.
+        seen = 0
+        while seen < 3:
+            blocked = blocked_in_system_call(main, "semop", "semtimedop", "msgsnd", "msgrcv")
+            seen = seen + 1 if blocked else 0
             time.sleep(0.0005)
         action()
     threading.Thread(target=watch, daemon=True).start()

@@ -18,7 +18,16 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit:
+        # The help text may have no reader any more.
+        with contextlib.suppress(AttributeError, ValueError):
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                return _ended_by(signal.SIGPIPE)
+        raise
     as_json: bool = getattr(options, "json", False)
     if sys.stdout is None:
         output.report("standard output is closed")
