@@ -30,8 +30,8 @@ test: $(stamp)-built $(stamp)-test ## run the tests; ARGS goes to pytest
 	@$(run) -m pytest $(ARGS)
 
 .PHONY: threads
-threads: $(stamp)-built $(stamp)-test $(stamp)-threads ## run each test in four threads at once; for an interpreter without a GIL
-	@$(run) -m pytest --parallel-threads=4 --skip-thread-unsafe=True $(ARGS)
+threads: $(stamp)-built $(stamp)-test $(stamp)-threads ## run the tests, each in four threads at once where it can; without a GIL
+	@$(run) -m pytest --parallel-threads=4 -o faulthandler_timeout=0 $(ARGS)
 
 .PHONY: lint
 lint: $(stamp)-built $(stamp)-test $(stamp)-lint ## check format, warnings, bug patterns, types and house rules

@@ -127,7 +127,9 @@ class Terminal:
 
 def session() -> str:
     """Type everything, and return what the terminal has shown."""
-    with tempfile.TemporaryDirectory() as name, Terminal(Path(name)) as terminal:
+    # The shell may still be at its end, writing, when the terminal has gone.
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with folder as name, Terminal(Path(name)) as terminal:
         terminal.wait_for_prompt(1)
         for number, line in enumerate(TYPED, 1):
             command, *answers = line.split("\t")
