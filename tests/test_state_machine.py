@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = pytest.mark.timeout(600)(Machine.TestCase)
 TestMachine.settings = settings(
-    max_examples=500,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

@@ -7,11 +7,13 @@ read while it is written shows under ThreadSanitizer, ``tools/sanitize_threads.s
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from helpers import FREE_THREADED
 
 import sysv_ipc
 from sysv_ipc import (
@@ -65,6 +67,18 @@ def quietly(call: Callable[[], object], *errors: type[Exception]) -> Callable[[]
             call()
 
     return run
+
+
+def test_importing_the_library_leaves_the_gil_off(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """CPython turns it on for an extension that does not say that it can do without."""
+    code = """
+import sys, sysv_ipc, sysv_ipc.aio
+print(getattr(sys, "_is_gil_enabled", lambda: True)())
+"""
+    done = run_python(code)
+    assert (done.stdout, done.stderr) == (f"{not FREE_THREADED}\n", "")
 
 
 @pytest.fixture
