@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import ctypes
 import gc
+import os
 import runpy
 import struct
 import subprocess
@@ -404,7 +405,11 @@ def test_a_numpy_that_lacks_something_itself_says_so(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("import something_else_entirely\n")
     command = [sys.executable, "-c", WITHOUT_NUMPY.replace('sys.modules["numpy"] = None', "")]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": str(tmp_path)}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.stdout.startswith("something_else_entirely No module named"), done.stderr
 
