@@ -27,9 +27,9 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 OTHER_UID = 65534
 
 #: The environment of a process whose memory is measured: what is freed goes back at once, and
-#: ASan does not keep it to watch for its use.
+#: ASan does not keep it to watch for its use.  Without the GIL there is only mimalloc.
 FLAT_MEMORY = {
-    "PYTHONMALLOC": "malloc",
+    **({} if FREE_THREADED else {"PYTHONMALLOC": "malloc"}),
     "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1",
 }
 

@@ -49,6 +49,8 @@ TESTS = {
     "test_a_handler_may_fork_in_the_middle_of_a_wait_for_a_number": "has a handler of signals",
     "test_no_memory_for_an_attachment_is_out_of_memory": "limits the memory of the process",
     "test_lack_of_memory_at_any_point_kills_nothing": "starts programs",
+    "test_a_huge_limit_takes_no_memory": "changes the limits",
+    "test_a_wait_is_cancelled": "changes the limits",
     "test_a_key_keeps_its_low_32_bits": "its keys are given",
     "test_random_keys_leave_c_s_generator_alone": "seeds what the process shares",
     "test_a_forked_child_shares_the_attachment_and_detaches_its_own": "forks",

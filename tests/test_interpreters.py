@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from helpers import FLAT_MEMORY
+import pytest
+from helpers import FLAT_MEMORY, FREE_THREADED
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -243,6 +244,9 @@ end()
 """
 
 
+@pytest.mark.skipif(
+    FREE_THREADED, reason="the free-threaded 3.13 keeps all classes of an interpreter for ever"
+)
 def test_200_interpreters_leave_nothing_of_ours_behind() -> None:
     run_beside(MAIN + GROWTH, USE, **FLAT_MEMORY)
 
