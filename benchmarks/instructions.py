@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sysv_ipc
-import sysv_ipc._core as core
 from sysv_ipc import IPC_CREX
 
 from .harness import Contestant, enter_namespace, no_collector, python
@@ -122,7 +121,7 @@ def parse(dump: str) -> tuple[str, Counts]:
     function = ""
     for line in dump.splitlines():
         if line.startswith("ob="):
-            is_ours = line[3:] == core.__file__
+            is_ours = line[3:] == sysv_ipc.__file__
         elif line.startswith("fn="):
             function = line[3:]
         elif line.startswith("calls="):
@@ -165,7 +164,7 @@ def measure() -> dict[str, Counts]:
 def built_with() -> str:
     """Return what the counts depend on: the interpreter and the compiler of the extension."""
     comment = re.search(
-        rb"GCC: \([^)]*\) (\d+)|clang version (\d+)", Path(core.__file__).read_bytes()
+        rb"GCC: \([^)]*\) (\d+)|clang version (\d+)", Path(sysv_ipc.__file__).read_bytes()
     )
     compiler = "an unknown compiler"
     if comment:

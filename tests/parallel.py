@@ -55,6 +55,7 @@ TESTS = {
     "test_random_keys_leave_c_s_generator_alone": "seeds what the process shares",
     "test_a_forked_child_shares_the_attachment_and_detaches_its_own": "forks",
     "test_a_message_longer_than_the_kernel_takes_names_the_limit": "changes the limits",
+    "test_attach_at_an_address": "another thread may map that place first",
     "test_exists_attaches_nothing": "counts what the process maps",
     "test_a_shape_is_a_length_or_some": "its shapes can be used once",
     "test_signals_do_not_prolong_a_timeout": "has a handler of signals",

@@ -1,11 +1,11 @@
 """Check what the built extension shows to others and keeps to itself.
 
-- It exports one symbol, PyInit__core.
+- It exports one symbol, PyInit_sysv_ipc.
 - It has no writable data but the tables that CPython wants writable and the
   state of waits in os/wait.c: anything else would be shared by all interpreters and
   threads of the process.
 
-Give it the file of an extension; without one, it looks at sysv_ipc._core of
+Give it the file of an extension; without one, it looks at that of
 the interpreter that runs it.
 """
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-EXPORTED = {"PyInit__core"}
+EXPORTED = {"PyInit_sysv_ipc"}
 # The tables of types, of the module and of argument names that CPython's API
 # takes without const, by the names that the house gives them; and what waits
 # have to share between threads.
@@ -63,7 +63,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         path = sys.argv[1]
     else:
-        spec = importlib.util.find_spec("sysv_ipc._core")
+        spec = importlib.util.find_spec("sysv_ipc")
         if spec is None or spec.origin is None:
             print("sysv_ipc is not installed for this interpreter: make test installs it")
             return 1

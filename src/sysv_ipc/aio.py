@@ -13,7 +13,7 @@ from operator import index
 from typing import Any, Self, SupportsFloat, SupportsIndex
 
 import sysv_ipc
-from sysv_ipc._core import _seconds
+from sysv_ipc import _seconds
 from sysv_ipc._lines import Call, Lines, collect
 
 __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]

@@ -6,7 +6,7 @@ Called by core/error.c, which imports it when the first exception is made.
 import errno as _errno
 import os
 
-from ._core import Error, limits
+from . import Error, limits
 
 #: In the order of ``kind``: the class that opens it, the flag-free way to open, and where the
 #: system lists it.

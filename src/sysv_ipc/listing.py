@@ -7,7 +7,7 @@ over: after ``del sys.modules[...]`` there may be several, each with classes of 
 import os
 from types import ModuleType
 
-from ._core import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
+from . import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
 
 
 def with_members(core: ModuleType, records: list[SemaphoreInfo], _: bool) -> list[SemaphoreInfo]:

@@ -81,7 +81,7 @@ static PyType_Slot pin_slots[] = {
 };
 
 PyType_Spec core_pin_spec = {
-    .name = "sysv_ipc._core._Pin",
+    .name = "sysv_ipc._Pin",
     .basicsize = sizeof(PinObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
              Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,

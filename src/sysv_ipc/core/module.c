@@ -1,4 +1,6 @@
-/* sysv_ipc._core: the module, its state, its functions and constants.
+/* sysv_ipc: the module, its state, its functions and constants.  It is the
+ * package itself, with modules in Python below it: a __init__.py around it
+ * would make the import take half as long again.
  *
  * The state is made once by core_exec and only read afterwards. */
 #include "core.h"
@@ -160,8 +162,17 @@ add_constants(PyObject *module)
         0) {
         return -1;
     }
-    if (PyModule_AddStringConstant(module, "VERSION", SYSV_IPC_VERSION) < 0) {
-        return -1;
+    static const char *const texts[][2] = {
+        {"VERSION", SYSV_IPC_VERSION},
+        {"__version__", SYSV_IPC_VERSION},
+        {"__author__", "the sysv_ipc contributors"},
+        {"__copyright__", "Copyright the sysv_ipc contributors"},
+        {"__license__", "MIT"},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (PyModule_AddStringConstant(module, texts[i][0], texts[i][1]) < 0) {
+            return -1;
+        }
     }
     /* Everywhere: where the system lacks semtimedop(2), os/sem.c waits. */
     return PyModule_AddObjectRef(module, "SEMAPHORE_TIMEOUT_SUPPORTED",
@@ -170,6 +181,15 @@ add_constants(PyObject *module)
 
 /* ------------------------------------------------------------- the module */
 
+PyDoc_STRVAR(
+    core_doc,
+    "System V IPC: semaphores, shared memory and message queues for unrelated "
+    "processes.\n"
+    "\n"
+    "Objects are named by keys, live in the kernel until they are removed, "
+    "and "
+    "are shared\n"
+    "with programs in any language.");
 PyDoc_STRVAR(
     exists_doc,
     "exists($module, /, key, type)\n--\n\n"
@@ -262,6 +282,24 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
     return type;
 }
 
+/* __all__, because modules that are imported later are no part of it. */
+static int
+add_all(PyObject *module)
+{
+    PyObject *all = PyList_New(0), *name, *value;
+    Py_ssize_t position = 0;
+    while (all != NULL &&
+           PyDict_Next(PyModule_GetDict(module), &position, &name, &value)) {
+        if (PyUnicode_READ_CHAR(name, 0) != '_' &&
+            PyList_Append(all, name) < 0) {
+            Py_CLEAR(all);
+        }
+    }
+    int rc = all == NULL ? -1 : PyModule_AddObjectRef(module, "__all__", all);
+    Py_XDECREF(all);
+    return rc;
+}
+
 static int
 core_exec(PyObject *module)
 {
@@ -291,7 +329,7 @@ core_exec(PyObject *module)
     if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
         return -1;
     }
-    return add_constants(module);
+    return add_constants(module) < 0 ? -1 : add_all(module);
 }
 
 static int
@@ -332,21 +370,17 @@ static PyModuleDef_Slot core_slots[] = {
 };
 
 PyModuleDef core_module = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "sysv_ipc._core",
-    .m_doc = "The C core of sysv_ipc.",
-    .m_size = sizeof(CoreState),
-    .m_methods = core_methods,
-    .m_slots = core_slots,
-    .m_traverse = core_traverse,
-    .m_clear = core_clear,
+    PyModuleDef_HEAD_INIT,       .m_name = "sysv_ipc",
+    .m_doc = core_doc,           .m_size = sizeof(CoreState),
+    .m_methods = core_methods,   .m_slots = core_slots,
+    .m_traverse = core_traverse, .m_clear = core_clear,
     .m_free = core_free,
 };
 
-PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit_sysv_ipc(void);
 
 PyMODINIT_FUNC
-PyInit__core(void)
+PyInit_sysv_ipc(void)
 {
     return PyModuleDef_Init(&core_module);
 }

@@ -1,5 +1,5 @@
 # ruff: noqa: N802
-"""The C core; its names are public in sysv_ipc."""
+"""What the extension module, which is the package itself, has in it."""
 
 import os
 import sys
@@ -23,6 +23,10 @@ SHM_RDONLY: Final[int]
 SHM_RND: Final[int]
 SEMAPHORE_TIMEOUT_SUPPORTED: Final[bool]
 VERSION: Final[str]
+__version__: Final[str]
+__author__: Final[str]
+__copyright__: Final[str]
+__license__: Final[str]
 
 if sys.platform == "linux":
     SHM_EXEC: Final[int]
