@@ -52,6 +52,7 @@ loop = asyncio.new_event_loop()
 task = loop.create_task(tasks.receive())
 loop.run_until_complete(asyncio.sleep(0.005))
 task._log_destroy_pending = False
+loop.close()
 tasks.close()
 """,
     "aio, destroyed while a task waits": """
@@ -62,6 +63,7 @@ loop = asyncio.new_event_loop()
 task = loop.create_task(tasks.receive())
 loop.run_until_complete(asyncio.sleep(0.005))
 task._log_destroy_pending = False
+loop.close()
 """,
 }
 
