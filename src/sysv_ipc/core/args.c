@@ -14,70 +14,85 @@
 static const char timeout_text[] =
     "The timeout must be None or a non-negative number";
 
-/* Keywords are short, and mostly differ in their first letter: a loop here is
- * quicker than strcmp(3) elsewhere. */
-static bool
-is_name(const char *text, Py_ssize_t length, const char *name)
-{
-    for (Py_ssize_t i = 0; i < length; i++) {
-        if (text[i] != name[i] || name[i] == '\0') {
-            return false;
-        }
-    }
-    return name[length] == '\0';
-}
+static const char *const argument_names[] = {
+#define X(name) #name,
+    CORE_ARGUMENTS(X)
+#undef X
+};
 
-static int
-find_name(const struct core_signature *signature, PyObject *name)
+int
+core_arguments_init(CoreState *state)
 {
-    if (!PyUnicode_Check(name) || !PyUnicode_IS_COMPACT_ASCII(name)) {
-        return -1;
-    }
-    const char *text = PyUnicode_DATA(name);
-    Py_ssize_t length = PyUnicode_GET_LENGTH(name);
-    for (int i = 0; i < signature->count; i++) {
-        if (is_name(text, length, signature->names[i])) {
-            return i;
+    for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
+        state->arguments[i] = PyUnicode_InternFromString(argument_names[i]);
+        if (state->arguments[i] == NULL) {
+            return -1;
         }
-    }
-    return -1;
-}
-
-static int
-bind_positional(const struct core_signature *signature, PyObject *const *args,
-                Py_ssize_t nargs, PyObject **out)
-{
-    if (nargs > signature->positional) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() takes at most %d positional arguments (%zd given)",
-                     signature->function, signature->positional, nargs);
-        return -1;
-    }
-    for (int i = 0; i < signature->count; i++) {
-        out[i] = i < nargs ? args[i] : NULL;
     }
     return 0;
 }
 
-static int
-bind_keyword(const struct core_signature *signature, PyObject *name,
-             PyObject *value, PyObject **out)
+/* The keywords of a call in a program are interned, the same objects as ours,
+ * and mostly come in our order: look first behind the argument before. */
+static inline int
+find_interned(CoreState *state, const struct core_signature *signature,
+              PyObject *name, int before)
 {
-    int i = find_name(signature, name);
-    if (i < 0) {
+    int count = signature->count, i = before;
+    for (int tries = 0; tries < count; tries++) {
+        i = i + 1 < count ? i + 1 : 0;
+        if (state->arguments[signature->arguments[i]] == name) {
+            return i;
+        }
+    }
+    return count;
+}
+
+/* Others, as from **dict, may be equal all the same. */
+static int
+find_equal(const struct core_signature *signature, PyObject *name)
+{
+    int i = 0;
+    while (i < signature->count &&
+           (!PyUnicode_Check(name) ||
+            PyUnicode_CompareWithASCIIString(
+                name, argument_names[signature->arguments[i]]) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+void
+core_bind_too_many(const struct core_signature *signature, Py_ssize_t nargs)
+{
+    PyErr_Format(PyExc_TypeError,
+                 "%s() takes at most %d positional arguments (%zd given)",
+                 signature->function, signature->positional, nargs);
+}
+
+/* The index of the argument, or -1; before is that of the one before. */
+static inline int
+bind_keyword(CoreState *state, const struct core_signature *signature,
+             PyObject *name, PyObject *value, PyObject **out, int before)
+{
+    int i = find_interned(state, signature, name, before);
+    if (i == signature->count) {
+        i = find_equal(signature, name);
+    }
+    if (i == signature->count) {
         PyErr_Format(PyExc_TypeError,
                      "%s() got an unexpected keyword argument '%S'",
                      signature->function, name);
         return -1;
     }
     if (out[i] != NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() got multiple values for argument '%s'",
-                     signature->function, signature->names[i]);
+        PyErr_Format(
+            PyExc_TypeError, "%s() got multiple values for argument '%s'",
+            signature->function, argument_names[signature->arguments[i]]);
         return -1;
     }
     out[i] = value;
-    return 0;
+    return i;
 }
 
 static int
@@ -85,9 +100,9 @@ check_required(const struct core_signature *signature, PyObject *const *out)
 {
     for (int i = 0; i < signature->required; i++) {
         if (out[i] == NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() missing required argument '%s'",
-                         signature->function, signature->names[i]);
+            PyErr_Format(
+                PyExc_TypeError, "%s() missing required argument '%s'",
+                signature->function, argument_names[signature->arguments[i]]);
             return -1;
         }
     }
@@ -95,16 +110,16 @@ check_required(const struct core_signature *signature, PyObject *const *out)
 }
 
 int
-core_bind_any(const struct core_signature *signature, PyObject *const *args,
-              Py_ssize_t nargs, PyObject *keywords, PyObject **out)
+core_bind_keywords(CoreState *state, const struct core_signature *signature,
+                   PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+                   PyObject **out)
 {
-    if (bind_positional(signature, args, nargs, out) < 0) {
-        return -1;
-    }
     Py_ssize_t given = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
+    int i = (int)nargs - 1;
     for (Py_ssize_t k = 0; k < given; k++) {
-        if (bind_keyword(signature, PyTuple_GET_ITEM(keywords, k),
-                         args[nargs + k], out) < 0) {
+        i = bind_keyword(state, signature, PyTuple_GET_ITEM(keywords, k),
+                         args[nargs + k], out, i);
+        if (i < 0) {
             return -1;
         }
     }
@@ -112,18 +127,18 @@ core_bind_any(const struct core_signature *signature, PyObject *const *args,
 }
 
 int
-core_bind_dict(const struct core_signature *signature, PyObject *args,
-               PyObject *keywords, PyObject **out)
+core_bind_dict(CoreState *state, const struct core_signature *signature,
+               PyObject *args, PyObject *keywords, PyObject **out)
 {
     PyObject *name, *value;
     Py_ssize_t position = 0;
-    if (bind_positional(signature, &PyTuple_GET_ITEM(args, 0),
-                        PyTuple_GET_SIZE(args), out) < 0) {
+    if (core_bind_positional(signature, &PyTuple_GET_ITEM(args, 0),
+                             PyTuple_GET_SIZE(args), out) < 0) {
         return -1;
     }
     while (keywords != NULL &&
            PyDict_Next(keywords, &position, &name, &value)) {
-        if (bind_keyword(signature, name, value, out) < 0) {
+        if (bind_keyword(state, signature, name, value, out, -1) < 0) {
             return -1;
         }
     }
@@ -152,11 +167,8 @@ timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
 }
 
 int
-core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out)
+core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
 {
-    if (value == NULL) {
-        return 0;
-    }
     if (value == Py_None) {
         *out = OS_FOREVER;
         return 0;
@@ -198,14 +210,10 @@ core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out)
 }
 
 int
-core_integer(CoreState *state, PyObject *value, const char *what,
-             long long minimum, long long maximum, long long *out)
+core_integer_given(CoreState *state, PyObject *value, const char *what,
+                   long long minimum, long long maximum, long long *out)
 {
-    if (value == NULL) {
-        return 0;
-    }
-    PyObject *number = PyLong_CheckExact(value) ? Py_NewRef(value)
-                                                : PyNumber_Index(value);
+    PyObject *number = core_index(value);
     if (number == NULL) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
             PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.100s",
@@ -228,12 +236,9 @@ core_integer(CoreState *state, PyObject *value, const char *what,
 }
 
 int
-core_bool(PyObject *value, bool *out)
+core_bool_given(PyObject *value, bool *out)
 {
-    if (value == NULL) {
-        return 0;
-    }
-    int truth = value == Py_True ? 1 : PyObject_IsTrue(value);
+    int truth = PyObject_IsTrue(value);
     if (truth < 0) {
         return -1;
     }

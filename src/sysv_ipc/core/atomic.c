@@ -175,11 +175,11 @@ atomic_compare_exchange_(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "compare_exchange", 2, 2, 2, {"expected", "desired"}};
+        "compare_exchange", 2, 2, 2, {CORE_ARG_expected, CORE_ARG_desired}};
     AtomicObject *self = atomic(op);
     PyObject *given[2];
     uint64_t expected, desired;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
         begin(self, given[0], &expected) < 0 ||
         convert(self, given[1], &desired) < 0) {
         return NULL;
@@ -214,12 +214,12 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "wait", 2, 2, 1, {"expected", "timeout"}};
+        "wait", 2, 2, 1, {CORE_ARG_expected, CORE_ARG_timeout}};
     AtomicObject *self = atomic(op);
     PyObject *given[2];
     uint64_t expected;
     struct core_patience patience = {.timeout_ns = OS_FOREVER};
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
         check_futex(self, "wait") < 0 ||
         convert(self, given[0], &expected) < 0 ||
         core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0) {
@@ -247,11 +247,11 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "wake", 1, 1, 0, {"count"}};
+        "wake", 1, 1, 0, {CORE_ARG_count}};
     AtomicObject *self = atomic(op);
     PyObject *given[1];
     long long count = 1;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
         check_futex(self, "wake") < 0 ||
         core_integer(self->state, given[0], "count", 1, INT_MAX, &count) < 0) {
         return NULL;
@@ -355,11 +355,11 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "atomic", 2, 2, 2, {"offset", "type"}};
+        "atomic", 2, 2, 2, {CORE_ARG_offset, CORE_ARG_type}};
     CoreState *state = core_handle(memory)->state;
     PyObject *given[2];
     long long offset = 0;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
         core_integer(state, given[0], "offset", 0, PY_SSIZE_T_MAX, &offset) <
             0) {
         return NULL;

@@ -77,10 +77,53 @@
     X(about_name)             \
     X(detail_name)
 
+/* What the arguments of calls are named. */
+#define CORE_ARGUMENTS(X) \
+    X(block)              \
+    X(buffer)             \
+    X(byte_count)         \
+    X(count)              \
+    X(delta)              \
+    X(desired)            \
+    X(except_type)        \
+    X(expected)           \
+    X(flags)              \
+    X(index)              \
+    X(init_character)     \
+    X(initial_value)      \
+    X(initial_values)     \
+    X(key)                \
+    X(limit)              \
+    X(max_message_size)   \
+    X(members)            \
+    X(message)            \
+    X(messages)           \
+    X(mode)               \
+    X(nsems)              \
+    X(offset)             \
+    X(operations)         \
+    X(pids)               \
+    X(s)                  \
+    X(size)               \
+    X(timeout)            \
+    X(truncate)           \
+    X(type)
+
+enum core_argument {
+#define X(name) CORE_ARG_##name,
+    CORE_ARGUMENTS(X)
+#undef X
+        CORE_ARGUMENT_COUNT
+};
+
 typedef struct {
 #define X(name, ...) PyObject *name;
     CORE_STATE_OBJECTS(X)
 #undef X
+    PyObject *arguments[CORE_ARGUMENT_COUNT]; /* their names, interned */
+    /* Memory for the next handle of each type (handle.c): no references. */
+    PyObject *semaphore_spare, *semaphore_set_spare;
+    PyObject *shared_memory_spare, *message_queue_spare;
 } CoreState;
 
 extern PyModuleDef core_module;
@@ -96,6 +139,8 @@ struct core_kind {
     const char *name;
     size_t name_object; /* the same for Python, an offset in CoreState */
     size_t record;      /* the record's type, an offset in CoreState */
+    size_t type;        /* the handles' type, an offset in CoreState */
+    size_t spare;       /* a handle's memory, an offset in CoreState */
     const struct core_field *fields;
     int (*get)(key_t key, size_t size, int flags);
     int (*stat)(int id, struct os_info *info);
@@ -136,6 +181,7 @@ core_handle_id(PyObject *op)
     return atomic_load_explicit(&core_handle(op)->id, memory_order_relaxed);
 }
 
+void core_handle_free_spares(CoreState *state);
 PyObject *core_handle_new(PyTypeObject *type, const struct core_kind *kind);
 void core_handle_open(CoreHandle *self, int64_t key, int id);
 /* from_id(): 0 and *info where it may be read, or -1 with an exception. */
@@ -341,23 +387,26 @@ PyObject *core_describe(PyObject *about);
 struct core_signature {
     const char *function;
     int count, positional, required;
-    const char *names[CORE_MOST_ARGUMENTS];
+    enum core_argument arguments[CORE_MOST_ARGUMENTS];
 };
-int core_bind_any(const struct core_signature *signature,
-                  PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
-                  PyObject **out);
+int core_arguments_init(CoreState *state);
+int core_bind_keywords(CoreState *state,
+                       const struct core_signature *signature,
+                       PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *keywords, PyObject **out);
+void core_bind_too_many(const struct core_signature *signature,
+                        Py_ssize_t nargs);
 /* The same for tp_init: a tuple, and a dict or NULL. */
-int core_bind_dict(const struct core_signature *signature, PyObject *args,
-                   PyObject *keywords, PyObject **out);
+int core_bind_dict(CoreState *state, const struct core_signature *signature,
+                   PyObject *args, PyObject *keywords, PyObject **out);
 
-/* Most calls have no keywords: no function is called for them. */
 static inline int
-core_bind(const struct core_signature *signature, PyObject *const *args,
-          Py_ssize_t nargs, PyObject *keywords, PyObject **out)
+core_bind_positional(const struct core_signature *signature,
+                     PyObject *const *args, Py_ssize_t nargs, PyObject **out)
 {
-    if (keywords != NULL || nargs > signature->positional ||
-        nargs < signature->required) {
-        return core_bind_any(signature, args, nargs, keywords, out);
+    if (nargs > signature->positional) {
+        core_bind_too_many(signature, nargs);
+        return -1;
     }
     for (int i = 0; i < signature->count; i++) {
         out[i] = i < nargs ? args[i] : NULL;
@@ -365,13 +414,74 @@ core_bind(const struct core_signature *signature, PyObject *const *args,
     return 0;
 }
 
-/* Converters: 0, or -1 with an exception.  NULL leaves *out as it is. */
-int core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out);
+/* Most calls have no keywords: no function is called for them. */
+static inline int
+core_bind(CoreState *state, const struct core_signature *signature,
+          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+          PyObject **out)
+{
+    if (core_bind_positional(signature, args, nargs, out) < 0) {
+        return -1;
+    }
+    return keywords == NULL && nargs >= signature->required
+               ? 0
+               : core_bind_keywords(state, signature, args, nargs, keywords,
+                                    out);
+}
+
+/* Converters: 0, or -1 with an exception.  NULL, which most arguments are,
+ * leaves *out as it is. */
+int core_timeout_given(CoreState *state, PyObject *value, int64_t *out);
+int core_integer_given(CoreState *state, PyObject *value, const char *what,
+                       long long minimum, long long maximum, long long *out);
+int core_bool_given(PyObject *value, bool *out);
+
+static inline int
+core_timeout_as_ns(CoreState *state, PyObject *value, int64_t *out)
+{
+    return value == NULL ? 0 : core_timeout_given(state, value, out);
+}
+
+static inline int
+core_integer(CoreState *state, PyObject *value, const char *what,
+             long long minimum, long long maximum, long long *out)
+{
+    if (value == NULL) {
+        return 0;
+    }
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow == 0 && number >= minimum && number <= maximum) {
+            *out = number;
+            return 0;
+        }
+    }
+    return core_integer_given(state, value, what, minimum, maximum, out);
+}
+
+static inline int
+core_bool(PyObject *value, bool *out)
+{
+    if (value == NULL) {
+        return 0;
+    }
+    if (value == Py_True) {
+        *out = true;
+        return 0;
+    }
+    return core_bool_given(value, out);
+}
+
+/* PyNumber_Index(), without calls for what is an int already. */
+static inline PyObject *
+core_index(PyObject *value)
+{
+    return PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
+}
+
 /* The same for aio.py: a float, or None for ever. */
 PyObject *core_seconds(PyObject *module, PyObject *value);
-int core_integer(CoreState *state, PyObject *value, const char *what,
-                 long long minimum, long long maximum, long long *out);
-int core_bool(PyObject *value, bool *out);
 /* block and timeout: a call that may not block has a timeout of 0. */
 struct core_patience;
 int core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
@@ -384,89 +494,6 @@ struct core_bytes {
 };
 int core_bytes_get(PyObject *value, struct core_bytes *out);
 void core_bytes_release(struct core_bytes *bytes);
-
-/* How objects of a kind are made by calling their type: its tp_new, its
- * tp_init, and open(), which gets what is bound to the signature. */
-struct core_constructor {
-    struct core_signature signature;
-    newfunc make;
-    initproc init;
-    int (*open)(PyObject *op, PyObject *const *given);
-};
-int core_construct_init(const struct core_constructor *constructor,
-                        PyObject *op, PyObject *args, PyObject *keywords);
-PyObject *core_construct(const struct core_constructor *constructor,
-                         PyObject *type, PyObject *const *args, size_t nargsf,
-                         PyObject *keywords);
-/* <kind>_init and core_<kind>_call of a type with <kind>_new and <kind>_open:
- * tp_init, and tp_vectorcall, which has no slot before CPython 3.14. */
-#define CORE_CONSTRUCTOR(kind, name, count, ...)                             \
-    static int kind##_init(PyObject *op, PyObject *args, PyObject *keywords); \
-    static const struct core_constructor kind##_constructor = {              \
-        {name, count, count, 1, {__VA_ARGS__}},                              \
-        kind##_new,                                                          \
-        kind##_init,                                                         \
-        kind##_open,                                                         \
-    };                                                                       \
-    static int kind##_init(PyObject *op, PyObject *args, PyObject *keywords)  \
-    {                                                                        \
-        return core_construct_init(&kind##_constructor, op, args, keywords); \
-    }                                                                        \
-    PyObject *core_##kind##_call(PyObject *type, PyObject *const *args,      \
-                                 size_t nargsf, PyObject *keywords)          \
-    {                                                                        \
-        return core_construct(&kind##_constructor, type, args, nargsf,       \
-                              keywords);                                     \
-    }
-
-PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
-                              size_t nargsf, PyObject *keywords);
-PyObject *core_semaphore_set_call(PyObject *type, PyObject *const *args,
-                                  size_t nargsf, PyObject *keywords);
-PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
-                                  size_t nargsf, PyObject *keywords);
-PyObject *core_message_queue_call(PyObject *type, PyObject *const *args,
-                                  size_t nargsf, PyObject *keywords);
-
-/* ------------------------------------------------------ keys and opening */
-
-struct core_key {
-    enum { CORE_KEY_VALUE, CORE_KEY_RANDOM, CORE_KEY_PRIVATE } type;
-    key_t value;
-};
-int core_key_convert(CoreState *state, PyObject *value, struct core_key *out);
-
-/* What a constructor asks for, and what it got. */
-struct core_request {
-    const struct core_kind *kind;
-    struct core_key key;
-    int flags;        /* IPC_CREAT, IPC_EXCL and those of the kind */
-    int mode;         /* -1: not given */
-    int created_mode; /* bits that a new object gets besides mode */
-    size_t size;      /* bytes or members of a new object */
-    size_t open_size; /* the same when asking for an existing one */
-    const unsigned short *values; /* of the members of a new set */
-    /* Make a new object: its id, -errno or CORE_RAISED. */
-    int (*create)(const struct core_request *request, key_t key);
-    /* Look at one that exists: 0, -EIDRM to ask again, or an error. */
-    int (*accept)(int id);
-};
-struct core_opened {
-    int id;
-    key_t key;
-    bool created;
-    int access; /* the permission bits that were asked for */
-};
-/* flags and mode as the constructors take them; mode may be NULL. */
-int core_request_convert(CoreState *state, struct core_request *request,
-                         PyObject *key, PyObject *flags, PyObject *mode);
-int core_open(CoreState *state, const struct core_request *request,
-              struct core_opened *opened);
-int core_create(const struct core_request *request, key_t key);
-
-/* Semaphores are created and given their values in one step for others. */
-int core_semaphore_create(const struct core_request *request, key_t key);
-int core_semaphore_accept(int id);
 
 /* --------------------------------------------------------------- waiting */
 

@@ -5,76 +5,88 @@
 
 #include <errno.h>
 
-PyObject *
-core_handle_new(PyTypeObject *type, const struct core_kind *kind)
+/* Programs open the same object again and again, and making and freeing an
+ * object that garbage collection looks at costs as much as the rest of that:
+ * so of each type the memory of one handle is kept for the next.  Not where
+ * threads would have to agree on it, nor where a sanitizer is to see that
+ * memory was freed. */
+#if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
+#define KEEPS_SPARES 0
+#else
+#define KEEPS_SPARES 1
+#endif
+
+static PyObject **
+in_state(CoreState *state, size_t offset)
 {
-    PyObject *op = type->tp_alloc(type, 0);
-    if (op != NULL) {
-        CoreHandle *self = core_handle(op);
-        self->state = core_state_of_type(type);
-        self->kind = kind;
-        atomic_init(&self->id, -1);
-        atomic_init(&self->key, CORE_NO_KEY);
-        if (self->state == NULL) {
-            Py_CLEAR(op);
-        }
+    return (PyObject **)(void *)((char *)state + offset);
+}
+
+/* A new object, all zero, or NULL without an exception. */
+static PyObject *
+take_spare(CoreState *state, PyTypeObject *type, const struct core_kind *kind)
+{
+    PyObject **spare = in_state(state, kind->spare), *op = *spare;
+    if (op == NULL || (PyObject *)type != *in_state(state, kind->type)) {
+        return NULL;
     }
+    *spare = NULL;
+    memset(op + 1, 0, (size_t)type->tp_basicsize - sizeof(*op));
+    (void)PyObject_Init(op, type);
+    PyObject_GC_Track(op);
     return op;
 }
 
-int
-core_construct_init(const struct core_constructor *constructor, PyObject *op,
-                    PyObject *args, PyObject *keywords)
+/* Keep the memory of an object that is gone; false where it is to be freed. */
+static bool
+keep_spare(PyObject *op)
 {
-    PyObject *given[CORE_MOST_ARGUMENTS];
-    if (core_bind_dict(&constructor->signature, args, keywords, given) < 0) {
-        return -1;
+    CoreState *state = core_handle(op)->state;
+    const struct core_kind *kind = core_handle(op)->kind;
+    PyObject **spare = in_state(state, kind->spare);
+    if (!KEEPS_SPARES || *spare != NULL ||
+        (PyObject *)Py_TYPE(op) != *in_state(state, kind->type)) {
+        return false;
     }
-    return constructor->open(op, given);
+    *spare = op;
+    return true;
 }
 
-/* type(*args, **keywords), through a tuple and a dict. */
-static PyObject *
-construct_slowly(PyObject *type, PyObject *const *args, Py_ssize_t nargs,
-                 PyObject *keywords)
+/* Before the types go, which PyObject_GC_Del() looks at. */
+void
+core_handle_free_spares(CoreState *state)
 {
-    PyObject *tuple = PyTuple_New(nargs), *dict = PyDict_New();
-    PyObject *result = NULL;
-    Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
-    int rc = tuple == NULL || dict == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; rc == 0 && i < nargs; i++) {
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    PyObject **spares[] = {
+        &state->semaphore_spare,
+        &state->semaphore_set_spare,
+        &state->shared_memory_spare,
+        &state->message_queue_spare,
+    };
+    for (size_t i = 0; i < sizeof(spares) / sizeof(spares[0]); i++) {
+        if (*spares[i] != NULL) {
+            PyObject_GC_Del(*spares[i]);
+            *spares[i] = NULL;
+        }
     }
-    for (Py_ssize_t i = 0; rc == 0 && i < named; i++) {
-        rc = PyDict_SetItem(dict, PyTuple_GET_ITEM(keywords, i),
-                            args[nargs + i]);
-    }
-    if (rc == 0) {
-        result = PyType_Type.tp_call(type, tuple, dict);
-    }
-    Py_XDECREF(tuple);
-    Py_XDECREF(dict);
-    return result;
 }
 
-/* A program may have given the class another __init__ or __new__. */
 PyObject *
-core_construct(const struct core_constructor *constructor, PyObject *type,
-               PyObject *const *args, size_t nargsf, PyObject *keywords)
+core_handle_new(PyTypeObject *type, const struct core_kind *kind)
 {
-    PyTypeObject *cls = (PyTypeObject *)type;
-    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (cls->tp_new != constructor->make ||
-        cls->tp_init != constructor->init) {
-        return construct_slowly(type, args, nargs, keywords);
-    }
-    PyObject *given[CORE_MOST_ARGUMENTS];
-    if (core_bind(&constructor->signature, args, nargs, keywords, given) < 0) {
+    CoreState *state = core_state_of_type(type);
+    if (state == NULL) {
         return NULL;
     }
-    PyObject *op = constructor->make(cls, NULL, NULL);
-    if (op != NULL && constructor->open(op, given) < 0) {
-        Py_CLEAR(op);
+    PyObject *op = take_spare(state, type, kind);
+    if (op == NULL) {
+        op = type->tp_alloc(type, 0);
+    }
+    if (op != NULL) {
+        CoreHandle *self = core_handle(op);
+        self->state = state;
+        self->kind = kind;
+        atomic_init(&self->id, -1);
+        atomic_init(&self->key, CORE_NO_KEY);
     }
     return op;
 }
@@ -119,7 +131,9 @@ core_handle_free(PyObject *op)
     if (core_handle(op)->weak_references != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    type->tp_free(op);
+    if (!keep_spare(op)) {
+        type->tp_free(op);
+    }
     Py_DECREF(type);
 }
 

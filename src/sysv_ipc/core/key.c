@@ -1,5 +1,5 @@
 /* Keys: converting them, making them from names and paths. */
-#include "core.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -11,18 +11,18 @@ core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
         out->value = IPC_PRIVATE;
         return 0;
     }
-    if (!PyIndex_Check(value)) {
+    if (!PyLong_CheckExact(value) && !PyIndex_Check(value)) {
         (void)core_refuse_as(state, state->KeyTypeError, EINVAL, NULL,
                              "a key must be an int, None or IPC_PRIVATE, not "
                              "%.100s",
                              Py_TYPE(value)->tp_name);
         return -1;
     }
-    PyObject *number = PyNumber_Index(value);
+    PyObject *number = core_index(value);
     if (number == NULL) {
         return -1;
     }
-    int overflow;
+    int overflow, rc = -1;
     long wide = PyLong_AsLongAndOverflow(number, &overflow);
     key_t key = (key_t)(uint32_t)wide;
     if (overflow != 0) {
@@ -37,13 +37,13 @@ core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
                           "takes its low 32 bits, and they are 0",
                           number);
     }
-    Py_DECREF(number);
-    if (PyErr_Occurred()) {
-        return -1;
+    else {
+        rc = 0;
     }
+    Py_DECREF(number);
     out->type = key == IPC_PRIVATE ? CORE_KEY_PRIVATE : CORE_KEY_VALUE;
     out->value = key;
-    return 0;
+    return rc;
 }
 
 /* 1.2.0 warns each time, whatever filters have seen before. */
@@ -60,7 +60,7 @@ warn_of_ftok(void)
 static int
 project_id(CoreState *state, PyObject *value)
 {
-    PyObject *number = PyNumber_Index(value);
+    PyObject *number = core_index(value);
     if (number == NULL) {
         return -1;
     }

@@ -50,12 +50,14 @@ complete(PyObject *module, PyObject *records, const char *function, bool flag)
 }
 
 static int
-bind_flag(const struct core_signature *signature, PyObject *const *args,
-          Py_ssize_t nargs, PyObject *keywords, bool *flag)
+bind_flag(PyObject *module, const struct core_signature *signature,
+          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+          bool *flag)
 {
     PyObject *given = NULL;
     *flag = false;
-    if (core_bind(signature, args, nargs, keywords, &given) < 0 ||
+    if (core_bind(core_state_of_module(module), signature, args, nargs,
+                  keywords, &given) < 0 ||
         core_bool(given, flag) < 0) {
         return -1;
     }
@@ -67,9 +69,9 @@ semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
            PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "semaphores", 1, 0, 0, {"members"}};
+        "semaphores", 1, 0, 0, {CORE_ARG_members}};
     bool members;
-    if (bind_flag(&signature, args, nargs, keywords, &members) < 0) {
+    if (bind_flag(module, &signature, args, nargs, keywords, &members) < 0) {
         return NULL;
     }
     PyObject *records = list_kind(module, &core_semaphore_kind);
@@ -82,9 +84,9 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "shared_memories", 1, 0, 0, {"pids"}};
+        "shared_memories", 1, 0, 0, {CORE_ARG_pids}};
     bool pids;
-    if (bind_flag(&signature, args, nargs, keywords, &pids) < 0) {
+    if (bind_flag(module, &signature, args, nargs, keywords, &pids) < 0) {
         return NULL;
     }
     PyObject *records = list_kind(module, &core_shared_memory_kind);

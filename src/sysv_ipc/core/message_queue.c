@@ -6,6 +6,7 @@
  * so it is atomic; long_size is a guess that stands for nothing else, so it
  * is atomic too; all else is in the kernel. */
 #include "message_queue.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -61,8 +62,8 @@ message_queue_open(PyObject *op, PyObject *const *given)
     return 0;
 }
 
-CORE_CONSTRUCTOR(message_queue, "MessageQueue", 4, "key", "flags", "mode",
-                 "max_message_size")
+CORE_CONSTRUCTOR(message_queue, "MessageQueue", 4, CORE_ARG_key,
+                 CORE_ARG_flags, CORE_ARG_mode, CORE_ARG_max_message_size)
 
 static PyObject *
 message_queue_from_id(PyObject *type, PyObject *args, PyObject *keywords)
@@ -201,6 +202,7 @@ static PyType_Slot message_queue_slots[] = {
 PyType_Spec core_message_queue_spec = {
     .name = "sysv_ipc.MessageQueue",
     .basicsize = sizeof(MessageQueueObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = message_queue_slots,
 };

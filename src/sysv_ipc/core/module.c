@@ -3,7 +3,7 @@
  * would make the import take half as long again.
  *
  * The state is made once by core_exec and only read afterwards. */
-#include "core.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -305,7 +305,7 @@ core_exec(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
     if (core_exceptions_init(module, state) < 0 ||
-        core_error_init(state) < 0) {
+        core_error_init(state) < 0 || core_arguments_init(state) < 0) {
         return -1;
     }
     if (core_info_init(module, state) < 0) {
@@ -346,9 +346,13 @@ static int
 core_clear(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
+    core_handle_free_spares(state);
 #define X(name, ...) Py_CLEAR(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
+    for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
+        Py_CLEAR(state->arguments[i]);
+    }
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* Opening and creating by key, for all kinds: semget(2), shmget(2) and
- * msgget(2) with the rules for flags and modes that the kinds share. */
-#include "core.h"
+ * msgget(2) with the rules for flags and modes that the kinds share; and what
+ * all types do when they are called. */
+#include "open.h"
 
 #include <errno.h>
 
@@ -148,4 +149,33 @@ core_open(CoreState *state, const struct core_request *request,
     }
     opened->id = id;
     return 0;
+}
+
+/* ------------------------------------------------------- calling a type */
+
+int
+core_construct_init(const struct core_constructor *constructor, PyObject *op,
+                    PyObject *args, PyObject *keywords)
+{
+    PyObject *given[CORE_MOST_ARGUMENTS];
+    if (core_bind_dict(core_handle(op)->state, &constructor->signature, args,
+                       keywords, given) < 0) {
+        return -1;
+    }
+    return constructor->open(op, given);
+}
+
+PyObject *
+core_construct(const struct core_constructor *constructor, PyObject *type,
+               PyObject *const *args, size_t nargsf, PyObject *keywords)
+{
+    PyObject *given[CORE_MOST_ARGUMENTS];
+    PyObject *op = constructor->make((PyTypeObject *)type, NULL, NULL);
+    if (op != NULL &&
+        (core_bind(core_handle(op)->state, &constructor->signature, args,
+                   PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
+         constructor->open(op, given) < 0)) {
+        Py_CLEAR(op);
+    }
+    return op;
 }

@@ -174,11 +174,12 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "op", 2, 2, 1, {"operations", "timeout"}};
+        "op", 2, 2, 1, {CORE_ARG_operations, CORE_ARG_timeout}};
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     struct operations operations;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, given[1], &timeout_ns) <
             0 ||
         convert_operations(op, given[0], &operations) < 0) {
@@ -220,7 +221,8 @@ run_timed(PyObject *op, const struct core_signature *signature,
 {
     PyObject *timeout[1];
     int64_t timeout_ns = OS_FOREVER;
-    if (core_bind(signature, args + nargs, 0, keywords, timeout) < 0 ||
+    if (core_bind(core_handle(op)->state, signature, args + nargs, 0, keywords,
+                  timeout) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, timeout[0], &timeout_ns) <
             0) {
         return NULL;
@@ -233,7 +235,7 @@ core_semaphore_set_acquire(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "acquire", 1, 0, 0, {"timeout"}};
+        "acquire", 1, 0, 0, {CORE_ARG_timeout}};
     return run_timed(op, &signature, args, nargs, keywords, -1);
 }
 
@@ -242,7 +244,7 @@ core_semaphore_set_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "zero", 1, 0, 0, {"timeout"}};
+        "zero", 1, 0, 0, {CORE_ARG_timeout}};
     return run_timed(op, &signature, args, nargs, keywords, 0);
 }
 
@@ -268,12 +270,12 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
                 PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "SemaphoreOperations", 1, 1, 0, {"timeout"}};
+        "SemaphoreOperations", 1, 1, 0, {CORE_ARG_timeout}};
     OperationsObject *self = (OperationsObject *)op;
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
-    if (core_bind(&signature, args, PyVectorcall_NARGS(nargsf), keywords,
-                  given) < 0 ||
+    if (core_bind(core_handle(self->set)->state, &signature, args,
+                  PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
         core_timeout_as_ns(core_handle(self->set)->state, given[0],
                            &timeout_ns) < 0) {
         return NULL;

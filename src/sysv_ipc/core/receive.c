@@ -39,25 +39,32 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
     return 0;
 }
 
-/* One receive into this place: at once with the GIL held, and if that would
- * have to wait and may, through the loop. */
 static ssize_t
-receive_once(PyObject *op, struct core_message *message, size_t size,
-             struct wanted *wanted)
+wait_for_message(PyObject *op, struct core_message *message, size_t size,
+                 int flags, struct wanted *wanted)
 {
-    int id = core_handle_id(op);
-    ssize_t rc = os_msg_receive(id, message, size, wanted->type,
-                                wanted->flags | IPC_NOWAIT);
+    struct os_call call = {
+        .attempt = os_msg_receive_attempt,
+        .id = core_handle_id(op),
+        .flags = flags,
+        .size = size,
+        .type = wanted->type,
+        .message = message,
+    };
+    return core_wait(op, &call, &wanted->patience);
+}
+
+/* One receive into this place: at once with the GIL held, and if that would
+ * have to wait and may, through the loop.  The flags are those that are
+ * wanted, but for MSG_NOERROR, which is only for the limit of the caller. */
+static inline ssize_t
+receive_once(PyObject *op, struct core_message *message, size_t size,
+             int flags, struct wanted *wanted)
+{
+    ssize_t rc = os_msg_receive(core_handle_id(op), message, size,
+                                wanted->type, flags | IPC_NOWAIT);
     if (rc == -ENOMSG && wanted->patience.timeout_ns != 0) {
-        struct os_call call = {
-            .attempt = os_msg_receive_attempt,
-            .id = id,
-            .flags = wanted->flags,
-            .size = size,
-            .type = wanted->type,
-            .message = message,
-        };
-        rc = core_wait(op, &call, &wanted->patience);
+        return wait_for_message(op, message, size, flags, wanted);
     }
     return rc;
 }
@@ -79,31 +86,32 @@ longest(PyObject *op, size_t limit)
     return limit < bytes ? limit : (size_t)bytes;
 }
 
+/* The message is longer than the stack has room for.  It is still queued:
+ * take it with all the room that there may be use for. */
+static ssize_t
+receive_long(PyObject *op, struct core_room *room, size_t limit,
+             struct wanted *wanted)
+{
+    limit = longest(op, limit);
+    if (core_room_get(room, limit) < 0) {
+        return CORE_RAISED;
+    }
+    return receive_once(op, room->message, limit, wanted->flags, wanted);
+}
+
 /* Receive a message of at most limit bytes: its size, -errno or CORE_RAISED.
  * The caller releases the room. */
-static ssize_t
+static inline ssize_t
 receive_into_room(PyObject *op, struct core_room *room, size_t limit,
                   struct wanted *wanted)
 {
-    size_t size = limit < CORE_STACK_TEXT ? limit : CORE_STACK_TEXT;
-    int flags = wanted->flags;
-    (void)core_room_get(room, size);
-    /* What is to be cut is cut at the limit, not at the stack's size. */
-    if (limit > size) {
-        wanted->flags &= ~MSG_NOERROR;
+    (void)core_room_get(room, 0);
+    if (limit <= CORE_STACK_TEXT) {
+        return receive_once(op, room->message, limit, wanted->flags, wanted);
     }
-    ssize_t rc = receive_once(op, room->message, size, wanted);
-    wanted->flags = flags;
-    if (rc == -E2BIG && limit > size) {
-        /* It is still queued: take it with all the room that there may be
-         * use for. */
-        limit = longest(op, limit);
-        if (core_room_get(room, limit) < 0) {
-            return CORE_RAISED;
-        }
-        rc = receive_once(op, room->message, limit, wanted);
-    }
-    return rc;
+    ssize_t rc = receive_once(op, room->message, CORE_STACK_TEXT,
+                              wanted->flags & ~MSG_NOERROR, wanted);
+    return rc == -E2BIG ? receive_long(op, room, limit, wanted) : rc;
 }
 
 /* A new tuple of two new references, which it takes over; NULL where one of
@@ -184,11 +192,8 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
                   sizeof(struct core_message);
     struct core_message *message = (struct core_message *)(void *)place;
     long before = message->type;
-    int flags = wanted->flags;
-    /* What is to be cut is cut at the limit, not here. */
-    wanted->flags &= ~MSG_NOERROR;
-    *rc = receive_once(op, message, (size_t)size, wanted);
-    wanted->flags = flags;
+    *rc = receive_once(op, message, (size_t)size, wanted->flags & ~MSG_NOERROR,
+                       wanted);
     PyObject *result = NULL;
     if (*rc >= 0) {
         note_size(op, *rc);
@@ -243,10 +248,12 @@ core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         5,
         2,
         0,
-        {"block", "type", "timeout", "except_type", "truncate"}};
+        {CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout, CORE_ARG_except_type,
+         CORE_ARG_truncate}};
     PyObject *given[5];
     struct wanted wanted;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_wanted(op, given[1], given[3], given[4], &wanted) < 0 ||
         core_patience_get(core_handle(op)->state, given[0], given[2],
                           &wanted.patience) < 0) {
@@ -262,10 +269,15 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "try_receive", 3, 1, 0, {"type", "except_type", "truncate"}};
+        "try_receive",
+        3,
+        1,
+        0,
+        {CORE_ARG_type, CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[3];
     struct wanted wanted;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_wanted(op, given[0], given[1], given[2], &wanted) < 0) {
         return NULL;
     }
@@ -286,11 +298,13 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
         6,
         3,
         1,
-        {"buffer", "block", "type", "timeout", "except_type", "truncate"}};
+        {CORE_ARG_buffer, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
+         CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[6];
     struct wanted wanted;
     Py_buffer buffer = {0};
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
         core_patience_get(core_handle(op)->state, given[1], given[3],
                           &wanted.patience) < 0 ||
@@ -316,15 +330,21 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     return result != NULL ? result : core_handle_raise(op, rc, "receive_into");
 }
 
-/* Drop the last item of a list that nobody else has seen, without needing
- * memory for it. */
-static void
-shorten(PyObject *list)
+/* Room in a list for one item more, which is not there yet: what is taken off
+ * a queue must not get lost for lack of memory.  0 or -1. */
+static int
+reserve(PyObject *list)
 {
-    Py_ssize_t last = PyList_GET_SIZE(list) - 1;
-    PyObject *item = PyList_GET_ITEM(list, last);
-    Py_SET_SIZE(list, last);
-    Py_DECREF(item);
+    Py_ssize_t size = PyList_GET_SIZE(list);
+    if (size < ((PyListObject *)list)->allocated) {
+        return 0;
+    }
+    if (PyList_Append(list, Py_None) < 0) {
+        return -1;
+    }
+    Py_SET_SIZE(list, size);
+    Py_DECREF(Py_None);
+    return 0;
 }
 
 PyObject *
@@ -336,11 +356,13 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
         6,
         3,
         1,
-        {"limit", "block", "type", "timeout", "except_type", "truncate"}};
+        {CORE_ARG_limit, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
+         CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[6];
     struct wanted wanted;
     long long limit = 0;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_integer(core_handle(op)->state, given[0], "limit", 1,
                      PY_SSIZE_T_MAX, &limit) < 0 ||
         convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
@@ -351,18 +373,17 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     PyObject *list = PyList_New(0);
     ssize_t rc = list == NULL ? CORE_RAISED : 0;
     while (list != NULL && PyList_GET_SIZE(list) < limit) {
-        /* The place in the list first: what is taken must not get lost. */
-        Py_ssize_t place = PyList_GET_SIZE(list);
-        if (PyList_Append(list, Py_None) < 0) {
+        if (reserve(list) < 0) {
             rc = CORE_RAISED;
             break;
         }
         PyObject *message = receive_pair(op, &wanted, &rc);
         if (message == NULL) {
-            shorten(list);
             break;
         }
-        (void)PyList_SetItem(list, place, message);
+        Py_ssize_t place = PyList_GET_SIZE(list);
+        Py_SET_SIZE(list, place + 1);
+        PyList_SET_ITEM(list, place, message);
         wanted.patience.timeout_ns = 0;
     }
     if (rc >= 0 || rc == -ENOMSG) {
@@ -415,10 +436,11 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "peek", 1, 1, 0, {"index"}};
+        "peek", 1, 1, 0, {CORE_ARG_index}};
     PyObject *given[1];
     long long index = 0;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_integer(core_handle(op)->state, given[0], "index", 0, LONG_MAX,
                      &index) < 0) {
         return NULL;

@@ -2,7 +2,7 @@
  *
  * block and undo are lone flags that stand for nothing but themselves, so
  * they are atomic; the value is in the kernel, and the kernel is its lock. */
-#include "core.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -25,7 +25,7 @@ int
 core_semaphore_convert_value(CoreState *state, PyObject *value,
                              struct core_subject subject, int *out)
 {
-    PyObject *number = PyNumber_Index(value);
+    PyObject *number = core_index(value);
     if (number == NULL) {
         return -1;
     }
@@ -82,8 +82,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
     return 0;
 }
 
-CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, "key", "flags", "mode",
-                 "initial_value")
+CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, CORE_ARG_key, CORE_ARG_flags,
+                 CORE_ARG_mode, CORE_ARG_initial_value)
 
 /* ------------------------------------------------------------- operations */
 
@@ -140,12 +140,12 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "acquire", 2, 2, 0, {"timeout", "delta"}};
+        "acquire", 2, 2, 0, {CORE_ARG_timeout, CORE_ARG_delta}};
     CoreState *state = core_handle(op)->state;
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     int delta;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
         core_timeout_as_ns(state, given[0], &timeout_ns) < 0 ||
         convert_delta(state, given[1], &delta) < 0) {
         return NULL;
@@ -162,10 +162,11 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "try_acquire", 1, 1, 0, {"delta"}};
+        "try_acquire", 1, 1, 0, {CORE_ARG_delta}};
     PyObject *given[1];
     int delta;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
         return NULL;
     }
@@ -184,10 +185,11 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "release", 1, 1, 0, {"delta"}};
+        "release", 1, 1, 0, {CORE_ARG_delta}};
     PyObject *given[1];
     int delta;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
         return NULL;
     }
@@ -202,10 +204,12 @@ static PyObject *
 semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                PyObject *keywords)
 {
-    static const struct core_signature signature = {"Z", 1, 1, 0, {"timeout"}};
+    static const struct core_signature signature = {
+        "Z", 1, 1, 0, {CORE_ARG_timeout}};
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, given[0], &timeout_ns) <
             0) {
         return NULL;
@@ -588,6 +592,7 @@ static PyType_Slot semaphore_slots[] = {
 PyType_Spec core_semaphore_spec = {
     .name = "sysv_ipc.Semaphore",
     .basicsize = sizeof(SemaphoreObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = semaphore_slots,
 };

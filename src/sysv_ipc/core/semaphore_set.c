@@ -3,6 +3,7 @@
  * nsems is set by tp_init, which may run again while others read, so it is
  * atomic; all else is in the kernel. */
 #include "semaphore_set.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -136,8 +137,9 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     return rc;
 }
 
-CORE_CONSTRUCTOR(semaphore_set, "SemaphoreSet", 5, "key", "nsems", "flags",
-                 "mode", "initial_values")
+CORE_CONSTRUCTOR(semaphore_set, "SemaphoreSet", 5, CORE_ARG_key,
+                 CORE_ARG_nsems, CORE_ARG_flags, CORE_ARG_mode,
+                 CORE_ARG_initial_values)
 
 PyObject *
 core_semaphore_set_make(CoreState *state, int id, int64_t key)
@@ -452,6 +454,7 @@ static PyType_Slot semaphore_set_slots[] = {
 PyType_Spec core_semaphore_set_spec = {
     .name = "sysv_ipc.SemaphoreSet",
     .basicsize = sizeof(SemaphoreSetObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = semaphore_set_slots,
 };

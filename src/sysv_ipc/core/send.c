@@ -38,8 +38,7 @@ send_bytes(PyObject *op, const struct core_bytes *bytes, long type,
 {
     struct core_room room;
     size_t size = (size_t)bytes->size;
-    if (core_handle_check(core_handle(op)) < 0 ||
-        check_size(op, bytes->size) < 0 || core_room_get(&room, size) < 0) {
+    if (check_size(op, bytes->size) < 0 || core_room_get(&room, size) < 0) {
         return CORE_RAISED;
     }
     room.message->type = type;
@@ -91,10 +90,15 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "send", 4, 3, 1, {"message", "block", "type", "timeout"}};
+        "send",
+        4,
+        3,
+        1,
+        {CORE_ARG_message, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout}};
     PyObject *given[4];
     struct core_patience patience;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_patience_get(core_handle(op)->state, given[1], given[3],
                           &patience) < 0) {
         return NULL;
@@ -111,9 +115,10 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "try_send", 2, 2, 1, {"message", "type"}};
+        "try_send", 2, 2, 1, {CORE_ARG_message, CORE_ARG_type}};
     PyObject *given[2];
-    if (core_bind(&signature, args, nargs, keywords, given) < 0) {
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0) {
         return NULL;
     }
     ssize_t rc =
@@ -172,11 +177,16 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "send_many", 4, 3, 1, {"messages", "type", "block", "timeout"}};
+        "send_many",
+        4,
+        3,
+        1,
+        {CORE_ARG_messages, CORE_ARG_type, CORE_ARG_block, CORE_ARG_timeout}};
     PyObject *given[4];
     struct core_patience patience;
     long type;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_patience_get(core_handle(op)->state, given[2], given[3],
                           &patience) < 0 ||
         convert_send_type(op, given[1], &type) < 0 ||

@@ -142,11 +142,12 @@ core_shared_bytes_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "read", 2, 2, 0, {"byte_count", "offset"}};
+        "read", 2, 2, 0, {CORE_ARG_byte_count, CORE_ARG_offset}};
     PyObject *given[2];
     long long count = 0;
     Py_ssize_t offset;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         core_integer(core_handle(op)->state, given[0], "byte_count", 0,
                      PY_SSIZE_T_MAX, &count) < 0 ||
         convert_offset(op, given[1], &offset) < 0) {
@@ -201,10 +202,11 @@ core_shared_bytes_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "write", 2, 2, 1, {"s", "offset"}};
+        "write", 2, 2, 1, {CORE_ARG_s, CORE_ARG_offset}};
     PyObject *given[2];
     Py_ssize_t offset;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_offset(op, given[1], &offset) < 0 ||
         write_all(op, given[0], offset) < 0) {
         return NULL;
@@ -217,12 +219,13 @@ core_shared_bytes_read_into(PyObject *op, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "read_into", 2, 2, 1, {"buffer", "offset"}};
+        "read_into", 2, 2, 1, {CORE_ARG_buffer, CORE_ARG_offset}};
     PyObject *given[2];
     Py_ssize_t offset, count = -1;
     Py_buffer buffer = {0};
     struct core_attachment held;
-    if (core_bind(&signature, args, nargs, keywords, given) < 0 ||
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
         convert_offset(op, given[1], &offset) < 0 ||
         PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
         return NULL;

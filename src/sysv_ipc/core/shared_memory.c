@@ -5,6 +5,7 @@
  * mapping is guarded by the object's critical section (mapping.h); size is
  * set when opened, and written with it. */
 #include "shared_memory.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -21,8 +22,9 @@ shared_memory_open(PyObject *op, PyObject *const *given)
     return core_shared_memory_open(op, given);
 }
 
-CORE_CONSTRUCTOR(shared_memory, "SharedMemory", 5, "key", "flags", "mode",
-                 "size", "init_character")
+CORE_CONSTRUCTOR(shared_memory, "SharedMemory", 5, CORE_ARG_key,
+                 CORE_ARG_flags, CORE_ARG_mode, CORE_ARG_size,
+                 CORE_ARG_init_character)
 
 static void
 shared_memory_dealloc(PyObject *op)
@@ -504,6 +506,7 @@ static PyType_Slot shared_memory_slots[] = {
 PyType_Spec core_shared_memory_spec = {
     .name = "sysv_ipc.SharedMemory",
     .basicsize = sizeof(SharedMemoryObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = shared_memory_slots,
 };

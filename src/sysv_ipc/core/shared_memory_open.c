@@ -2,6 +2,7 @@
  *
  * The object is changed only at the end, when all has succeeded. */
 #include "shared_memory.h"
+#include "open.h"
 
 #include <errno.h>
 

@@ -1,0 +1,89 @@
+/* Making handles: calling a type, keys, and what opens or creates by key. */
+#ifndef SYSV_IPC_OPEN_H
+#define SYSV_IPC_OPEN_H
+
+#include "core.h"
+
+/* ------------------------------------------------------- calling a type */
+
+/* How objects of a kind are made by calling their type: its tp_new, and
+ * open(), which gets what is bound to the signature. */
+struct core_constructor {
+    struct core_signature signature;
+    newfunc make;
+    int (*open)(PyObject *op, PyObject *const *given);
+};
+int core_construct_init(const struct core_constructor *constructor,
+                        PyObject *op, PyObject *args, PyObject *keywords);
+PyObject *core_construct(const struct core_constructor *constructor,
+                         PyObject *type, PyObject *const *args, size_t nargsf,
+                         PyObject *keywords);
+/* <kind>_init and core_<kind>_call of a type with <kind>_new and <kind>_open:
+ * tp_init, and tp_vectorcall, which has no slot before CPython 3.14. */
+#define CORE_CONSTRUCTOR(kind, name, count, ...)                             \
+    static const struct core_constructor kind##_constructor = {              \
+        {name, count, count, 1, {__VA_ARGS__}},                              \
+        kind##_new,                                                          \
+        kind##_open,                                                         \
+    };                                                                       \
+    static int kind##_init(PyObject *op, PyObject *args, PyObject *keywords)  \
+    {                                                                        \
+        return core_construct_init(&kind##_constructor, op, args, keywords); \
+    }                                                                        \
+    PyObject *core_##kind##_call(PyObject *type, PyObject *const *args,      \
+                                 size_t nargsf, PyObject *keywords)          \
+    {                                                                        \
+        return core_construct(&kind##_constructor, type, args, nargsf,       \
+                              keywords);                                     \
+    }
+
+PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
+                              size_t nargsf, PyObject *keywords);
+PyObject *core_semaphore_set_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+PyObject *core_message_queue_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+
+/* ------------------------------------------------------ keys and opening */
+
+struct core_key {
+    enum { CORE_KEY_VALUE, CORE_KEY_RANDOM, CORE_KEY_PRIVATE } type;
+    key_t value;
+};
+int core_key_convert(CoreState *state, PyObject *value, struct core_key *out);
+
+/* What a constructor asks for, and what it got. */
+struct core_request {
+    const struct core_kind *kind;
+    struct core_key key;
+    int flags;        /* IPC_CREAT, IPC_EXCL and those of the kind */
+    int mode;         /* -1: not given */
+    int created_mode; /* bits that a new object gets besides mode */
+    size_t size;      /* bytes or members of a new object */
+    size_t open_size; /* the same when asking for an existing one */
+    const unsigned short *values; /* of the members of a new set */
+    /* Make a new object: its id, -errno or CORE_RAISED. */
+    int (*create)(const struct core_request *request, key_t key);
+    /* Look at one that exists: 0, -EIDRM to ask again, or an error. */
+    int (*accept)(int id);
+};
+struct core_opened {
+    int id;
+    key_t key;
+    bool created;
+    int access; /* the permission bits that were asked for */
+};
+/* flags and mode as the constructors take them; mode may be NULL. */
+int core_request_convert(CoreState *state, struct core_request *request,
+                         PyObject *key, PyObject *flags, PyObject *mode);
+int core_open(CoreState *state, const struct core_request *request,
+              struct core_opened *opened);
+int core_create(const struct core_request *request, key_t key);
+
+/* Semaphores are created and given their values in one step for others. */
+int core_semaphore_create(const struct core_request *request, key_t key);
+int core_semaphore_accept(int id);
+
+#endif
