@@ -134,6 +134,8 @@ CoreState *core_state_of_type(PyTypeObject *type);
 
 #define CORE_NO_KEY INT64_MIN
 
+struct core_request;
+
 /* One kind of object: its name, its record and its system calls. */
 struct core_kind {
     const char *name;
@@ -143,6 +145,10 @@ struct core_kind {
     size_t spare;       /* a handle's memory, an offset in CoreState */
     const struct core_field *fields;
     int (*get)(key_t key, size_t size, int flags);
+    /* Make a new object: its id, -errno or CORE_RAISED. */
+    int (*create)(const struct core_request *request, key_t key);
+    /* Look at one that exists: 0, -EIDRM to ask again, or an error; or NULL. */
+    int (*accept)(int id);
     int (*stat)(int id, struct os_info *info);
     int (*set)(int id, const struct os_info *info);
     int (*remove)(int id);

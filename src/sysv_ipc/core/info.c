@@ -2,7 +2,7 @@
  *
  * The fields are listed once (core.h): the attributes of the objects and the
  * items of their records are made from the same lists. */
-#include "core.h"
+#include "open.h"
 
 #include <errno.h>
 
@@ -86,6 +86,8 @@ const struct core_kind core_semaphore_kind = {
     .spare = offsetof(CoreState, semaphore_spare),
     .fields = semaphore_fields,
     .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
     .stat = os_sem_stat,
     .set = os_sem_set,
     .remove = os_sem_remove,
@@ -102,6 +104,8 @@ const struct core_kind core_semaphore_set_kind = {
     .spare = offsetof(CoreState, semaphore_set_spare),
     .fields = semaphore_fields,
     .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
     .stat = os_sem_stat,
     .set = os_sem_set,
     .remove = os_sem_remove,
@@ -117,6 +121,7 @@ const struct core_kind core_shared_memory_kind = {
     .spare = offsetof(CoreState, shared_memory_spare),
     .fields = shared_memory_fields,
     .get = os_shm_get,
+    .create = core_create,
     .stat = os_shm_stat,
     .set = os_shm_set,
     .remove = os_shm_remove,
@@ -138,6 +143,7 @@ const struct core_kind core_message_queue_kind = {
     .spare = offsetof(CoreState, message_queue_spare),
     .fields = message_queue_fields,
     .get = message_queue_get,
+    .create = core_create,
     .stat = os_msg_stat,
     .set = os_msg_set,
     .remove = os_msg_remove,

@@ -45,15 +45,12 @@ message_queue_open(PyObject *op, PyObject *const *given)
 {
     CoreState *state = core_handle(op)->state;
     Py_ssize_t limit = convert_max_message_size(state, given[3]);
-    struct core_request request = {
-        .kind = &core_message_queue_kind,
-        .create = core_create,
-    };
+    struct core_request request = {.size = 0};
     struct core_opened opened;
     if (limit < 0 ||
         core_request_convert(state, &request, given[0], given[1], given[2]) <
             0 ||
-        core_open(state, &request, &opened) < 0) {
+        core_open(state, &core_message_queue_kind, &request, &opened) < 0) {
         return -1;
     }
     atomic_store_explicit(&message_queue(op)->max_message_size, limit,

@@ -78,7 +78,9 @@ open_existing(const struct core_request *request, key_t key, int *access)
 {
     for (;;) {
         int id = find_existing(request, key, access);
-        int rc = id >= 0 && request->accept != NULL ? request->accept(id) : 0;
+        int rc = id >= 0 && request->kind->accept != NULL
+                     ? request->kind->accept(id)
+                     : 0;
         if (rc != -EIDRM) {
             return rc < 0 ? rc : id;
         }
@@ -94,7 +96,7 @@ open_or_create(const struct core_request *request, struct core_opened *opened)
         if (id != -ENOENT || !(request->flags & IPC_CREAT)) {
             return id;
         }
-        id = request->create(request, opened->key);
+        id = request->kind->create(request, opened->key);
         if (id != -EEXIST) {
             opened->created = true;
             return id;
@@ -116,7 +118,7 @@ create_with_random_key(const struct core_request *request,
         if (opened->key == IPC_PRIVATE) {
             continue;
         }
-        int id = request->create(request, opened->key);
+        int id = request->kind->create(request, opened->key);
         if (id != -EEXIST) {
             return id;
         }
@@ -124,8 +126,8 @@ create_with_random_key(const struct core_request *request,
 }
 
 int
-core_open(CoreState *state, const struct core_request *request,
-          struct core_opened *opened)
+core_open_or_create(CoreState *state, const struct core_request *request,
+                    struct core_opened *opened)
 {
     opened->key = request->key.value;
     opened->created = true;
@@ -136,7 +138,7 @@ core_open(CoreState *state, const struct core_request *request,
     }
     else if (request->key.type == CORE_KEY_PRIVATE ||
              (request->flags & IPC_EXCL)) {
-        id = request->create(request, opened->key);
+        id = request->kind->create(request, opened->key);
     }
     else {
         opened->created = false;

@@ -64,10 +64,6 @@ struct core_request {
     size_t size;      /* bytes or members of a new object */
     size_t open_size; /* the same when asking for an existing one */
     const unsigned short *values; /* of the members of a new set */
-    /* Make a new object: its id, -errno or CORE_RAISED. */
-    int (*create)(const struct core_request *request, key_t key);
-    /* Look at one that exists: 0, -EIDRM to ask again, or an error. */
-    int (*accept)(int id);
 };
 struct core_opened {
     int id;
@@ -78,8 +74,29 @@ struct core_opened {
 /* flags and mode as the constructors take them; mode may be NULL. */
 int core_request_convert(CoreState *state, struct core_request *request,
                          PyObject *key, PyObject *flags, PyObject *mode);
-int core_open(CoreState *state, const struct core_request *request,
-              struct core_opened *opened);
+int core_open_or_create(CoreState *state, const struct core_request *request,
+                        struct core_opened *opened);
+
+/* 0, or -1 with an exception.  The usual case, an object that is there, is
+ * inline: the compiler then knows which system calls the kind has. */
+static inline int
+core_open(CoreState *state, const struct core_kind *kind,
+          struct core_request *request, struct core_opened *opened)
+{
+    request->kind = kind;
+    if (request->key.type == CORE_KEY_VALUE && !(request->flags & IPC_CREAT)) {
+        int access = request->mode < 0 ? 0600 : request->mode;
+        int id = kind->get(request->key.value, request->open_size,
+                           request->flags | access);
+        if (id >= 0 && (kind->accept == NULL || kind->accept(id) == 0)) {
+            *opened =
+                (struct core_opened){id, request->key.value, false, access};
+            return 0;
+        }
+    }
+    return core_open_or_create(state, request, opened);
+}
+
 int core_create(const struct core_request *request, key_t key);
 
 /* Semaphores are created and given their values in one step for others. */

@@ -146,7 +146,7 @@ give_back(PyObject *op, const struct core_message *message, ssize_t size)
 }
 
 /* From this size on, a copy costs more than to guess the size. */
-#define LONG_TEXT 4096
+#define LONG_TEXT 1024
 
 /* The size that the next message probably has, because the last two long
  * ones had it; 0 where there is no telling. */

@@ -64,17 +64,14 @@ semaphore_open(PyObject *op, PyObject *const *given)
     }
     unsigned short values[] = {(unsigned short)value};
     struct core_request request = {
-        .kind = &core_semaphore_kind,
         .size = 1,
         .open_size = 1,
         .values = values,
-        .create = core_semaphore_create,
-        .accept = core_semaphore_accept,
     };
     struct core_opened opened;
     if (core_request_convert(state, &request, given[0], given[1], given[2]) <
             0 ||
-        core_open(state, &request, &opened) < 0) {
+        core_open(state, &core_semaphore_kind, &request, &opened) < 0) {
         return -1;
     }
     atomic_store_explicit(&core_handle(op)->index, 0, memory_order_relaxed);

@@ -119,18 +119,14 @@ static int
 semaphore_set_open(PyObject *op, PyObject *const *given)
 {
     CoreState *state = core_handle(op)->state;
-    struct core_request request = {
-        .kind = &core_semaphore_set_kind,
-        .create = core_semaphore_create,
-        .accept = core_semaphore_accept,
-    };
+    struct core_request request = {.size = 0};
     struct core_opened opened;
     unsigned short *values = NULL;
     int rc = -1;
     if (core_request_convert(state, &request, given[0], given[2], given[3]) ==
             0 &&
         convert_members(state, given[1], given[4], &request, &values) == 0 &&
-        core_open(state, &request, &opened) == 0) {
+        core_open(state, &core_semaphore_set_kind, &request, &opened) == 0) {
         rc = adopt(op, &request, &opened);
     }
     PyMem_Free(values);

@@ -170,11 +170,7 @@ int
 core_shared_memory_open(PyObject *op, PyObject *const *given)
 {
     CoreState *state = core_handle(op)->state;
-    struct core_request request = {
-        .kind = &core_shared_memory_kind,
-        .created_mode = 0600,
-        .create = core_create,
-    };
+    struct core_request request = {.created_mode = 0600};
     struct core_opened opened;
     int character;
     if (core_request_convert(state, &request, given[0], given[1], given[2]) <
@@ -182,7 +178,7 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
         convert_size(state, given[3], &request) < 0 ||
         convert_character(state, given[4], &character) < 0 ||
         core_shared_memory_check_exports(op) < 0 ||
-        core_open(state, &request, &opened) < 0) {
+        core_open(state, &core_shared_memory_kind, &request, &opened) < 0) {
         return -1;
     }
     bool fills = opened.created && (request.flags & IPC_EXCL);
