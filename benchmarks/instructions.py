@@ -70,7 +70,8 @@ def contestants() -> Iterator[tuple[str, Contestant]]:
         "take": set.compile(take), "give": set.compile(give),
         "b": b"x" * 64, "large": b"x" * 8192, "buffer": bytearray(2048), "many": [b"x" * 64] * 64,
         "Semaphore": sysv_ipc.Semaphore, "MessageQueue": sysv_ipc.MessageQueue,
-        "key": semaphore.key, "queue_key": queue.key,
+        "SharedMemory": sysv_ipc.SharedMemory,
+        "key": semaphore.key, "queue_key": queue.key, "segment_key": segment.key,
         "BusyError": sysv_ipc.BusyError, "memoryview": memoryview,
     }  # fmt: skip
     for statement in [
@@ -93,6 +94,7 @@ def contestants() -> Iterator[tuple[str, Contestant]]:
         "memoryview(m)",
         "Semaphore(key)",
         "MessageQueue(queue_key)",
+        "SharedMemory(segment_key).detach()",
     ]:
         yield statement.replace("\n", "; "), python(statement, unrolled=1, **names)
     for handle in (semaphore, busy, set, queue):
