@@ -87,18 +87,19 @@ adopt(PyObject *op, const struct core_request *request,
     CoreState *state = core_handle(op)->state;
     struct core_subject subject = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
-    struct core_attachment attachment = {.address = NULL};
+    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    struct core_attachment attachment = {.id = opened->id};
     struct os_info info = {0};
-    int rc = core_attach(opened->id, NULL, readonly ? SHM_RDONLY : 0, 0,
-                         &attachment);
+    int rc = os_shm_stat(opened->id, &info);
     if (rc == 0) {
-        rc = os_shm_stat(opened->id, &info);
+        attachment.size = (size_t)info.shm.size;
+        rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
+                                 &attachment);
     }
     if (rc < 0) {
         (void)core_raise_gone(state, rc, "attach", subject);
         goto error;
     }
-    attachment.size = (size_t)info.shm.size;
     if (check_size(state, request, opened, attachment.size) < 0) {
         goto error;
     }
@@ -117,9 +118,7 @@ adopt(PyObject *op, const struct core_request *request,
     core_handle_open(core_handle(op), opened->key, opened->id);
     return 0;
 error:
-    if (attachment.address != NULL) {
-        (void)os_shm_detach(attachment.address);
-    }
+    (void)core_mapping_discard(op, mapping, &attachment);
     if (opened->created) {
         (void)os_shm_remove(opened->id);
     }
