@@ -22,7 +22,15 @@ import pytest
 from helpers import fork, in_child, listed, wait_until
 
 import sysv_ipc
-from sysv_ipc import IPC_CREAT, IPC_CREX, ExistentialError, Semaphore, SemaphoreSet
+from sysv_ipc import (
+    IPC_CREAT,
+    IPC_CREX,
+    ExistentialError,
+    MessageQueue,
+    Semaphore,
+    SemaphoreSet,
+    SharedMemory,
+)
 
 INITIAL = 7
 
@@ -290,3 +298,27 @@ def test_many_processes_create_at_once_and_one_value_is_set(key: int) -> None:
     assert [process.wait(timeout=60) for process in processes] == [0] * 16
     assert Semaphore(key).value == 0
     remove(key)
+
+
+@pytest.mark.parametrize("new", [Semaphore, SemaphoreSet, SharedMemory, MessageQueue])
+def test_open_or_create_never_fails_while_another_process_removes(
+    key: int, new: Callable[..., Semaphore]
+) -> None:
+    arguments = {SemaphoreSet: {"nsems": 2}, SharedMemory: {"size": 1}}.get(new, {})
+
+    def open_and_remove() -> int:
+        removed = 0
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            handle = new(key, flags=IPC_CREAT, **arguments)
+            with contextlib.suppress(ExistentialError):
+                handle.remove()
+                removed += 1
+        return removed
+
+    pid = fork(lambda: open_and_remove() or os._exit(2))
+    removed = open_and_remove()
+    status = os.waitpid(pid, 0)[1]
+    with contextlib.suppress(ExistentialError):
+        new(key).remove()
+    assert (os.waitstatus_to_exitcode(status), removed > 0) == (0, True)

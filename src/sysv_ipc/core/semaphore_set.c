@@ -90,7 +90,9 @@ convert_members(CoreState *state, PyObject *nsems_value,
     return 0;
 }
 
-/* The size of what was opened must hold what was asked for. */
+/* The size of what was opened must hold what was asked for: 0, -1 with an
+ * exception, or 1 where it is gone already and is to be opened or created
+ * again. */
 static int
 adopt(PyObject *op, const struct core_request *request,
       const struct core_opened *opened)
@@ -99,6 +101,9 @@ adopt(PyObject *op, const struct core_request *request,
     struct core_subject subject = {request->kind, opened->key, opened->id};
     struct os_info info;
     int rc = core_kind_stat_any(request->kind, opened->id, &info);
+    if (core_vanished(request, rc)) {
+        return 1;
+    }
     if (rc < 0) {
         (void)core_raise_gone(state, rc, "open", subject);
         return -1;
@@ -125,9 +130,13 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     int rc = -1;
     if (core_request_convert(state, &request, given[0], given[2], given[3]) ==
             0 &&
-        convert_members(state, given[1], given[4], &request, &values) == 0 &&
-        core_open(state, &core_semaphore_set_kind, &request, &opened) == 0) {
-        rc = adopt(op, &request, &opened);
+        convert_members(state, given[1], given[4], &request, &values) == 0) {
+        do {
+            rc = core_open(state, &core_semaphore_set_kind, &request, &opened);
+            if (rc == 0) {
+                rc = adopt(op, &request, &opened);
+            }
+        } while (rc > 0);
     }
     PyMem_Free(values);
     return rc;

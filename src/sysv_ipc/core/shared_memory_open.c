@@ -79,7 +79,8 @@ finish_created(const struct core_request *request, int id,
     return rc < 0 ? rc : os_shm_set(id, &info);
 }
 
-/* Attach what was opened and put it into the handle. */
+/* Attach what was opened and put it into the handle: 0, -1 with an exception,
+ * or 1 where it is gone already and is to be opened or created again. */
 static int
 adopt(PyObject *op, const struct core_request *request,
       const struct core_opened *opened, int character)
@@ -95,6 +96,9 @@ adopt(PyObject *op, const struct core_request *request,
         attachment.size = (size_t)info.shm.size;
         rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
                                  &attachment);
+    }
+    if (core_vanished(request, rc)) {
+        return 1;
     }
     if (rc < 0) {
         (void)core_raise_gone(state, rc, "attach", subject);
@@ -176,10 +180,16 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
             0 ||
         convert_size(state, given[3], &request) < 0 ||
         convert_character(state, given[4], &character) < 0 ||
-        core_shared_memory_check_exports(op) < 0 ||
-        core_open(state, &core_shared_memory_kind, &request, &opened) < 0) {
+        core_shared_memory_check_exports(op) < 0) {
         return -1;
     }
-    bool fills = opened.created && (request.flags & IPC_EXCL);
-    return adopt(op, &request, &opened, fills ? character : -1);
+    int rc;
+    do {
+        if (core_open(state, &core_shared_memory_kind, &request, &opened) < 0) {
+            return -1;
+        }
+        bool fills = opened.created && (request.flags & IPC_EXCL);
+        rc = adopt(op, &request, &opened, fills ? character : -1);
+    } while (rc > 0);
+    return rc;
 }
