@@ -211,7 +211,8 @@ static int
 convert_type(CoreState *state, PyObject *value, struct request *request,
              size_t *item_bytes)
 {
-    request->type = PyObject_CallMethod(request->numpy, "dtype", "O", value);
+    /* In parentheses, so that a tuple stays one argument. */
+    request->type = PyObject_CallMethod(request->numpy, "dtype", "(O)", value);
     if (request->type == NULL) {
         return -1;
     }
