@@ -363,6 +363,10 @@ PyObject *core_raise(CoreState *state, ssize_t rc, const char *operation,
 PyObject *core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
                           struct core_subject subject);
 PyObject *core_handle_raise(PyObject *op, ssize_t rc, const char *operation);
+/* The same for a call that began with this id: the handle may have been
+ * initialised again since. */
+PyObject *core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,
+                                  const char *operation);
 /* A refusal of our own: the class for this errno, with this text. */
 PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
                       const char *format, ...);
@@ -371,6 +375,7 @@ PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
 PyObject *core_refuse_as(CoreState *state, PyObject *cls, int error,
                          PyObject *op, const char *format, ...);
 struct core_subject core_handle_subject(PyObject *op);
+struct core_subject core_handle_subject_by_id(PyObject *op, int id);
 /* Make the exception that is set a note of another one: 0, or -1 with an
  * exception. */
 int core_error_to_note(PyObject *other);
@@ -521,11 +526,13 @@ extern const char core_handle_cancel_doc[];
 PyObject *core_set_wait_signal(PyObject *module, PyObject *value);
 extern const char core_set_wait_signal_doc[];
 
-/* semop(2): at once with the GIL held, then through core_wait(). */
-ssize_t core_semaphore_operate(PyObject *op, struct sembuf *operations,
+/* semop(2) on the set with this id: at once with the GIL held, then through
+ * core_wait(). */
+ssize_t core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
                                size_t count, int64_t timeout_ns);
-/* The texts of semop(2)'s errors that core_handle_raise() cannot know. */
-PyObject *core_semaphore_raise(PyObject *op, ssize_t rc,
+/* The texts of semop(2)'s errors that core_handle_raise_by_id() cannot
+ * know. */
+PyObject *core_semaphore_raise(PyObject *op, int id, ssize_t rc,
                                const char *operation);
 /* A semaphore's value: 0, or -1 with an exception. */
 int core_semaphore_convert_value(CoreState *state, PyObject *value,

@@ -201,16 +201,33 @@ core_handle_subject(PyObject *op)
     };
 }
 
+struct core_subject
+core_handle_subject_by_id(PyObject *op, int id)
+{
+    struct core_subject subject = core_handle_subject(op);
+    if (subject.id != id) {
+        subject.id = id;
+        subject.key = CORE_NO_KEY;
+    }
+    return subject;
+}
+
+static void
+raise_never_initialised(CoreHandle *self)
+{
+    (void)core_refuse_as(self->state, self->state->ExistentialError, 0, NULL,
+                         "this %s was never initialised: %s.__init__() has "
+                         "not run or has failed",
+                         self->kind->name, Py_TYPE(self)->tp_name);
+}
+
 int
 core_handle_check(CoreHandle *self)
 {
     if (core_handle_id((PyObject *)self) >= 0) {
         return 0;
     }
-    (void)core_refuse_as(self->state, self->state->ExistentialError, 0, NULL,
-                         "this %s was never initialised: %s.__init__() has "
-                         "not run or has failed",
-                         self->kind->name, Py_TYPE(self)->tp_name);
+    raise_never_initialised(self);
     return -1;
 }
 
@@ -228,11 +245,22 @@ core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
 PyObject *
 core_handle_raise(PyObject *op, ssize_t rc, const char *operation)
 {
+    return core_handle_raise_by_id(op, core_handle_id(op), rc, operation);
+}
+
+PyObject *
+core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,
+                        const char *operation)
+{
     CoreHandle *self = core_handle(op);
-    if (rc == CORE_RAISED || core_handle_check(self) < 0) {
+    if (rc == CORE_RAISED) {
         return NULL;
     }
-    struct core_subject subject = core_handle_subject(op);
+    if (id < 0) {
+        raise_never_initialised(self);
+        return NULL;
+    }
+    struct core_subject subject = core_handle_subject_by_id(op, id);
     struct os_info info;
     if (rc == -EINVAL && self->kind->stat(subject.id, &info) == -EINVAL) {
         return core_raise_gone(self->state, rc, operation, subject);

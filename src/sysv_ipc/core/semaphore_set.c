@@ -294,6 +294,8 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
                          void *Py_UNUSED(closure))
 {
     CoreState *state = core_handle(op)->state;
+    int id = core_handle_id(op);
+    Py_ssize_t nsems = semaphore_set(op)->nsems;
     size_t count = 0;
     if (core_handle_refuse_delete(value, "values") < 0 ||
         core_handle_check(core_handle(op)) < 0) {
@@ -305,15 +307,14 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         return -1;
     }
     int rc = -1;
-    if (count != (size_t)semaphore_set(op)->nsems) {
-        (void)core_refuse(state, EINVAL, core_handle_subject(op),
-                          "%zu values for a set of %zd members", count,
-                          (Py_ssize_t)semaphore_set(op)->nsems);
+    if (count != (size_t)nsems) {
+        (void)core_refuse(state, EINVAL, core_handle_subject_by_id(op, id),
+                          "%zu values for a set of %zd members", count, nsems);
     }
     else {
-        rc = os_sem_set_all(core_handle_id(op), values);
+        rc = os_sem_set_all(id, values);
         if (rc < 0) {
-            (void)core_semaphore_raise(op, rc, "change");
+            (void)core_semaphore_raise(op, id, rc, "change");
             rc = -1;
         }
     }

@@ -31,9 +31,10 @@ check_size(PyObject *op, Py_ssize_t size)
     return -1;
 }
 
-/* Send one message: 0, -errno or CORE_RAISED. */
+/* Send one message to the queue with this id, the one that the call began
+ * with: 0, -errno or CORE_RAISED. */
 static ssize_t
-send_bytes(PyObject *op, const struct core_bytes *bytes, long type,
+send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
            struct core_patience *patience)
 {
     struct core_room room;
@@ -43,7 +44,6 @@ send_bytes(PyObject *op, const struct core_bytes *bytes, long type,
     }
     room.message->type = type;
     memcpy(room.message->text, bytes->data, size);
-    int id = core_handle_id(op);
     ssize_t rc = os_msg_send(id, room.message, size, IPC_NOWAIT);
     if (rc == -EAGAIN && patience->timeout_ns != 0) {
         struct os_call call = {
@@ -71,7 +71,7 @@ convert_send_type(PyObject *op, PyObject *value, long *out)
 }
 
 static ssize_t
-send_object(PyObject *op, PyObject *message, PyObject *type_value,
+send_object(PyObject *op, int id, PyObject *message, PyObject *type_value,
             struct core_patience patience)
 {
     long type;
@@ -80,7 +80,7 @@ send_object(PyObject *op, PyObject *message, PyObject *type_value,
         core_bytes_get(message, &bytes) < 0) {
         return CORE_RAISED;
     }
-    ssize_t rc = send_bytes(op, &bytes, type, &patience);
+    ssize_t rc = send_bytes(op, id, &bytes, type, &patience);
     core_bytes_release(&bytes);
     return rc;
 }
@@ -95,6 +95,7 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         3,
         1,
         {CORE_ARG_message, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout}};
+    int id = core_handle_id(op);
     PyObject *given[4];
     struct core_patience patience;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -103,9 +104,9 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                           &patience) < 0) {
         return NULL;
     }
-    ssize_t rc = send_object(op, given[0], given[2], patience);
+    ssize_t rc = send_object(op, id, given[0], given[2], patience);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "send");
+        return core_handle_raise_by_id(op, id, rc, "send");
     }
     Py_RETURN_NONE;
 }
@@ -116,18 +117,19 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "try_send", 2, 2, 1, {CORE_ARG_message, CORE_ARG_type}};
+    int id = core_handle_id(op);
     PyObject *given[2];
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0) {
         return NULL;
     }
     ssize_t rc =
-        send_object(op, given[0], given[1], (struct core_patience){0, 0});
+        send_object(op, id, given[0], given[1], (struct core_patience){0, 0});
     if (rc == -EAGAIN) {
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return core_handle_raise(op, rc, "send");
+        return core_handle_raise_by_id(op, id, rc, "send");
     }
     Py_RETURN_TRUE;
 }
@@ -182,6 +184,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         3,
         1,
         {CORE_ARG_messages, CORE_ARG_type, CORE_ARG_block, CORE_ARG_timeout}};
+    int id = core_handle_id(op);
     PyObject *given[4];
     struct core_patience patience;
     long type;
@@ -210,7 +213,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         struct core_bytes bytes;
         rc = CORE_RAISED;
         if (core_bytes_get(PyTuple_GET_ITEM(messages, sent), &bytes) == 0) {
-            rc = send_bytes(op, &bytes, type, &patience);
+            rc = send_bytes(op, id, &bytes, type, &patience);
             core_bytes_release(&bytes);
         }
         if (rc < 0) {
@@ -220,7 +223,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     Py_DECREF(messages);
     if (rc < 0 && rc != -EAGAIN) {
-        (void)core_handle_raise(op, rc, "send");
+        (void)core_handle_raise_by_id(op, id, rc, "send");
         note_sent(sent);
         return NULL;
     }
