@@ -134,44 +134,90 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_TRUE;
 }
 
-/* All messages must be ones that could be sent, before the first is. */
-static int
-check_messages(PyObject *op, PyObject *messages)
-{
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(messages); i++) {
-        struct core_bytes bytes;
-        if (core_bytes_get(PyTuple_GET_ITEM(messages, i), &bytes) < 0) {
-            return -1;
-        }
-        Py_ssize_t size = bytes.size;
-        core_bytes_release(&bytes);
-        if (check_size(op, size) < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* Tell with the exception that is set how many messages went before it. */
+/* Add a note to the exception that is set, and an attribute if one is named
+ * whose value is the number. */
 static void
-note_sent(Py_ssize_t sent)
+add_note(const char *format, Py_ssize_t number, const char *attribute)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *number = PyLong_FromSsize_t(sent);
-    PyObject *note = PyUnicode_FromFormat(
-        "%zd messages were sent before this; its attribute sent is that "
-        "number.",
-        sent);
-    if (value != NULL && number != NULL && note != NULL) {
+    PyObject *index = PyLong_FromSsize_t(number);
+    PyObject *note = PyUnicode_FromFormat(format, number);
+    if (value != NULL && index != NULL && note != NULL) {
         PyObject *result = PyObject_CallMethod(value, "add_note", "O", note);
         Py_XDECREF(result);
-        (void)PyObject_SetAttrString(value, "sent", number);
+        if (attribute != NULL) {
+            (void)PyObject_SetAttrString(value, attribute, index);
+        }
     }
-    Py_XDECREF(number);
+    Py_XDECREF(index);
     Py_XDECREF(note);
     PyErr_Restore(type, value, traceback);
+}
+
+/* Check that a message of a list could be sent, and have it as it is now: what
+ * others can change, such as a buffer that is filled again for each message,
+ * is copied; bytes and str stay what they are. */
+static int
+take_message(PyObject *op, PyObject *list, Py_ssize_t index)
+{
+    PyObject *message = PyList_GET_ITEM(list, index);
+    /* Most are bytes, for which nothing has to be called. */
+    if (PyBytes_CheckExact(message) &&
+        PyBytes_GET_SIZE(message) <= message_queue(op)->max_message_size) {
+        return 0;
+    }
+    struct core_bytes bytes;
+    int rc = core_bytes_get(message, &bytes);
+    if (rc == 0) {
+        rc = check_size(op, bytes.size);
+        if (rc == 0 && bytes.buffer.obj != NULL) {
+            PyObject *copy = PyBytes_FromStringAndSize(bytes.data, bytes.size);
+            rc = copy == NULL ? -1 : PyList_SetItem(list, index, copy);
+        }
+        core_bytes_release(&bytes);
+    }
+    if (rc < 0) {
+        add_note("This is messages[%zd]; none was sent.", index, NULL);
+    }
+    return rc;
+}
+
+/* Take each message from an iterable before it gives the next one. */
+static int
+take_iterable(PyObject *op, PyObject *list, PyObject *iterable)
+{
+    PyObject *iterator = PyObject_GetIter(iterable), *message;
+    int rc = iterator == NULL ? -1 : 0;
+    while (rc == 0 && (message = PyIter_Next(iterator)) != NULL) {
+        rc = PyList_Append(list, message);
+        Py_DECREF(message);
+        if (rc == 0) {
+            rc = take_message(op, list, PyList_GET_SIZE(list) - 1);
+        }
+    }
+    Py_XDECREF(iterator);
+    return PyErr_Occurred() ? -1 : rc;
+}
+
+/* A list of all messages, of which each could be sent. */
+static PyObject *
+take_messages(PyObject *op, PyObject *messages)
+{
+    bool all = PyList_CheckExact(messages) || PyTuple_CheckExact(messages);
+    PyObject *list = all ? PySequence_List(messages) : PyList_New(0);
+    if (list == NULL) {
+        return NULL;
+    }
+    int rc = all ? 0 : take_iterable(op, list, messages);
+    for (Py_ssize_t i = 0; all && rc == 0 && i < PyList_GET_SIZE(list); i++) {
+        rc = take_message(op, list, i);
+    }
+    if (rc < 0) {
+        Py_CLEAR(list);
+    }
+    return list;
 }
 
 PyObject *
@@ -202,17 +248,16 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         "use send() or a list");
         return NULL;
     }
-    PyObject *messages = PySequence_Tuple(given[0]);
-    if (messages == NULL || check_messages(op, messages) < 0) {
-        Py_XDECREF(messages);
+    PyObject *messages = take_messages(op, given[0]);
+    if (messages == NULL) {
         return NULL;
     }
     Py_ssize_t sent = 0;
     ssize_t rc = 0;
-    while (sent < PyTuple_GET_SIZE(messages)) {
+    while (sent < PyList_GET_SIZE(messages)) {
         struct core_bytes bytes;
         rc = CORE_RAISED;
-        if (core_bytes_get(PyTuple_GET_ITEM(messages, sent), &bytes) == 0) {
+        if (core_bytes_get(PyList_GET_ITEM(messages, sent), &bytes) == 0) {
             rc = send_bytes(op, id, &bytes, type, &patience);
             core_bytes_release(&bytes);
         }
@@ -224,7 +269,9 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_DECREF(messages);
     if (rc < 0 && rc != -EAGAIN) {
         (void)core_handle_raise_by_id(op, id, rc, "send");
-        note_sent(sent);
+        add_note("%zd messages were sent before this; its attribute sent is "
+                 "that number.",
+                 sent, "sent");
         return NULL;
     }
     return PyLong_FromSsize_t(sent);
@@ -257,12 +304,12 @@ const char core_messages_send_many_doc[] =
               "timeout=None)\n--\n\n"
               "Send messages in order; returns how many were sent.\n"
               "\n"
-              "All of them are checked before the first is sent.  Where the "
-              "queue gets full\n"
-              "and block is false, or the timeout for all of them is up, it "
-              "sends what fits.\n"
-              "An exception in the "
-              "middle has\n"
-              "the number of messages that went in its attribute sent.  "
-              "Errors are those\n"
-              "of send().");
+              "All of them are taken, as they are when the iterable gives "
+              "them, and checked\n"
+              "before the first is sent.  Where the queue gets full and block "
+              "is false, or\n"
+              "the timeout for all of them is up, it sends what fits.  An "
+              "exception in the\n"
+              "middle has the number of messages that went in its attribute "
+              "sent.  Errors\n"
+              "are those of send().");
