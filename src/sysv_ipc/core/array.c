@@ -170,12 +170,13 @@ shape_as_tuple(PyObject *value)
         return tuple;
     }
     if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError) ||
+            !PySequence_Check(value)) {
             return NULL;
         }
         PyErr_Clear();
     }
-    return PySequence_Tuple(value);
+    return core_tuple(value, "shape must be a length or a sequence of them");
 }
 
 /* A tuple of ints of which none is negative. */

@@ -345,7 +345,8 @@ typedef struct {
     PyObject *weak_references;
 } CoreError;
 
-/* What an error is about; kind NULL, key CORE_NO_KEY, id -1 where unknown. */
+/* What an error is about; kind NULL, key CORE_NO_KEY, id CORE_NO_ID where
+ * unknown. */
 struct core_subject {
     const struct core_kind *kind;
     int64_t key;
@@ -379,6 +380,8 @@ struct core_subject core_handle_subject_by_id(PyObject *op, int id);
 /* Make the exception that is set a note of another one: 0, or -1 with an
  * exception. */
 int core_error_to_note(PyObject *other);
+/* Add a note to the exception that is set. */
+void core_error_add_note(const char *format, ...);
 int core_error_init(CoreState *state);
 int core_exceptions_init(PyObject *module, CoreState *state);
 /* The class for an errno, borrowed. */
@@ -387,7 +390,8 @@ PyObject *core_exception_class(CoreState *state, int error);
  * there is nothing to call. */
 PyObject *core_describe(PyObject *about);
 
-#define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, -1})
+#define CORE_NO_ID INT_MIN
+#define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, CORE_NO_ID})
 
 /* ------------------------------------------------------------- arguments */
 
@@ -484,6 +488,12 @@ core_bool(PyObject *value, bool *out)
     return core_bool_given(value, out);
 }
 
+/* PyNumber_Index(), for an argument of this name. */
+PyObject *core_index_given(PyObject *value, const char *what);
+/* PySequence_Tuple() for an argument of which "what" says what it must be. */
+PyObject *core_tuple(PyObject *value, const char *what);
+int core_check_iterable(PyObject *value, const char *what);
+
 /* PyNumber_Index(), without calls for what is an int already. */
 static inline PyObject *
 core_index(PyObject *value)
@@ -533,10 +543,12 @@ ssize_t core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
 /* The texts of semop(2)'s errors that core_handle_raise_by_id() cannot
  * know. */
 PyObject *core_semaphore_raise(PyObject *op, int id, ssize_t rc,
-                               const char *operation);
-/* A semaphore's value: 0, or -1 with an exception. */
+                               const char *operation, bool undo);
+/* A semaphore's value, an argument of this name: 0, or -1 with an
+ * exception. */
 int core_semaphore_convert_value(CoreState *state, PyObject *value,
-                                 struct core_subject subject, int *out);
+                                 const char *what, struct core_subject subject,
+                                 int *out);
 /* A Semaphore for one member. */
 PyObject *core_semaphore_make(CoreState *state, int id, int64_t key,
                               unsigned short index);

@@ -73,7 +73,7 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
     int rc = kind->get(key.value, 0, 0);
     if (rc < 0 && rc != -ENOENT && rc != -EACCES) {
         return core_raise(state, rc, "open",
-                          (struct core_subject){kind, key.value, -1});
+                          (struct core_subject){kind, key.value, CORE_NO_ID});
     }
     return PyBool_FromLong(rc != -ENOENT);
 }
@@ -83,7 +83,7 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
 static PyObject *
 remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
 {
-    PyObject *number = PyNumber_Index(value);
+    PyObject *number = core_index_given(value, "id");
     if (number == NULL) {
         return NULL;
     }

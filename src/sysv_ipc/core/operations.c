@@ -10,9 +10,10 @@ static const char value_text[] =
 
 int
 core_semaphore_convert_value(CoreState *state, PyObject *value,
-                             struct core_subject subject, int *out)
+                             const char *what, struct core_subject subject,
+                             int *out)
 {
-    PyObject *number = core_index(value);
+    PyObject *number = core_index_given(value, what);
     if (number == NULL) {
         return -1;
     }
@@ -28,11 +29,19 @@ core_semaphore_convert_value(CoreState *state, PyObject *value,
 }
 
 PyObject *
-core_semaphore_raise(PyObject *op, int id, ssize_t rc, const char *operation)
+core_semaphore_raise(PyObject *op, int id, ssize_t rc, const char *operation,
+                     bool undo)
 {
     if (rc == -ERANGE) {
-        return core_refuse(core_handle(op)->state, ERANGE,
-                           core_handle_subject_by_id(op, id), value_text);
+        (void)core_refuse(core_handle(op)->state, ERANGE,
+                          core_handle_subject_by_id(op, id), value_text);
+        if (undo) {
+            core_error_add_note(
+                "With SEM_UNDO it may also be the adjustment that is to be "
+                "undone at this process's end that would go beyond SEMVMX: "
+                "see semop(2).");
+        }
+        return NULL;
     }
     return core_handle_raise_by_id(op, id, rc, operation);
 }
@@ -126,7 +135,8 @@ convert_operation(const struct target *target, PyObject *value,
                   struct sembuf *out)
 {
     CoreState *state = core_handle(target->op)->state;
-    PyObject *items = PySequence_Tuple(value);
+    PyObject *items = core_tuple(
+        value, "an operation must be (index, delta) or (index, delta, flags)");
     if (items == NULL) {
         return -1;
     }
@@ -167,7 +177,8 @@ convert_operations(const struct target *target, PyObject *value,
 {
     CoreState *state = core_handle(target->op)->state;
     /* A tuple, because converting an item may run code that changes a list. */
-    PyObject *items = PySequence_Tuple(value);
+    PyObject *items =
+        core_tuple(value, "operations must be a sequence of operations");
     if (items == NULL) {
         return -1;
     }
@@ -188,7 +199,8 @@ convert_operations(const struct target *target, PyObject *value,
 
 /* E2BIG and EFBIG say which limit it was. */
 static PyObject *
-raise_operations(const struct target *target, ssize_t rc, size_t count)
+raise_operations(const struct target *target, ssize_t rc,
+                 const struct sembuf *items, size_t count)
 {
     CoreState *state = core_handle(target->op)->state;
     struct core_subject subject =
@@ -206,7 +218,11 @@ raise_operations(const struct target *target, ssize_t rc, size_t count)
                            "an index is past the end of a set of %zd members",
                            target->nsems);
     }
-    return core_semaphore_raise(target->op, target->id, rc, "op");
+    bool undo = false;
+    for (size_t i = 0; i < count; i++) {
+        undo = undo || (items[i].sem_flg & SEM_UNDO) != 0;
+    }
+    return core_semaphore_raise(target->op, target->id, rc, "op", undo);
 }
 
 static PyObject *
@@ -216,7 +232,7 @@ run(const struct target *target, struct sembuf *items, size_t count,
     ssize_t rc = core_semaphore_operate(target->op, target->id, items, count,
                                         timeout_ns);
     if (rc < 0) {
-        return raise_operations(target, rc, count);
+        return raise_operations(target, rc, items, count);
     }
     Py_RETURN_TRUE;
 }

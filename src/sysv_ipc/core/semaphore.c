@@ -36,8 +36,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
     PyObject *initial_value = given[3];
     int value = 0;
     if (initial_value != NULL &&
-        core_semaphore_convert_value(state, initial_value, CORE_NO_SUBJECT,
-                                     &value) < 0) {
+        core_semaphore_convert_value(state, initial_value, "initial_value",
+                                     CORE_NO_SUBJECT, &value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -95,6 +95,14 @@ operate(PyObject *op, struct member member, int delta, int64_t timeout_ns)
     return core_semaphore_operate(op, member.id, &operation, 1, timeout_ns);
 }
 
+static PyObject *
+raise_failed(PyObject *op, struct member member, ssize_t rc,
+             const char *operation)
+{
+    return core_semaphore_raise(op, member.id, rc, operation,
+                                semaphore(op)->undo);
+}
+
 /* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
 static int
 convert_delta_given(CoreState *state, PyObject *value, int *out)
@@ -139,7 +147,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, member, -delta, timeout_ns);
     if (rc < 0) {
-        return core_semaphore_raise(op, member.id, rc, "acquire");
+        return raise_failed(op, member, rc, "acquire");
     }
     Py_RETURN_TRUE;
 }
@@ -163,7 +171,7 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return core_semaphore_raise(op, member.id, rc, "acquire");
+        return raise_failed(op, member, rc, "acquire");
     }
     Py_RETURN_TRUE;
 }
@@ -184,7 +192,7 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, member, delta, OS_FOREVER);
     if (rc < 0) {
-        return core_semaphore_raise(op, member.id, rc, "release");
+        return raise_failed(op, member, rc, "release");
     }
     Py_RETURN_NONE;
 }
@@ -206,7 +214,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, member, 0, timeout_ns);
     if (rc < 0) {
-        return core_semaphore_raise(op, member.id, rc, "wait for zero");
+        return raise_failed(op, member, rc, "wait for zero");
     }
     Py_RETURN_TRUE;
 }
@@ -217,7 +225,7 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     struct member member = member_of(op);
     ssize_t rc = operate(op, member, -1, OS_FOREVER);
     if (rc < 0) {
-        return core_semaphore_raise(op, member.id, rc, "acquire");
+        return raise_failed(op, member, rc, "acquire");
     }
     return Py_NewRef(op);
 }
@@ -230,7 +238,7 @@ semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     struct member member = member_of(op);
     ssize_t rc = operate(op, member, 1, OS_FOREVER);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, member.id, rc, "release");
+        (void)raise_failed(op, member, rc, "release");
         PyObject *inside = nargs > 1 ? args[1] : Py_None;
         if (!PyExceptionInstance_Check(inside)) {
             return NULL;
@@ -342,13 +350,14 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     struct member member = member_of(op);
     int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
-        core_semaphore_convert_value(state, value, core_handle_subject(op),
-                                     &number) < 0) {
+        core_semaphore_convert_value(state, value, "value",
+                                     core_handle_subject(op), &number) < 0) {
         return -1;
     }
     int rc = os_sem_set_value(member.id, member.index, number);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, member.id, rc, "set the value of");
+        (void)core_semaphore_raise(op, member.id, rc, "set the value of",
+                                   false);
         return -1;
     }
     return 0;
@@ -434,14 +443,11 @@ PyDoc_STRVAR(
     "A System V semaphore: member 0 of the set that has this key.\n"
     "\n"
     "key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
-    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX "
-    "to\n"
-    "create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX, is set when "
-    "this\n"
-    "call creates the semaphore, in one step for all that use this library;\n"
-    "opening an existing one never changes its value.  Without a mode, "
-    "opening\n"
-    "asks for the best access that the caller has.\n"
+    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create,\n"
+    "IPC_CREX to create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX,\n"
+    "is set when this call creates the semaphore, in one step for all that\n"
+    "use this library; opening an existing one never changes its value.\n"
+    "Without a mode, opening asks for the best access the caller has.\n"
     "\n"
     "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
     "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
@@ -493,12 +499,10 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the whole set from the system; all who wait get "
-    "ExistentialError.\n"
+    "Remove the whole set; all who wait get ExistentialError.\n"
     "\n"
     "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2), "
-    "IPC_RMID.");
+    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2).");
 PyDoc_STRVAR(from_id_doc,
              "from_id($type, /, id, index=0)\n--\n\n"
              "Open a member of the set with this id, as semctl(2) takes it.\n"

@@ -16,14 +16,17 @@ semaphore_set_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 
 /* --------------------------------------------------------------- opening */
 
-/* A new array with a value for each item of a sequence; *count is how many.
- * With capacity there is room for that many more values, zeros. */
+/* A new array with a value for each item of a sequence, an argument of this
+ * name; *count is how many.  With capacity there is room for that many more values, zeros. */
 static unsigned short *
-convert_values(CoreState *state, PyObject *sequence, size_t capacity,
-               size_t *count)
+convert_values(CoreState *state, PyObject *sequence, const char *what,
+               size_t capacity, size_t *count)
 {
     /* A tuple, because converting an item may run code that changes a list. */
-    PyObject *items = PySequence_Tuple(sequence);
+    char text[64];
+    (void)PyOS_snprintf(text, sizeof(text), "%s must be a sequence of values",
+                        what);
+    PyObject *items = core_tuple(sequence, text);
     if (items == NULL) {
         return NULL;
     }
@@ -33,10 +36,11 @@ convert_values(CoreState *state, PyObject *sequence, size_t capacity,
     if (values == NULL) {
         (void)PyErr_NoMemory();
     }
+    (void)PyOS_snprintf(text, sizeof(text), "a value in %s", what);
     for (size_t i = 0; values != NULL && i < *count; i++) {
         int value;
         if (core_semaphore_convert_value(state, PyTuple_GET_ITEM(items, i),
-                                         CORE_NO_SUBJECT, &value) < 0) {
+                                         text, CORE_NO_SUBJECT, &value) < 0) {
             PyMem_Free(values);
             values = NULL;
             break;
@@ -61,7 +65,8 @@ convert_members(CoreState *state, PyObject *nsems_value,
     request->size = (size_t)nsems;
     if (initial_values != NULL && initial_values != Py_None) {
         size_t count = 0;
-        *values = convert_values(state, initial_values, 0, &count);
+        *values =
+            convert_values(state, initial_values, "initial_values", 0, &count);
         if (*values == NULL) {
             return -1;
         }
@@ -302,7 +307,7 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         return -1;
     }
     unsigned short *values =
-        convert_values(state, value, MOST_MEMBERS, &count);
+        convert_values(state, value, "values", MOST_MEMBERS, &count);
     if (values == NULL) {
         return -1;
     }
@@ -314,7 +319,7 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
     else {
         rc = os_sem_set_all(id, values);
         if (rc < 0) {
-            (void)core_semaphore_raise(op, id, rc, "change");
+            (void)core_semaphore_raise(op, id, rc, "change", false);
             rc = -1;
         }
     }

@@ -134,25 +134,21 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_TRUE;
 }
 
-/* Add a note to the exception that is set, and an attribute if one is named
- * whose value is the number. */
+/* Tell with the exception that is set how many messages went before it. */
 static void
-add_note(const char *format, Py_ssize_t number, const char *attribute)
+note_sent(Py_ssize_t sent)
 {
+    core_error_add_note(
+        "%zd messages were sent before this; its attribute sent is that "
+        "number.",
+        sent);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *index = PyLong_FromSsize_t(number);
-    PyObject *note = PyUnicode_FromFormat(format, number);
-    if (value != NULL && index != NULL && note != NULL) {
-        PyObject *result = PyObject_CallMethod(value, "add_note", "O", note);
-        Py_XDECREF(result);
-        if (attribute != NULL) {
-            (void)PyObject_SetAttrString(value, attribute, index);
-        }
+    PyObject *number = PyLong_FromSsize_t(sent);
+    if (value != NULL && number != NULL) {
+        (void)PyObject_SetAttrString(value, "sent", number);
     }
-    Py_XDECREF(index);
-    Py_XDECREF(note);
+    Py_XDECREF(number);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -179,7 +175,7 @@ take_message(PyObject *op, PyObject *list, Py_ssize_t index)
         core_bytes_release(&bytes);
     }
     if (rc < 0) {
-        add_note("This is messages[%zd]; none was sent.", index, NULL);
+        core_error_add_note("This is messages[%zd]; none was sent.", index);
     }
     return rc;
 }
@@ -205,6 +201,10 @@ take_iterable(PyObject *op, PyObject *list, PyObject *iterable)
 static PyObject *
 take_messages(PyObject *op, PyObject *messages)
 {
+    if (core_check_iterable(messages,
+                            "messages must be a sequence of messages") < 0) {
+        return NULL;
+    }
     bool all = PyList_CheckExact(messages) || PyTuple_CheckExact(messages);
     PyObject *list = all ? PySequence_List(messages) : PyList_New(0);
     if (list == NULL) {
@@ -269,9 +269,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_DECREF(messages);
     if (rc < 0 && rc != -EAGAIN) {
         (void)core_handle_raise_by_id(op, id, rc, "send");
-        add_note("%zd messages were sent before this; its attribute sent is "
-                 "that number.",
-                 sent, "sent");
+        note_sent(sent);
         return NULL;
     }
     return PyLong_FromSsize_t(sent);

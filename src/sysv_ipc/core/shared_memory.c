@@ -420,9 +420,9 @@ PyDoc_STRVAR(
     "Keep the segment from being swapped (SHM_LOCK).\n"
     "\n"
     "Pages come into memory when they are touched.  Raises\n"
-    "PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, OutOfMemoryError (ENOMEM) above RLIMIT_MEMLOCK.  See\n"
-    "shmctl(2).");
+    "PermissionsError (EPERM) unless the caller has CAP_IPC_LOCK, or is\n"
+    "owner or creator and RLIMIT_MEMLOCK is not 0; OutOfMemoryError\n"
+    "(ENOMEM) above RLIMIT_MEMLOCK.  See shmctl(2).");
 PyDoc_STRVAR(unlock_doc, "unlock($self, /)\n--\n\n"
                          "Let the segment be swapped again (SHM_UNLOCK).");
 PyDoc_STRVAR(info_doc,

@@ -138,6 +138,14 @@ convert_character(CoreState *state, PyObject *value, int *out)
         return 0;
     }
     struct core_bytes bytes = {.data = " ", .size = 1};
+    if (value != NULL && !PyUnicode_Check(value) &&
+        !PyObject_CheckBuffer(value)) {
+        PyErr_Format(PyExc_TypeError,
+                     "init_character must be a byte string of length 1, or "
+                     "None, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
     if (value != NULL && core_bytes_get(value, &bytes) < 0) {
         return -1;
     }
