@@ -195,11 +195,11 @@ PyDoc_STRVAR(
     "exists($module, /, key, type)\n--\n\n"
     "Whether an object of this kind has this key; nothing is touched.\n"
     "\n"
-    "type is Semaphore, SharedMemory, MessageQueue or a subclass.  True also\n"
-    "where the caller may not use the object.  Raises KeyTypeError for a key\n"
-    "that is no int, ArgumentError (EINVAL) for None and IPC_PRIVATE, which "
-    "name\n"
-    "nothing.  See semget(2), shmget(2), msgget(2).");
+    "type is Semaphore, SemaphoreSet, SharedMemory, MessageQueue or a\n"
+    "subclass.  True also where the caller may not use the object.  Raises\n"
+    "KeyTypeError for a key that is no int, ArgumentError (EINVAL) for None\n"
+    "and IPC_PRIVATE, which name nothing.  See semget(2), shmget(2), "
+    "msgget(2).");
 PyDoc_STRVAR(
     ftok_doc,
     "ftok($module, /, path, id, silence_warning=False)\n--\n\n"
