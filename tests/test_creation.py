@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import fork, in_child, listed, wait_until
@@ -301,9 +302,7 @@ def test_many_processes_create_at_once_and_one_value_is_set(key: int) -> None:
 
 
 @pytest.mark.parametrize("new", [Semaphore, SemaphoreSet, SharedMemory, MessageQueue])
-def test_open_or_create_never_fails_while_another_process_removes(
-    key: int, new: Callable[..., Semaphore]
-) -> None:
+def test_open_or_create_never_fails_while_another_process_removes(key: int, new: Any) -> None:
     arguments = {SemaphoreSet: {"nsems": 2}, SharedMemory: {"size": 1}}.get(new, {})
 
     def open_and_remove() -> int:

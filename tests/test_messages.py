@@ -196,7 +196,7 @@ def test_what_the_iterator_of_messages_raises_comes_through(queue: MessageQueue)
         yield b"a"
         raise TypeError("MINE")
 
-    with pytest.raises(TypeError, match="^MINE$") as caught:
+    with pytest.raises(TypeError, match=r"^MINE$") as caught:
         queue.send_many(broken())
     assert not hasattr(caught.value, "__notes__")
     assert queue.current_messages == 0

@@ -49,8 +49,8 @@ int core_mapping_swap_lock_held(struct core_mapping *mapping,
                                 const struct core_attachment *new,
                                 struct core_attachment *old);
 
-/* Detach what is not in the handle, without the lock: 0 or -errno.  Where a ghost
- * stays, owner's critical section is entered to keep it. */
+/* Detach what is not in the handle, without the lock: 0 or -errno.  Where a
+ * ghost stays, owner's critical section is entered to keep it. */
 int core_mapping_discard(PyObject *owner, struct core_mapping *mapping,
                          const struct core_attachment *old);
 

@@ -17,7 +17,8 @@ semaphore_set_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 /* --------------------------------------------------------------- opening */
 
 /* A new array with a value for each item of a sequence, an argument of this
- * name; *count is how many.  With capacity there is room for that many more values, zeros. */
+ * name; *count is how many.  With capacity there is room for that many more
+ * values, zeros. */
 static unsigned short *
 convert_values(CoreState *state, PyObject *sequence, const char *what,
                size_t capacity, size_t *count)

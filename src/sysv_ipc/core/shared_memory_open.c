@@ -92,7 +92,7 @@ adopt(PyObject *op, const struct core_request *request,
     struct core_attachment attachment = {.id = opened->id};
     struct os_info info = {0};
     int rc = os_shm_stat(opened->id, &info);
-    if (rc == 0) {
+    if (rc >= 0) {
         attachment.size = (size_t)info.shm.size;
         rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
                                  &attachment);
@@ -193,7 +193,8 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
     }
     int rc;
     do {
-        if (core_open(state, &core_shared_memory_kind, &request, &opened) < 0) {
+        if (core_open(state, &core_shared_memory_kind, &request, &opened) <
+            0) {
             return -1;
         }
         bool fills = opened.created && (request.flags & IPC_EXCL);
