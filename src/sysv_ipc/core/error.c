@@ -333,6 +333,12 @@ core_error_add_note(const char *format, ...)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
+    /* A MemoryError may be the one that the interpreter keeps for when there
+     * is no memory at all, which would gather the notes. */
+    if (type == PyExc_MemoryError) {
+        PyErr_Restore(type, value, traceback);
+        return;
+    }
     va_list arguments;
     va_start(arguments, format);
     PyObject *note = PyUnicode_FromFormatV(format, arguments);

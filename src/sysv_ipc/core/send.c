@@ -205,8 +205,9 @@ take_messages(PyObject *op, PyObject *messages)
                             "messages must be a sequence of messages") < 0) {
         return NULL;
     }
-    bool all = PyList_CheckExact(messages) || PyTuple_CheckExact(messages);
-    PyObject *list = all ? PySequence_List(messages) : PyList_New(0);
+    bool all = PyList_CheckExact(messages);
+    PyObject *list = all ? PyList_GetSlice(messages, 0, PY_SSIZE_T_MAX)
+                         : PyList_New(0);
     if (list == NULL) {
         return NULL;
     }
