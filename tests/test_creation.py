@@ -209,7 +209,8 @@ def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
     def answered_when_it_goes_on() -> bool:
         # Again and again: it may be told to go on before it has stopped.
         for child in children:
-            os.kill(int(child), signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGCONT)
         return bool(select.select([read_end], [], [], 0.01)[0])
 
     wait_until(answered_when_it_goes_on)
