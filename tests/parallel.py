@@ -57,6 +57,7 @@ TESTS = {
     "test_a_message_longer_than_the_kernel_takes_names_the_limit": "changes the limits",
     "test_attach_at_an_address": "another thread may map that place first",
     "test_exists_attaches_nothing": "counts what the process maps",
+    "test_attaching_again_and_again_uses_no_more_address_space": "counts what the process maps",
     "test_a_shape_is_a_length_or_some": "its shapes can be used once",
     "test_signals_do_not_prolong_a_timeout": "has a handler of signals",
     "test_timeouts_need_few_timers": "counts the timers of the process",

@@ -17,12 +17,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import fork, in_child, listed, wait_until
 
 import sysv_ipc
-from sysv_ipc import IPC_CREAT, IPC_CREX, ExistentialError, Semaphore, SemaphoreSet
+from sysv_ipc import (
+    IPC_CREAT,
+    IPC_CREX,
+    ExistentialError,
+    MessageQueue,
+    Semaphore,
+    SemaphoreSet,
+    SharedMemory,
+)
 
 INITIAL = 7
 
@@ -200,7 +209,8 @@ def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
     def answered_when_it_goes_on() -> bool:
         # Again and again: it may be told to go on before it has stopped.
         for child in children:
-            os.kill(int(child), signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGCONT)
         return bool(select.select([read_end], [], [], 0.01)[0])
 
     wait_until(answered_when_it_goes_on)
@@ -290,3 +300,25 @@ def test_many_processes_create_at_once_and_one_value_is_set(key: int) -> None:
     assert [process.wait(timeout=60) for process in processes] == [0] * 16
     assert Semaphore(key).value == 0
     remove(key)
+
+
+@pytest.mark.parametrize("new", [Semaphore, SemaphoreSet, SharedMemory, MessageQueue])
+def test_open_or_create_never_fails_while_another_process_removes(key: int, new: Any) -> None:
+    arguments = {SemaphoreSet: {"nsems": 2}, SharedMemory: {"size": 1}}.get(new, {})
+
+    def open_and_remove() -> int:
+        removed = 0
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            handle = new(key, flags=IPC_CREAT, **arguments)
+            with contextlib.suppress(ExistentialError):
+                handle.remove()
+                removed += 1
+        return removed
+
+    pid = fork(lambda: open_and_remove() or os._exit(2))
+    removed = open_and_remove()
+    status = os.waitpid(pid, 0)[1]
+    with contextlib.suppress(ExistentialError):
+        new(key).remove()
+    assert (os.waitstatus_to_exitcode(status), removed > 0) == (0, True)

@@ -17,6 +17,7 @@ import pytest
 from helpers import FREE_THREADED, as_other_user
 
 import sysv_ipc
+import sysv_ipc.aio
 from sysv_ipc import (
     IPC_CREAT,
     IPC_CREX,
@@ -390,6 +391,161 @@ def test_a_message_is_not_lost_where_memory_is_lacking(queue: MessageQueue) -> N
         queue.send(b"x" * 1000, type=2**40)
     assert received > 0
     assert queue.current_messages == 1
+
+
+# ------------------------------------------------------------------------------ arguments
+
+
+class Mine:
+    """What raises an exception of its own when it is asked for its value."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __index__(self) -> int:
+        raise self.error
+
+    def __float__(self) -> float:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s, m, q, mine: q.send(b"x", type=mine),
+        lambda s, m, q, mine: q.send(b"x", timeout=mine),
+        lambda s, m, q, mine: q.receive(timeout=mine),
+        lambda s, m, q, mine: s.acquire(mine),
+        lambda s, m, q, mine: s.acquire(delta=mine),
+        lambda s, m, q, mine: s.Z(mine),
+        lambda s, m, q, mine: setattr(s, "value", mine),
+        lambda s, m, q, mine: Semaphore(mine),
+        lambda s, m, q, mine: m.read(mine),
+        lambda s, m, q, mine: m.ndarray(mine, "u1"),
+        lambda s, m, q, mine: sysv_ipc.aio.Semaphore(s.key).acquire(mine).send(None),
+    ],
+)
+def test_an_exception_of_an_argument_comes_through(
+    semaphore: Semaphore,
+    segment: SharedMemory,
+    queue: MessageQueue,
+    call: Callable[..., object],
+    error: type[Exception],
+) -> None:
+    mine = error("MINE")
+    with pytest.raises(error) as info:
+        call(semaphore, segment, queue, Mine(mine))
+    assert info.value is mine
+
+
+def anything(value: object) -> Any:
+    """Return what a type checker knows to be of a wrong type as what it cannot judge."""
+    return value
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda s, m, q: Semaphore(5, IPC_CREX, initial_value=anything(None)),
+            "initial_value must be an",
+        ),
+        (lambda s, m, q: setattr(s, "value", "x"), "value must be an integer, not str"),
+        (lambda s, m, q: m.ndarray(None, "u1"), "shape must be a length or a sequence of them"),
+        (lambda s, m, q: m.ndarray(4.0, "u1"), "shape must be .* not float"),
+        (
+            lambda s, m, q: SharedMemory(5, IPC_CREX, init_character=anything(5)),
+            "init_character must be",
+        ),
+        (lambda s, m, q: s.op(5), "operations must be a sequence of operations, not int"),
+        (lambda s, m, q: s.op([5]), r"an operation must be \(index, delta\) or .* not int"),
+        (lambda s, m, q: setattr(s, "values", 5), "values must be a sequence of values, not int"),
+        (lambda s, m, q: setattr(s, "values", "123"), "a value in values must be an integer"),
+        (
+            lambda s, m, q: SemaphoreSet(5, initial_values=anything(5)),
+            "initial_values must be a sequence",
+        ),
+        (lambda s, m, q: q.send_many(5), "messages must be a sequence of messages, not int"),
+        (
+            lambda s, m, q: sysv_ipc.remove_semaphore(anything("1")),
+            "id must be an integer, not str",
+        ),
+    ],
+)
+def test_what_is_of_a_wrong_type_is_named(
+    segment: SharedMemory, queue: MessageQueue, call: Callable[..., object], words: str
+) -> None:
+    semaphores = SemaphoreSet(None, 3, IPC_CREX)
+    subject = semaphores[0] if words.startswith("value ") else semaphores
+    with pytest.raises(TypeError, match=words):
+        call(subject, segment, queue)
+    semaphores.remove()
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (sysv_ipc.remove_semaphore, "semaphore"),
+        (sysv_ipc.remove_shared_memory, "shared memory"),
+        (sysv_ipc.remove_message_queue, "message queue"),
+        (Semaphore.from_id, "semaphore"),
+        (SemaphoreSet.from_id, "semaphore"),
+        (SharedMemory.from_id, "shared memory"),
+        (MessageQueue.from_id, "message queue"),
+    ],
+)
+def test_an_id_that_none_can_have_is_told(call: Callable[[int], object], kind: str) -> None:
+    error = caught(lambda: call(-1))
+    assert str(error) == f"[Errno 22] Invalid argument: {kind} with id -1 no longer exists"
+    assert (type(error), error.kind, error.id) == (ExistentialError, kind, -1)
+
+
+def test_an_adjustment_that_overflows_is_told_in_a_note(key: int) -> None:
+    text = "The semaphore's value must remain between 0 and SEMVMX"
+    semaphores = SemaphoreSet(key, 1, IPC_CREX, initial_values=[30000])
+    semaphores.op([(0, -30000, sysv_ipc.SEM_UNDO)])
+    semaphores.op([(0, 30000)])
+    error = caught(lambda: semaphores.op([(0, -30000, sysv_ipc.SEM_UNDO)]))
+    assert (str(error), error.errno) == (text, errno.ERANGE)
+    assert "adjustment" in error.__notes__[0]
+    member = Semaphore(key)
+    member.undo = True
+    error = caught(lambda: member.acquire(delta=30000))
+    assert (str(error), "adjustment" in error.__notes__[0]) == (text, True)
+    member.undo = False
+    for plain in (lambda: member.release(30000), lambda: semaphores.op([(0, 30000)])):
+        error = caught(plain)
+        assert (str(error), hasattr(error, "__notes__")) == (text, False)
+    semaphores.remove()
+
+
+# ---------------------------------------------------------------------------------- notes
+
+
+def test_notes_name_the_class_that_was_called(key: int) -> None:
+    missing = caught(lambda: SemaphoreSet(key, 3))
+    assert missing.__notes__ == [
+        f"To create it: SemaphoreSet({key}, nsems, IPC_CREX); flags come after nsems."
+    ]
+    misplaced = caught(lambda: SemaphoreSet(key, IPC_CREX))
+    assert misplaced.__notes__ == missing.__notes__
+    semaphores = SemaphoreSet(key, 3, IPC_CREX)
+    exists = caught(lambda: SemaphoreSet(key, 3, IPC_CREX))
+    assert exists.__notes__ == [
+        f"To open the one that exists: SemaphoreSet({key}); to open it or create it:"
+        f" SemaphoreSet({key}, nsems, IPC_CREAT)."
+    ]
+    assert f"Semaphore({key})" in caught(lambda: Semaphore(key, IPC_CREX)).__notes__[0]
+    semaphores.remove()
+
+
+def test_a_size_of_huge_pages_that_is_not_there_is_told(key: int) -> None:
+    flags = IPC_CREX | sysv_ipc.SHM_HUGETLB | sysv_ipc.SHM_HUGE_16GB
+    error = caught(lambda: SharedMemory(key, flags, size=1 << 30))
+    assert (type(error), error.errno) == (ArgumentError, errno.EINVAL)
+    assert "SHM_HUGETLB" in error.__notes__[0]
+    assert "/sys/kernel/mm/hugepages" in error.__notes__[0]
 
 
 def test_flags_that_make_no_sense_together_are_refused() -> None:

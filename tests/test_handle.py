@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import gc
 import pickle
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FREE_THREADED, in_child
+from helpers import FREE_THREADED, blocked_in_system_call, in_child, run_in_thread, wait_until
 
 import sysv_ipc
 from sysv_ipc import (
     IPC_CREX,
+    BusyError,
     ExistentialError,
     MessageQueue,
     Semaphore,
@@ -312,6 +315,145 @@ def test_init_that_fails_leaves_the_handle_as_it_was(make: Callable[..., Any], t
     with pytest.raises(sysv_ipc.ArgumentError):
         handle.__init__(None)
     assert (handle.key, handle.id, handle.info()) == before
+
+
+class Again:
+    """A number that initialises a handle again when it is asked for its value."""
+
+    def __init__(self, handle: Any, key: int, value: int = 1) -> None:
+        self.handle, self.key, self.value = handle, key, value
+
+    def __index__(self) -> int:
+        self.handle.__init__(self.key)
+        return self.value
+
+
+@contextlib.contextmanager
+def two_of(cls: Any, **arguments: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """A handle of an object, for use; two others of it and of another one."""
+    objects = [cls(None, flags=IPC_CREX, **arguments) for _ in range(2)]
+    yield cls(objects[0].key), *objects
+    for each in objects:
+        each.remove()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, again: q.send(b"x", True, again),
+        lambda q, again: q.send(b"x", timeout=again),
+        lambda q, again: q.try_send(b"x", again),
+        lambda q, again: q.send_many([b"x"], again),
+    ],
+)
+def test_a_message_goes_to_the_queue_that_the_call_began_with(call: Callable[..., Any]) -> None:
+    with two_of(MessageQueue) as (handle, one, other):
+        call(handle, Again(handle, other.key))
+        assert (one.current_messages, other.current_messages, handle == other) == (1, 0, True)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, again: q.receive(True, again),
+        lambda q, again: q.receive(timeout=again),
+        lambda q, again: q.try_receive(again),
+        lambda q, again: q.receive_many(again),
+        lambda q, again: q.receive_many(2, True, again),
+        lambda q, again: q.receive_into(bytearray(9), True, again),
+    ],
+)
+def test_a_message_comes_from_the_queue_that_the_call_began_with(call: Callable[..., Any]) -> None:
+    with two_of(MessageQueue) as (handle, one, other):
+        one.send(b"x")
+        other.send(b"y")
+        call(handle, Again(handle, other.key))
+        assert (one.current_messages, other.current_messages, handle == other) == (0, 1, True)
+
+
+def test_many_messages_go_to_the_queue_that_the_call_began_with() -> None:
+    with two_of(MessageQueue) as (handle, one, other):
+        one.max_size = 2000
+        result = run_in_thread(lambda: handle.send_many([b"x" * 1000] * 4))
+        wait_until(lambda: one.current_messages == 2)
+        handle.__init__(other.key)
+        for _ in range(4):
+            one.receive(timeout=10)
+        assert (result(), other.current_messages) == (4, 0)
+
+
+def test_many_messages_come_from_the_queue_that_the_call_began_with() -> None:
+    with two_of(MessageQueue) as (handle, one, other):
+        waiting: list[int] = []
+
+        def receive() -> object:
+            waiting.append(threading.get_native_id())
+            return handle.receive_many(2, timeout=10)
+
+        result = run_in_thread(receive)
+        wait_until(lambda: waiting and blocked_in_system_call(waiting[0], "msgrcv"))
+        other.send(b"other")
+        handle.__init__(other.key)
+        one.send(b"one")
+        assert (result(), other.current_messages) == ([(b"one", 1)], 1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s, again: s.acquire(again),
+        lambda s, again: s.acquire(None, again),
+        lambda s, again: s.try_acquire(again),
+    ],
+)
+def test_a_permit_comes_from_the_semaphore_that_the_call_began_with(
+    call: Callable[..., Any],
+) -> None:
+    with two_of(Semaphore, initial_value=3) as (handle, one, other):
+        call(handle, Again(handle, other.key))
+        assert (one.value, other.value, handle == other) == (2, 3, True)
+        handle.__init__(one.key)
+        handle.release(Again(handle, other.key))
+        assert (one.value, other.value) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s, again: s.op([(0, -1), (1, again)]),
+        lambda s, again: s.op([(0, -1)], again),
+        lambda s, again: s.compile([(0, -1), (1, again)])(),
+        lambda s, again: s.compile([(0, -1)])(again),
+        lambda s, again: s.acquire(0, again),
+        lambda s, again: s.acquire(0, timeout=again),
+    ],
+)
+def test_operations_are_on_the_set_that_the_call_began_with(call: Callable[..., Any]) -> None:
+    with two_of(SemaphoreSet, initial_values=[3, 3]) as (handle, one, other):
+        call(handle, Again(handle, other.key))
+        assert (one.values[0], other.values, handle == other) == (2, (3, 3), True)
+
+
+def test_compiled_operations_stay_with_their_set() -> None:
+    with two_of(SemaphoreSet, initial_values=[0, 3]) as (handle, one, other):
+        operations = handle.compile([(1, -1)])
+        handle.__init__(other.key)
+        assert operations()
+        assert (one.values, other.values) == ((0, 2), (0, 3))
+        one.values = (0, 0)
+        with pytest.raises(BusyError, match=f"with id {one.id}") as caught:
+            operations(0)
+        assert (caught.value.id, caught.value.key) == (one.id, None)
+
+
+def test_a_wait_that_ends_names_what_was_waited_for() -> None:
+    with two_of(Semaphore) as (handle, one, other):
+        result = run_in_thread(lambda: handle.acquire(0.2))
+        wait_until(lambda: one.waiting_for_nonzero)
+        handle.__init__(other.key)
+        error = result()
+        assert isinstance(error, BusyError)
+        assert (error.id, handle.id) == (one.id, other.id)
 
 
 # -------------------------------------------------------------------- equality, hash, weak

@@ -49,6 +49,11 @@ def array_of(segment: SharedMemory) -> np.ndarray[tuple[int, ...], np.dtype[np.u
     return np.ndarray((segment.size,), np.uint8, buffer=buffer)
 
 
+def address_space() -> int:
+    """How many pages of addresses this process has in use."""
+    return int(Path("/proc/self/statm").read_text().split()[0])
+
+
 # --------------------------------------------------------------------------------- views
 
 
@@ -143,11 +148,8 @@ def test_an_array_reads_zeros_after_another_attachment_has_taken_over(
 
 
 def test_the_zeros_go_with_the_handle(segment: SharedMemory) -> None:
-    def size() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[0])
-
     big = SharedMemory(None, IPC_CREX, size=1 << 30, init_character=None)
-    before = size()
+    before = address_space()
     for _ in range(3):
         handle = SharedMemory.from_id(big.id)
         memoryview(handle).release()
@@ -156,7 +158,70 @@ def test_the_zeros_go_with_the_handle(segment: SharedMemory) -> None:
     gc.collect()
     big.remove()
     big.detach()
-    assert size() <= before
+    assert address_space() <= before
+
+
+@pytest.mark.parametrize("again", ["None", "place", "attached", "init", "read-only"])
+def test_attaching_again_and_again_uses_no_more_address_space(key: int, again: str) -> None:
+    """Five hundred rounds of a TiB each would be more than a process has."""
+    flags = IPC_CREX | sysv_ipc.SHM_NORESERVE
+    memory = SharedMemory(key, flags, size=1 << 40, init_character=None)
+    place, most = None, 0
+    before = address_space()
+    for _ in range(500):
+        memory.view(0, 10).release()
+        if again == "attached":
+            memory.attach()
+        else:
+            memory.detach()
+            most = max(most, address_space())
+            if again == "init":
+                memory.__init__(key)  # type: ignore[misc]
+            elif again == "read-only":
+                memory.attach(flags=random.choice([0, SHM_RDONLY]))
+            else:
+                memory.attach(place)
+                place = memory.address if again == "place" else None
+    assert (attached(memory), mappings(memory)) == (1, 1)
+    assert max(most, address_space()) <= before + 5 * (1 << 40) // PAGE_SIZE
+    memory.remove()
+    memory.detach()
+
+
+def test_an_array_of_any_former_attachment_may_be_read_and_written(segment: SharedMemory) -> None:
+    arrays = []
+    for number in range(20):
+        segment.attach(flags=SHM_RDONLY if number % 3 == 2 else 0)
+        arrays.append(array_of(segment))
+        if number % 2:
+            segment.detach()
+    segment.attach()
+    for array in arrays:
+        assert array.max() in (0, 1)
+        if array.flags.writeable:
+            array[:] = 1
+    segment.attach(flags=SHM_RDONLY)
+    for array in arrays:
+        if array.flags.writeable:
+            array[:] = 0
+
+
+def test_the_place_of_zeros_is_not_given_to_another_segment(segment: SharedMemory) -> None:
+    other = SharedMemory(None, IPC_CREX)
+    handle = SharedMemory(segment.key)
+    arrays = []
+    for _ in range(6):
+        arrays.append(array_of(handle))
+        handle.detach()
+        handle.attach()
+    handle.detach()
+    for _ in range(3):
+        handle.__init__(other.key)  # type: ignore[misc]
+        handle.write(b"another")
+        assert {array.max() for array in arrays} == {0}
+        handle.detach()
+    other.remove()
+    other.detach()
 
 
 # ----------------------------------------------------------------------------- attaching
@@ -269,6 +334,20 @@ def test_remap_takes_only_the_handles_own_place(segment: SharedMemory) -> None:
             segment.attach(address, SHM_REMAP)
     other.detach()
     assert attached(segment) == 1
+
+
+def test_a_place_that_an_array_may_write_to_is_not_taken_for_reading(
+    segment: SharedMemory,
+) -> None:
+    arrays = []
+    for _ in range(5):
+        segment.attach(flags=0)
+        arrays.append(array_of(segment))
+        segment.attach(segment.address, SHM_REMAP | SHM_RDONLY)
+        segment.detach()
+    segment.attach(flags=SHM_RDONLY)
+    for array in arrays:
+        array[:] = 0
 
 
 # ------------------------------------------------------------------------------- failures

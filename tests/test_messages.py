@@ -167,6 +167,41 @@ def test_send_many_sends_in_order(queue: MessageQueue) -> None:
     assert [text for text, _ in queue.receive_many(10)] == [b"0", b"1", b"2"]
 
 
+def test_send_many_takes_a_buffer_as_it_is_when_it_comes(queue: MessageQueue) -> None:
+    buffer = bytearray(2)
+
+    def fill() -> Iterator[bytearray]:
+        for number in range(3):
+            buffer[:] = b"%02d" % number
+            yield buffer
+
+    assert queue.send_many(fill()) == 3
+    assert [text for text, _ in queue.receive_many(9)] == [b"00", b"01", b"02"]
+    buffers = [bytearray(b"a"), bytearray(b"b" * 3000)]
+    with pytest.raises(ArgumentError, match="3000 bytes"):
+        queue.send_many(each for each in buffers)
+    assert queue.current_messages == 0
+
+
+@pytest.mark.parametrize("wrong", [5, b"x" * 3000, "\ud800", None])
+def test_send_many_tells_which_message_is_wrong(queue: MessageQueue, wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        queue.send_many([b"a", "b", wrong, b"c"])
+    assert "messages[2]" in caught.value.__notes__[-1]
+    assert queue.current_messages == 0
+
+
+def test_what_the_iterator_of_messages_raises_comes_through(queue: MessageQueue) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"a"
+        raise TypeError("MINE")
+
+    with pytest.raises(TypeError, match=r"^MINE$") as caught:
+        queue.send_many(broken())
+    assert not hasattr(caught.value, "__notes__")
+    assert queue.current_messages == 0
+
+
 def test_send_many_without_waiting_sends_what_fits(queue: MessageQueue) -> None:
     queue.max_size = 2500
     assert queue.send_many([b"x" * 1000] * 4, block=False) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import types
 from collections.abc import Callable, Iterator
@@ -201,6 +202,11 @@ def test_exists_takes_keywords_and_subclasses(made: Any, table: str) -> None:
     own = type("Own", (KINDS[table],), {})
     assert exists(key=made.key, type=own) is True
     assert exists(type=own, key=made.key) is True
+
+
+def test_the_docstring_of_exists_names_all_classes() -> None:
+    for cls in (Semaphore, SemaphoreSet, SharedMemory, MessageQueue):
+        assert re.search(rf"\b{cls.__name__}\b", exists.__doc__ or "")
 
 
 def test_exists_takes_a_set_for_a_semaphore(semaphore: Semaphore) -> None:

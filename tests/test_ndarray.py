@@ -140,6 +140,13 @@ def test_a_dtype_of_arrays_adds_its_shape(segment: SharedMemory) -> None:
         segment.ndarray(PAGE_SIZE // 4, np.dtype(("i4", 2)))
 
 
+@pytest.mark.parametrize("dtype", [("i4", (2,)), ("S", 4), (np.void, 8), ("u1", 1)], ids=repr)
+def test_a_tuple_is_a_dtype_as_numpy_takes_it(segment: SharedMemory, dtype: Any) -> None:
+    array = segment.ndarray(3, dtype)
+    wanted = np.zeros(3, np.dtype(dtype))
+    assert (array.shape, array.dtype) == (wanted.shape, wanted.dtype)
+
+
 def test_arguments_have_names(segment: SharedMemory) -> None:
     numbers = segment.ndarray(shape=(1, 2), dtype="u1", offset=9, order="F")
     numbers[:] = 7

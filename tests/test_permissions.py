@@ -10,6 +10,7 @@ import contextlib
 import errno
 import operator
 import os
+import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -449,4 +450,24 @@ def test_huge_pages_are_not_for_everybody(key: int) -> None:
     def create() -> None:
         SharedMemory(key, IPC_CREX | sysv_ipc.SHM_HUGETLB, size=1 << 21).remove()
 
-    assert as_other_user(lambda: outcome(create))[0] == errno.EPERM
+    number, (note,) = as_other_user(lambda: outcome(create))
+    assert number == errno.EPERM
+    assert "CAP_IPC_LOCK" in note
+    assert "vm.hugetlb_shm_group (now " in note
+
+
+def test_the_owner_is_told_what_keeps_it_from_locking(make: Callable[..., Any]) -> None:
+    """The manual page: EPERM also where RLIMIT_MEMLOCK is 0 and CAP_IPC_LOCK lacks."""
+    handle = make("shm", 0o666)
+
+    def lock() -> tuple[int | None, list[str]]:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+        return outcome(handle.lock)
+
+    _, (others,) = as_other_user(lambda: outcome(handle.lock))
+    assert "Only its owner, its creator and those with CAP_IPC_LOCK may lock it." in others
+    handle.uid = OTHER_UID
+    number, (note,) = as_other_user(lock)
+    assert number == errno.EPERM
+    assert "RLIMIT_MEMLOCK above 0" in note
+    assert "Only its owner" not in note

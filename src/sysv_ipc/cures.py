@@ -8,42 +8,50 @@ import os
 
 from . import Error, limits
 
-#: In the order of ``kind``: the class that opens it, the flag-free way to open, and where the
-#: system lists it.
+#: For each ``kind``: the system's list of them, and the column of their ids there.
 _KINDS = {
-    "semaphore": ("Semaphore", "sem", "semid"),
-    "shared memory": ("SharedMemory", "shm", "shmid"),
-    "message queue": ("MessageQueue", "msg", "msqid"),
+    "semaphore": ("sem", "semid"),
+    "shared memory": ("shm", "shmid"),
+    "message queue": ("msg", "msqid"),
 }
 
 
-def add_notes(error: Error, operation: str) -> None:
-    """Tell how to mend what was wrong; operation is what was tried, in words."""
-    for note in _notes(error, operation):
+def add_notes(error: Error, operation: str, cls: type | None) -> None:
+    """Tell how to mend what was wrong with an object of a class.
+
+    operation is what was tried, in words.
+    """
+    for note in _notes(error, operation, cls):
         error.add_note(note)
 
 
-def _notes(error: Error, operation: str) -> list[str]:
+def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
     # ArgumentError is a ValueError.  After del sys.modules[...] the classes of the core that
     # calls may be others than those that are imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
         return [_GONE]
-    if error.kind not in _KINDS or error._detail is not None:
+    if error.kind not in _KINDS or error._detail is not None or cls is None:
         return []
-    opener, table, _ = _KINDS[error.kind]
+    table, _ = _KINDS[error.kind]
+    name = cls.__name__
+    of_set = name == "SemaphoreSet"
+    create = f"{name}({error.key}, {'nsems, ' if of_set else ''}"
     match error.errno:
         case _errno.EEXIST:
             return [
-                f"To open the one that exists: {opener}({error.key}); to open it or create it:"
-                f" {opener}({error.key}, IPC_CREAT)."
+                f"To open the one that exists: {name}({error.key}); to open it or create it:"
+                f" {create}IPC_CREAT)."
             ]
         case _errno.ENOENT:
-            return [f"To create it: {opener}({error.key}, IPC_CREX)."]
+            behind = "; flags come after nsems" if of_set else ""
+            return [f"To create it: {create}IPC_CREX){behind}."]
         case _errno.EACCES | _errno.EPERM:
             return _permission_notes(error, operation)
         case _errno.EINVAL if table == "shm" and operation == "create":
             return [
-                f"A new segment needs a size of 1 to kernel.shmmax bytes (now {limits().shmmax})."
+                f"A new segment needs a size of 1 to kernel.shmmax bytes (now {limits().shmmax}),"
+                " and with SHM_HUGETLB a size of huge pages that this system has (see"
+                " /sys/kernel/mm/hugepages)."
             ]
         case _errno.EINVAL if table == "sem" and operation == "create":
             return [
@@ -88,6 +96,11 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
     """Compare the object's owner and mode with ours."""
     record = _record(error)
     if record is None:
+        if error.errno == _errno.EPERM and operation == "create":
+            return [
+                "Huge pages (SHM_HUGETLB) are for processes with CAP_IPC_LOCK, and for the group"
+                f" vm.hugetlb_shm_group{_now('vm/hugetlb_shm_group')}."
+            ]
         return []
     mode = int(record["perms"], 8) & 0o777
     note = (
@@ -100,12 +113,26 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
             "  To set max_size above kernel.msgmnb"
             f" (now {limits().msgmnb}) takes CAP_SYS_RESOURCE besides."
         )
+    if error.errno == _errno.EPERM and operation == "lock" and _our_part(record) == 0o700:
+        return [
+            f"{note}  To lock it takes CAP_IPC_LOCK, or a limit RLIMIT_MEMLOCK above 0 (ulimit -l)."
+        ]
     if error.errno == _errno.EPERM:
-        return [f"{note}  Only its owner, its creator and root may {operation} it."]
+        others = "those with CAP_IPC_LOCK" if "lock" in operation else "root"
+        return [f"{note}  Only its owner, its creator and {others} may {operation} it."]
     if operation in ("open", "attach") and mode & _our_part(record) & 0o444:
         how = "flags=SHM_RDONLY attaches" if operation == "attach" else "mode=0o400 opens"
         return [f"{note}  Reading is allowed: {how} it read-only."]
     return [note]
+
+
+def _now(name: str) -> str:
+    """Tell what a sysctl holds, in parentheses, where it can be read."""
+    try:
+        with open(f"/proc/sys/{name}", encoding="utf-8") as file:
+            return f" (now {file.read().strip()})"
+    except OSError:
+        return ""
 
 
 def _our_part(record: dict[str, str]) -> int:
@@ -137,7 +164,7 @@ def _limit_note(table: str) -> str:
 
 def _record(error: Error) -> dict[str, str] | None:
     """Find the object in the system's list, which also shows what we may not read."""
-    _, table, id_column = _KINDS[error.kind or ""]
+    table, id_column = _KINDS[error.kind or ""]
     try:
         with open(f"/proc/sysvipc/{table}", encoding="utf-8") as file:
             columns = file.readline().split()

@@ -145,6 +145,37 @@ core_bind_dict(CoreState *state, const struct core_signature *signature,
     return check_required(signature, out);
 }
 
+/* Whether float() takes it. */
+static bool
+is_real(PyObject *value)
+{
+    const PyNumberMethods *methods = Py_TYPE(value)->tp_as_number;
+    return PyFloat_Check(value) ||
+           (methods != NULL &&
+            (methods->nb_float != NULL || methods->nb_index != NULL));
+}
+
+/* What float() refuses with a ValueError: Decimal("sNaN") is not a number;
+ * any other's exception stays.  0 or -1. */
+static int
+forgive_signaling_nan(PyObject *value)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *result = PyObject_CallMethod(value, "is_nan", NULL);
+    int nan = result == NULL ? 0 : PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    PyErr_Clear();
+    if (nan <= 0) {
+        PyErr_Restore(type, error, traceback);
+        return -1;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    return 0;
+}
+
 /* A timeout that is not a number in double's range: for ever, or refused. */
 static int
 timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
@@ -183,21 +214,20 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
             return 0;
         }
     }
+    if (!is_real(value)) {
+        PyErr_SetString(PyExc_TypeError, timeout_text);
+        return -1;
+    }
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
             PyErr_Clear();
             return timeout_out_of_range(state, value, out);
         }
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_SetString(PyExc_TypeError, timeout_text);
+        if (!PyErr_ExceptionMatches(PyExc_ValueError) ||
+            forgive_signaling_nan(value) < 0) {
             return -1;
         }
-        if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
-            return -1;
-        }
-        /* Decimal("sNaN") refuses to become a float. */
-        PyErr_Clear();
         seconds = NAN;
     }
     if (isnan(seconds) || seconds < 0) {
@@ -209,16 +239,43 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
     return 0;
 }
 
+PyObject *
+core_index_given(PyObject *value, const char *what)
+{
+    if (!PyIndex_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.100s",
+                     what, Py_TYPE(value)->tp_name);
+        return NULL;
+    }
+    return core_index(value);
+}
+
+PyObject *
+core_tuple(PyObject *value, const char *what)
+{
+    if (core_check_iterable(value, what) < 0) {
+        return NULL;
+    }
+    return PySequence_Tuple(value);
+}
+
+int
+core_check_iterable(PyObject *value, const char *what)
+{
+    if (Py_TYPE(value)->tp_iter != NULL || PySequence_Check(value)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "%s, not %.100s", what,
+                 Py_TYPE(value)->tp_name);
+    return -1;
+}
+
 int
 core_integer_given(CoreState *state, PyObject *value, const char *what,
                    long long minimum, long long maximum, long long *out)
 {
-    PyObject *number = core_index(value);
+    PyObject *number = core_index_given(value, what);
     if (number == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.100s",
-                         what, Py_TYPE(value)->tp_name);
-        }
         return -1;
     }
     int overflow;

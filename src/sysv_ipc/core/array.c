@@ -170,12 +170,13 @@ shape_as_tuple(PyObject *value)
         return tuple;
     }
     if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError) ||
+            !PySequence_Check(value)) {
             return NULL;
         }
         PyErr_Clear();
     }
-    return PySequence_Tuple(value);
+    return core_tuple(value, "shape must be a length or a sequence of them");
 }
 
 /* A tuple of ints of which none is negative. */
@@ -211,7 +212,8 @@ static int
 convert_type(CoreState *state, PyObject *value, struct request *request,
              size_t *item_bytes)
 {
-    request->type = PyObject_CallMethod(request->numpy, "dtype", "O", value);
+    /* In parentheses, so that a tuple stays one argument. */
+    request->type = PyObject_CallMethod(request->numpy, "dtype", "(O)", value);
     if (request->type == NULL) {
         return -1;
     }

@@ -345,7 +345,8 @@ typedef struct {
     PyObject *weak_references;
 } CoreError;
 
-/* What an error is about; kind NULL, key CORE_NO_KEY, id -1 where unknown. */
+/* What an error is about; kind NULL, key CORE_NO_KEY, id CORE_NO_ID where
+ * unknown. */
 struct core_subject {
     const struct core_kind *kind;
     int64_t key;
@@ -363,6 +364,10 @@ PyObject *core_raise(CoreState *state, ssize_t rc, const char *operation,
 PyObject *core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
                           struct core_subject subject);
 PyObject *core_handle_raise(PyObject *op, ssize_t rc, const char *operation);
+/* The same for a call that began with this id: the handle may have been
+ * initialised again since. */
+PyObject *core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,
+                                  const char *operation);
 /* A refusal of our own: the class for this errno, with this text. */
 PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
                       const char *format, ...);
@@ -371,9 +376,12 @@ PyObject *core_refuse(CoreState *state, int error, struct core_subject subject,
 PyObject *core_refuse_as(CoreState *state, PyObject *cls, int error,
                          PyObject *op, const char *format, ...);
 struct core_subject core_handle_subject(PyObject *op);
+struct core_subject core_handle_subject_by_id(PyObject *op, int id);
 /* Make the exception that is set a note of another one: 0, or -1 with an
  * exception. */
 int core_error_to_note(PyObject *other);
+/* Add a note to the exception that is set. */
+void core_error_add_note(const char *format, ...);
 int core_error_init(CoreState *state);
 int core_exceptions_init(PyObject *module, CoreState *state);
 /* The class for an errno, borrowed. */
@@ -382,7 +390,8 @@ PyObject *core_exception_class(CoreState *state, int error);
  * there is nothing to call. */
 PyObject *core_describe(PyObject *about);
 
-#define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, -1})
+#define CORE_NO_ID INT_MIN
+#define CORE_NO_SUBJECT ((struct core_subject){NULL, CORE_NO_KEY, CORE_NO_ID})
 
 /* ------------------------------------------------------------- arguments */
 
@@ -479,6 +488,12 @@ core_bool(PyObject *value, bool *out)
     return core_bool_given(value, out);
 }
 
+/* PyNumber_Index(), for an argument of this name. */
+PyObject *core_index_given(PyObject *value, const char *what);
+/* PySequence_Tuple() for an argument of which "what" says what it must be. */
+PyObject *core_tuple(PyObject *value, const char *what);
+int core_check_iterable(PyObject *value, const char *what);
+
 /* PyNumber_Index(), without calls for what is an int already. */
 static inline PyObject *
 core_index(PyObject *value)
@@ -521,15 +536,19 @@ extern const char core_handle_cancel_doc[];
 PyObject *core_set_wait_signal(PyObject *module, PyObject *value);
 extern const char core_set_wait_signal_doc[];
 
-/* semop(2): at once with the GIL held, then through core_wait(). */
-ssize_t core_semaphore_operate(PyObject *op, struct sembuf *operations,
+/* semop(2) on the set with this id: at once with the GIL held, then through
+ * core_wait(). */
+ssize_t core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
                                size_t count, int64_t timeout_ns);
-/* The texts of semop(2)'s errors that core_handle_raise() cannot know. */
-PyObject *core_semaphore_raise(PyObject *op, ssize_t rc,
-                               const char *operation);
-/* A semaphore's value: 0, or -1 with an exception. */
+/* The texts of semop(2)'s errors that core_handle_raise_by_id() cannot
+ * know. */
+PyObject *core_semaphore_raise(PyObject *op, int id, ssize_t rc,
+                               const char *operation, bool undo);
+/* A semaphore's value, an argument of this name: 0, or -1 with an
+ * exception. */
 int core_semaphore_convert_value(CoreState *state, PyObject *value,
-                                 struct core_subject subject, int *out);
+                                 const char *what, struct core_subject subject,
+                                 int *out);
 /* A Semaphore for one member. */
 PyObject *core_semaphore_make(CoreState *state, int id, int64_t key,
                               unsigned short index);

@@ -32,8 +32,8 @@ subject_as_tuple(CoreState *state, struct core_subject subject)
     PyObject *key = subject.key == CORE_NO_KEY
                         ? Py_NewRef(Py_None)
                         : PyLong_FromLongLong(subject.key);
-    PyObject *id = subject.id == -1 ? Py_NewRef(Py_None)
-                                    : PyLong_FromLong(subject.id);
+    PyObject *id = subject.id == CORE_NO_ID ? Py_NewRef(Py_None)
+                                            : PyLong_FromLong(subject.id);
     PyObject *about =
         key == NULL || id == NULL
             ? NULL
@@ -111,13 +111,19 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
  * out of reach after chroot(2), must not hide the error: 0, or -1 for what
  * is no Exception (Ctrl-C). */
 static int
-add_cure(PyObject *error, const char *operation)
+add_cure(CoreState *state, PyObject *error, const struct made *made)
 {
     PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
-    PyObject *done =
-        cures == NULL
-            ? NULL
-            : PyObject_CallMethod(cures, "add_notes", "Os", error, operation);
+    PyObject *type = NULL, *done = NULL;
+    if (made->subject.kind != NULL) {
+        type =
+            *(PyObject **)(void *)((char *)state + made->subject.kind->type);
+    }
+    if (cures != NULL) {
+        done = PyObject_CallMethod(cures, "add_notes", "OsO", error,
+                                   made->operation,
+                                   type != NULL ? type : Py_None);
+    }
     Py_XDECREF(cures);
     Py_XDECREF(done);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
@@ -142,7 +148,7 @@ raise_made(CoreState *state, struct made made)
         error = make_bare(&made);
     }
     if (error != NULL && add_attributes(state, error, &made, about) == 0 &&
-        add_cure(error, made.operation) == 0) {
+        add_cure(state, error, &made) == 0) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     }
     Py_XDECREF(error);
@@ -201,16 +207,33 @@ core_handle_subject(PyObject *op)
     };
 }
 
+struct core_subject
+core_handle_subject_by_id(PyObject *op, int id)
+{
+    struct core_subject subject = core_handle_subject(op);
+    if (subject.id != id) {
+        subject.id = id;
+        subject.key = CORE_NO_KEY;
+    }
+    return subject;
+}
+
+static void
+raise_never_initialised(CoreHandle *self)
+{
+    (void)core_refuse_as(self->state, self->state->ExistentialError, 0, NULL,
+                         "this %s was never initialised: %s.__init__() has "
+                         "not run or has failed",
+                         self->kind->name, Py_TYPE(self)->tp_name);
+}
+
 int
 core_handle_check(CoreHandle *self)
 {
     if (core_handle_id((PyObject *)self) >= 0) {
         return 0;
     }
-    (void)core_refuse_as(self->state, self->state->ExistentialError, 0, NULL,
-                         "this %s was never initialised: %s.__init__() has "
-                         "not run or has failed",
-                         self->kind->name, Py_TYPE(self)->tp_name);
+    raise_never_initialised(self);
     return -1;
 }
 
@@ -228,11 +251,22 @@ core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
 PyObject *
 core_handle_raise(PyObject *op, ssize_t rc, const char *operation)
 {
+    return core_handle_raise_by_id(op, core_handle_id(op), rc, operation);
+}
+
+PyObject *
+core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,
+                        const char *operation)
+{
     CoreHandle *self = core_handle(op);
-    if (rc == CORE_RAISED || core_handle_check(self) < 0) {
+    if (rc == CORE_RAISED) {
         return NULL;
     }
-    struct core_subject subject = core_handle_subject(op);
+    if (id < 0) {
+        raise_never_initialised(self);
+        return NULL;
+    }
+    struct core_subject subject = core_handle_subject_by_id(op, id);
     struct os_info info;
     if (rc == -EINVAL && self->kind->stat(subject.id, &info) == -EINVAL) {
         return core_raise_gone(self->state, rc, operation, subject);
@@ -291,4 +325,28 @@ core_error_to_note(PyObject *other)
     Py_XDECREF(value);
     Py_XDECREF(traceback);
     return result == NULL ? -1 : 0;
+}
+
+void
+core_error_add_note(const char *format, ...)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    /* A MemoryError may be the one that the interpreter keeps for when there
+     * is no memory at all, which would gather the notes. */
+    if (type == PyExc_MemoryError) {
+        PyErr_Restore(type, value, traceback);
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    PyObject *note = PyUnicode_FromFormatV(format, arguments);
+    va_end(arguments);
+    PyObject *result = note == NULL || value == NULL
+                           ? NULL
+                           : PyObject_CallMethod(value, "add_note", "O", note);
+    Py_XDECREF(note);
+    Py_XDECREF(result);
+    PyErr_Restore(type, value, traceback);
 }

@@ -4,9 +4,9 @@
 #include <errno.h>
 
 struct core_ghost {
-    struct core_ghost *next;
-    void *address;
-    size_t size;
+    struct core_ghost *next; /* an older one */
+    struct core_attachment was;
+    size_t size; /* of the pages, at least that of the segment */
 };
 
 /* Huge pages come in these sizes; the first is what a segment of ordinary
@@ -21,20 +21,81 @@ rounded(size_t size, int step)
     return (size + unit - 1) / unit * unit;
 }
 
-int
-core_attach(int id, void *address, int flags, size_t size,
-            struct core_attachment *attachment)
+/* Whether a segment may be attached where the ghost is: what still points
+ * there may find the same segment again, but not another one.  To write where
+ * it now is read-only would crash; and if those that may be written to took
+ * the places of those that may not, these would always need new ones. */
+static bool
+has_room(const struct core_ghost *ghost, const struct core_attachment *wanted)
 {
-    void *got;
-    int rc = os_shm_attach(id, address, flags, &got);
-    if (rc == 0) {
-        *attachment = (struct core_attachment){
-            .address = got,
-            .size = size,
-            .readonly = (flags & SHM_RDONLY) != 0,
-        };
+    return ghost->was.id == wanted->id && ghost->was.size == wanted->size &&
+           ghost->was.writable == wanted->writable &&
+           (wanted->address == NULL || wanted->address == ghost->was.address);
+}
+
+/* Take out the ghost at the address that is wanted; where none is, the oldest
+ * of several, so that the last one stays zeros.  NULL where there is none. */
+static struct core_ghost *
+take_ghost_lock_held(struct core_mapping *mapping,
+                     const struct core_attachment *wanted)
+{
+    struct core_ghost **oldest = NULL, *ghost = NULL;
+    int count = 0;
+    for (struct core_ghost **place = &mapping->ghosts; *place != NULL;
+         place = &(*place)->next) {
+        if (has_room(*place, wanted)) {
+            oldest = place;
+            count++;
+        }
     }
-    return rc;
+    if (oldest != NULL && (count > 1 || wanted->address != NULL)) {
+        ghost = *oldest;
+        *oldest = ghost->next;
+    }
+    return ghost;
+}
+
+static void
+put_ghost(PyObject *owner, struct core_mapping *mapping,
+          struct core_ghost *ghost)
+{
+    CORE_BEGIN_CRITICAL_SECTION(owner);
+    ghost->next = mapping->ghosts;
+    mapping->ghosts = ghost;
+    CORE_END_CRITICAL_SECTION();
+    (void)owner;
+}
+
+int
+core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
+                    void *address, int flags,
+                    struct core_attachment *attachment)
+{
+    struct core_ghost *ghost = NULL;
+    attachment->address = address;
+    attachment->readonly = (flags & SHM_RDONLY) != 0;
+    attachment->writable = !attachment->readonly;
+    if (OS_SHM_REMAP != 0) {
+        CORE_BEGIN_CRITICAL_SECTION(owner);
+        ghost = take_ghost_lock_held(mapping, attachment);
+        CORE_END_CRITICAL_SECTION();
+    }
+    if (ghost != NULL) {
+        address = ghost->was.address;
+        flags |= OS_SHM_REMAP;
+    }
+    attachment->exported = ghost != NULL;
+    int rc =
+        os_shm_attach(attachment->id, address, flags, &attachment->address);
+    if (rc < 0) {
+        attachment->address = NULL;
+        if (ghost != NULL) {
+            put_ghost(owner, mapping, ghost);
+        }
+        return rc;
+    }
+    PyMem_RawFree(ghost);
+    return 0;
 }
 
 int
@@ -83,13 +144,9 @@ discard_exported(PyObject *owner, struct core_mapping *mapping,
         PyMem_RawFree(ghost);
         return (int)size;
     }
-    ghost->address = old->address;
+    ghost->was = *old;
     ghost->size = (size_t)size;
-    CORE_BEGIN_CRITICAL_SECTION(owner);
-    ghost->next = mapping->ghosts;
-    mapping->ghosts = ghost;
-    CORE_END_CRITICAL_SECTION();
-    (void)owner;
+    put_ghost(owner, mapping, ghost);
     return 0;
 }
 
@@ -115,7 +172,7 @@ core_mapping_free(struct core_mapping *mapping)
     while (mapping->ghosts != NULL) {
         struct core_ghost *ghost = mapping->ghosts;
         mapping->ghosts = ghost->next;
-        (void)os_memory_release(ghost->address, ghost->size);
+        (void)os_memory_release(ghost->was.address, ghost->size);
         PyMem_RawFree(ghost);
     }
 }

@@ -73,7 +73,7 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
     int rc = kind->get(key.value, 0, 0);
     if (rc < 0 && rc != -ENOENT && rc != -EACCES) {
         return core_raise(state, rc, "open",
-                          (struct core_subject){kind, key.value, -1});
+                          (struct core_subject){kind, key.value, CORE_NO_ID});
     }
     return PyBool_FromLong(rc != -ENOENT);
 }
@@ -83,7 +83,7 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
 static PyObject *
 remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
 {
-    PyObject *number = PyNumber_Index(value);
+    PyObject *number = core_index_given(value, "id");
     if (number == NULL) {
         return NULL;
     }
@@ -195,11 +195,11 @@ PyDoc_STRVAR(
     "exists($module, /, key, type)\n--\n\n"
     "Whether an object of this kind has this key; nothing is touched.\n"
     "\n"
-    "type is Semaphore, SharedMemory, MessageQueue or a subclass.  True also\n"
-    "where the caller may not use the object.  Raises KeyTypeError for a key\n"
-    "that is no int, ArgumentError (EINVAL) for None and IPC_PRIVATE, which "
-    "name\n"
-    "nothing.  See semget(2), shmget(2), msgget(2).");
+    "type is Semaphore, SemaphoreSet, SharedMemory, MessageQueue or a\n"
+    "subclass.  True also where the caller may not use the object.  Raises\n"
+    "KeyTypeError for a key that is no int, ArgumentError (EINVAL) for None\n"
+    "and IPC_PRIVATE, which name nothing.  See semget(2), shmget(2), "
+    "msgget(2).");
 PyDoc_STRVAR(
     ftok_doc,
     "ftok($module, /, path, id, silence_warning=False)\n--\n\n"

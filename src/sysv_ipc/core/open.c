@@ -8,7 +8,7 @@
 static struct core_subject
 subject_of(const struct core_request *request, key_t key)
 {
-    return (struct core_subject){request->kind, key, -1};
+    return (struct core_subject){request->kind, key, CORE_NO_ID};
 }
 
 int

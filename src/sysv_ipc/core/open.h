@@ -4,6 +4,8 @@
 
 #include "core.h"
 
+#include <errno.h>
+
 /* ------------------------------------------------------- calling a type */
 
 /* How objects of a kind are made by calling their type: its tp_new, and
@@ -98,6 +100,14 @@ core_open(CoreState *state, const struct core_kind *kind,
 }
 
 int core_create(const struct core_request *request, key_t key);
+/* Whether rc of a call by id means that what was opened or created, the one
+ * or the other, is gone: then core_open() is to be asked again. */
+static inline bool
+core_vanished(const struct core_request *request, int rc)
+{
+    return (rc == -EINVAL || rc == -EIDRM) &&
+           (request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_CREAT;
+}
 
 /* Semaphores are created and given their values in one step for others. */
 int core_semaphore_create(const struct core_request *request, key_t key);

@@ -1,8 +1,64 @@
 /* Operations on several members of a set at once, semop(2), and the compiled
- * form of them, sysv_ipc.SemaphoreOperations, which never changes. */
+ * form of them, sysv_ipc.SemaphoreOperations, which never changes; and what
+ * they share with those on one: values and errors. */
 #include "semaphore_set.h"
 
 #include <errno.h>
+
+static const char value_text[] =
+    "=The semaphore's value must remain between 0 and SEMVMX";
+
+int
+core_semaphore_convert_value(CoreState *state, PyObject *value,
+                             const char *what, struct core_subject subject,
+                             int *out)
+{
+    PyObject *number = core_index_given(value, what);
+    if (number == NULL) {
+        return -1;
+    }
+    int overflow;
+    long result = PyLong_AsLongAndOverflow(number, &overflow);
+    Py_DECREF(number);
+    if (overflow != 0 || result < 0 || result > OS_SEM_VALUE_MAX) {
+        (void)core_refuse(state, ERANGE, subject, value_text);
+        return -1;
+    }
+    *out = (int)result;
+    return 0;
+}
+
+PyObject *
+core_semaphore_raise(PyObject *op, int id, ssize_t rc, const char *operation,
+                     bool undo)
+{
+    if (rc == -ERANGE) {
+        (void)core_refuse(core_handle(op)->state, ERANGE,
+                          core_handle_subject_by_id(op, id), value_text);
+        if (undo) {
+            core_error_add_note(
+                "With SEM_UNDO it may also be the adjustment that is to be "
+                "undone at this process's end that would go beyond SEMVMX: "
+                "see semop(2).");
+        }
+        return NULL;
+    }
+    return core_handle_raise_by_id(op, id, rc, operation);
+}
+
+/* What a call is about.  It asks that at its beginning: converting arguments
+ * may run code that initialises the handle again. */
+struct target {
+    PyObject *op;
+    int id;
+    Py_ssize_t nsems;
+};
+
+static struct target
+target_of(PyObject *op)
+{
+    return (struct target){op, core_handle_id(op), semaphore_set(op)->nsems};
+}
 
 /* Lists up to this long are converted on the stack. */
 #define STACK_OPERATIONS 64
@@ -49,20 +105,23 @@ operations_release(struct operations *operations)
 
 /* The number of a member, negative ones from the end. */
 static int
-convert_index(PyObject *op, PyObject *value, unsigned short *out)
+convert_index(const struct target *target, PyObject *value,
+              unsigned short *out)
 {
-    Py_ssize_t nsems = semaphore_set(op)->nsems;
+    CoreState *state = core_handle(target->op)->state;
+    Py_ssize_t nsems = target->nsems;
     long long index = 0;
-    if (core_integer(core_handle(op)->state, value, "index", LLONG_MIN,
-                     LLONG_MAX, &index) < 0) {
+    if (core_integer(state, value, "index", LLONG_MIN, LLONG_MAX, &index) <
+        0) {
         return -1;
     }
-    if (core_handle_check(core_handle(op)) < 0) {
+    if (target->id < 0) {
+        (void)core_handle_raise_by_id(target->op, target->id, 0, "");
         return -1;
     }
     if (index < -nsems || index >= nsems) {
         (void)core_refuse(
-            core_handle(op)->state, EFBIG, core_handle_subject(op),
+            state, EFBIG, core_handle_subject_by_id(target->op, target->id),
             "index %lld is outside a set of %zd members", index, nsems);
         return -1;
     }
@@ -72,10 +131,12 @@ convert_index(PyObject *op, PyObject *value, unsigned short *out)
 
 /* (index, delta) or (index, delta, flags) */
 static int
-convert_operation(PyObject *op, PyObject *value, struct sembuf *out)
+convert_operation(const struct target *target, PyObject *value,
+                  struct sembuf *out)
 {
-    CoreState *state = core_handle(op)->state;
-    PyObject *items = PySequence_Tuple(value);
+    CoreState *state = core_handle(target->op)->state;
+    PyObject *items = core_tuple(
+        value, "an operation must be (index, delta) or (index, delta, flags)");
     if (items == NULL) {
         return -1;
     }
@@ -88,8 +149,8 @@ convert_operation(PyObject *op, PyObject *value, struct sembuf *out)
                      "flags), not %zd items",
                      size);
     }
-    else if (convert_index(op, PyTuple_GET_ITEM(items, 0), &out->sem_num) ==
-                 0 &&
+    else if (convert_index(target, PyTuple_GET_ITEM(items, 0),
+                           &out->sem_num) == 0 &&
              core_integer(state, PyTuple_GET_ITEM(items, 1), "delta",
                           -OS_SEM_VALUE_MAX, OS_SEM_VALUE_MAX, &delta) == 0 &&
              core_integer(state, size == 3 ? PyTuple_GET_ITEM(items, 2) : NULL,
@@ -111,19 +172,21 @@ convert_operation(PyObject *op, PyObject *value, struct sembuf *out)
 
 /* Convert a whole list; on success the caller releases it. */
 static int
-convert_operations(PyObject *op, PyObject *value,
+convert_operations(const struct target *target, PyObject *value,
                    struct operations *operations)
 {
+    CoreState *state = core_handle(target->op)->state;
     /* A tuple, because converting an item may run code that changes a list. */
-    PyObject *items = PySequence_Tuple(value);
+    PyObject *items =
+        core_tuple(value, "operations must be a sequence of operations");
     if (items == NULL) {
         return -1;
     }
     size_t count = (size_t)PyTuple_GET_SIZE(items);
-    int rc = operations_get(core_handle(op)->state, operations, count);
+    int rc = operations_get(state, operations, count);
     if (rc == 0) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
-            rc = convert_operation(op, PyTuple_GET_ITEM(items, i),
+            rc = convert_operation(target, PyTuple_GET_ITEM(items, i),
                                    &operations->items[i]);
         }
         if (rc < 0) {
@@ -136,10 +199,12 @@ convert_operations(PyObject *op, PyObject *value,
 
 /* E2BIG and EFBIG say which limit it was. */
 static PyObject *
-raise_operations(PyObject *op, ssize_t rc, size_t count)
+raise_operations(const struct target *target, ssize_t rc,
+                 const struct sembuf *items, size_t count)
 {
-    CoreState *state = core_handle(op)->state;
-    struct core_subject subject = core_handle_subject(op);
+    CoreState *state = core_handle(target->op)->state;
+    struct core_subject subject =
+        core_handle_subject_by_id(target->op, target->id);
     if (rc == -E2BIG) {
         struct os_limits limits = {0};
         (void)os_limits_get(&limits);
@@ -151,20 +216,23 @@ raise_operations(PyObject *op, ssize_t rc, size_t count)
     if (rc == -EFBIG) {
         return core_refuse(state, EFBIG, subject,
                            "an index is past the end of a set of %zd members",
-                           (Py_ssize_t)semaphore_set(op)->nsems);
+                           target->nsems);
     }
-    return core_semaphore_raise(op, rc, "op");
+    bool undo = false;
+    for (size_t i = 0; i < count; i++) {
+        undo = undo || (items[i].sem_flg & SEM_UNDO) != 0;
+    }
+    return core_semaphore_raise(target->op, target->id, rc, "op", undo);
 }
 
 static PyObject *
-run(PyObject *op, struct sembuf *items, size_t count, int64_t timeout_ns)
+run(const struct target *target, struct sembuf *items, size_t count,
+    int64_t timeout_ns)
 {
-    if (core_handle_check(core_handle(op)) < 0) {
-        return NULL;
-    }
-    ssize_t rc = core_semaphore_operate(op, items, count, timeout_ns);
+    ssize_t rc = core_semaphore_operate(target->op, target->id, items, count,
+                                        timeout_ns);
     if (rc < 0) {
-        return raise_operations(op, rc, count);
+        return raise_operations(target, rc, items, count);
     }
     Py_RETURN_TRUE;
 }
@@ -175,6 +243,7 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "op", 2, 2, 1, {CORE_ARG_operations, CORE_ARG_timeout}};
+    struct target target = target_of(op);
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     struct operations operations;
@@ -182,32 +251,33 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   given) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, given[1], &timeout_ns) <
             0 ||
-        convert_operations(op, given[0], &operations) < 0) {
+        convert_operations(&target, given[0], &operations) < 0) {
         return NULL;
     }
-    PyObject *result = run(op, operations.items, operations.count, timeout_ns);
+    PyObject *result =
+        run(&target, operations.items, operations.count, timeout_ns);
     operations_release(&operations);
     return result;
 }
 
 /* The same delta for each of these members. */
 static PyObject *
-run_same(PyObject *op, PyObject *const *indexes, Py_ssize_t count, short delta,
-         int64_t timeout_ns)
+run_same(const struct target *target, PyObject *const *indexes,
+         Py_ssize_t count, short delta, int64_t timeout_ns)
 {
+    CoreState *state = core_handle(target->op)->state;
     struct operations operations;
-    if (operations_get(core_handle(op)->state, &operations, (size_t)count) <
-        0) {
+    if (operations_get(state, &operations, (size_t)count) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && i < count; i++) {
         operations.items[i] = (struct sembuf){.sem_op = delta};
-        rc = convert_index(op, indexes[i], &operations.items[i].sem_num);
+        rc = convert_index(target, indexes[i], &operations.items[i].sem_num);
     }
     if (rc == 0) {
-        result = run(op, operations.items, operations.count, timeout_ns);
+        result = run(target, operations.items, operations.count, timeout_ns);
     }
     operations_release(&operations);
     return result;
@@ -219,6 +289,7 @@ run_timed(PyObject *op, const struct core_signature *signature,
           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
           short delta)
 {
+    struct target target = target_of(op);
     PyObject *timeout[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(core_handle(op)->state, signature, args + nargs, 0, keywords,
@@ -227,7 +298,7 @@ run_timed(PyObject *op, const struct core_signature *signature,
             0) {
         return NULL;
     }
-    return run_same(op, args, nargs, delta, timeout_ns);
+    return run_same(&target, args, nargs, delta, timeout_ns);
 }
 
 PyObject *
@@ -252,7 +323,8 @@ PyObject *
 core_semaphore_set_release(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs)
 {
-    PyObject *result = run_same(op, args, nargs, 1, OS_FOREVER);
+    struct target target = target_of(op);
+    PyObject *result = run_same(&target, args, nargs, 1, OS_FOREVER);
     Py_XDECREF(result);
     return result == NULL ? NULL : Py_NewRef(Py_None);
 }
@@ -261,7 +333,7 @@ core_semaphore_set_release(PyObject *op, PyObject *const *args,
 
 typedef struct {
     PyObject_VAR_HEAD vectorcallfunc vectorcall;
-    PyObject *set;
+    struct target target; /* op is owned */
     struct sembuf items[];
 } OperationsObject;
 
@@ -272,15 +344,15 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
     static const struct core_signature signature = {
         "SemaphoreOperations", 1, 1, 0, {CORE_ARG_timeout}};
     OperationsObject *self = (OperationsObject *)op;
+    CoreState *state = core_handle(self->target.op)->state;
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
-    if (core_bind(core_handle(self->set)->state, &signature, args,
-                  PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
-        core_timeout_as_ns(core_handle(self->set)->state, given[0],
-                           &timeout_ns) < 0) {
+    if (core_bind(state, &signature, args, PyVectorcall_NARGS(nargsf),
+                  keywords, given) < 0 ||
+        core_timeout_as_ns(state, given[0], &timeout_ns) < 0) {
         return NULL;
     }
-    return run(self->set, self->items, (size_t)Py_SIZE(self), timeout_ns);
+    return run(&self->target, self->items, (size_t)Py_SIZE(self), timeout_ns);
 }
 
 PyObject *
@@ -288,15 +360,17 @@ core_semaphore_set_compile(PyObject *op, PyObject *value)
 {
     PyTypeObject *type =
         (PyTypeObject *)core_handle(op)->state->operations_type;
+    struct target target = target_of(op);
     struct operations operations;
-    if (convert_operations(op, value, &operations) < 0) {
+    if (convert_operations(&target, value, &operations) < 0) {
         return NULL;
     }
     OperationsObject *self =
         (OperationsObject *)type->tp_alloc(type, (Py_ssize_t)operations.count);
     if (self != NULL) {
         self->vectorcall = operations_call;
-        self->set = Py_NewRef(op);
+        self->target = target;
+        Py_INCREF(op);
         memcpy(self->items, operations.items,
                operations.count * sizeof(struct sembuf));
     }
@@ -308,7 +382,7 @@ static int
 operations_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((OperationsObject *)op)->set);
+    Py_VISIT(((OperationsObject *)op)->target.op);
     return 0;
 }
 
@@ -317,7 +391,7 @@ operations_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(((OperationsObject *)op)->set);
+    Py_CLEAR(((OperationsObject *)op)->target.op);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -326,19 +400,22 @@ static PyObject *
 operations_repr(PyObject *op)
 {
     return PyUnicode_FromFormat("<sysv_ipc.SemaphoreOperations: %zd on %R>",
-                                Py_SIZE(op), ((OperationsObject *)op)->set);
+                                Py_SIZE(op),
+                                ((OperationsObject *)op)->target.op);
 }
 
 PyDoc_STRVAR(
     operations_doc,
     "Operations on a semaphore set, made by SemaphoreSet.compile().\n"
     "\n"
-    "Calling it, f(timeout=None), does them as SemaphoreSet.op() does.");
+    "Calling it, f(timeout=None), does them as SemaphoreSet.op() does, on "
+    "the\n"
+    "set that the handle was of when they were compiled.");
 
 static PyMemberDef operations_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET,
      offsetof(OperationsObject, vectorcall), READONLY, NULL},
-    {"set", T_OBJECT, offsetof(OperationsObject, set), READONLY,
+    {"set", T_OBJECT, offsetof(OperationsObject, target.op), READONLY,
      PyDoc_STR("The SemaphoreSet that they are done on.")},
     {NULL, 0, 0, 0, NULL},
 };

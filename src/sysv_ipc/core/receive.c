@@ -6,8 +6,11 @@
 
 #include <errno.h>
 
-/* What all ways to receive ask for. */
+/* What all ways to receive ask for.  The id is that of the queue that a call
+ * began with: converting arguments, and waiting, let others initialise the
+ * handle again. */
 struct wanted {
+    int id;
     long type;
     int flags; /* MSG_EXCEPT, MSG_NOERROR */
     struct core_patience patience;
@@ -20,6 +23,7 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
     CoreState *state = core_handle(op)->state;
     long long type = 0;
     bool except = false, cut = false;
+    out->id = core_handle_id(op);
     if (core_integer(state, type_value, "type", LONG_MIN, LONG_MAX, &type) <
             0 ||
         core_bool(except_type, &except) < 0 || core_bool(truncate, &cut) < 0) {
@@ -45,7 +49,7 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
 {
     struct os_call call = {
         .attempt = os_msg_receive_attempt,
-        .id = core_handle_id(op),
+        .id = wanted->id,
         .flags = flags,
         .size = size,
         .type = wanted->type,
@@ -61,8 +65,8 @@ static inline ssize_t
 receive_once(PyObject *op, struct core_message *message, size_t size,
              int flags, struct wanted *wanted)
 {
-    ssize_t rc = os_msg_receive(core_handle_id(op), message, size,
-                                wanted->type, flags | IPC_NOWAIT);
+    ssize_t rc = os_msg_receive(wanted->id, message, size, wanted->type,
+                                flags | IPC_NOWAIT);
     if (rc == -ENOMSG && wanted->patience.timeout_ns != 0) {
         return wait_for_message(op, message, size, flags, wanted);
     }
@@ -71,7 +75,7 @@ receive_once(PyObject *op, struct core_message *message, size_t size,
 
 /* The limit, or less where no message can be so long. */
 static size_t
-longest(PyObject *op, size_t limit)
+longest(int id, size_t limit)
 {
     struct os_info info;
     ssize_t msgmax = os_msg_max();
@@ -79,8 +83,7 @@ longest(PyObject *op, size_t limit)
         return limit;
     }
     uint64_t bytes = (uint64_t)msgmax;
-    if (os_msg_stat(core_handle_id(op), &info) == 0 &&
-        info.msg.current_bytes > bytes) {
+    if (os_msg_stat(id, &info) == 0 && info.msg.current_bytes > bytes) {
         bytes = info.msg.current_bytes;
     }
     return limit < bytes ? limit : (size_t)bytes;
@@ -92,7 +95,7 @@ static ssize_t
 receive_long(PyObject *op, struct core_room *room, size_t limit,
              struct wanted *wanted)
 {
-    limit = longest(op, limit);
+    limit = longest(wanted->id, limit);
     if (core_room_get(room, limit) < 0) {
         return CORE_RAISED;
     }
@@ -140,9 +143,9 @@ pair(const struct core_message *message, ssize_t size)
 
 /* A message that memory was lacking for goes back to the queue. */
 static void
-give_back(PyObject *op, const struct core_message *message, ssize_t size)
+give_back(int id, const struct core_message *message, ssize_t size)
 {
-    (void)os_msg_send(core_handle_id(op), message, (size_t)size, IPC_NOWAIT);
+    (void)os_msg_send(id, message, (size_t)size, IPC_NOWAIT);
 }
 
 /* From this size on, a copy costs more than to guess the size. */
@@ -203,7 +206,7 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
                                : PyBytes_FromStringAndSize(message->text, *rc),
                            type);
         if (result == NULL) {
-            give_back(op, message, *rc);
+            give_back(wanted->id, message, *rc);
             *rc = CORE_RAISED;
         }
     }
@@ -231,7 +234,7 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
         note_size(op, *rc);
         result = pair(room.message, *rc);
         if (result == NULL) {
-            give_back(op, room.message, *rc);
+            give_back(wanted->id, room.message, *rc);
             *rc = CORE_RAISED;
         }
     }
@@ -261,7 +264,9 @@ core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc;
     PyObject *result = receive_pair(op, &wanted, &rc);
-    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
 PyObject *
@@ -286,7 +291,9 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
-    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
 PyObject *
@@ -318,7 +325,7 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
         result = make_pair(PyLong_FromSsize_t(rc),
                            PyLong_FromLong(room.message->type));
         if (result == NULL) {
-            give_back(op, room.message, rc);
+            give_back(wanted.id, room.message, rc);
             rc = CORE_RAISED;
         }
         else {
@@ -327,7 +334,9 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     }
     core_room_release(&room);
     PyBuffer_Release(&buffer);
-    return result != NULL ? result : core_handle_raise(op, rc, "receive_into");
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive_into");
 }
 
 /* Room in a list for one item more, which is not there yet: what is taken off
@@ -363,9 +372,9 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     long long limit = 0;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
+        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
         core_integer(core_handle(op)->state, given[0], "limit", 1,
                      PY_SSIZE_T_MAX, &limit) < 0 ||
-        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
         core_patience_get(core_handle(op)->state, given[1], given[3],
                           &wanted.patience) < 0) {
         return NULL;
@@ -395,7 +404,7 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
         return list;
     }
     Py_XDECREF(list);
-    return core_handle_raise(op, rc, "receive");
+    return core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
 /* So often in a row nobody changes a queue just in time. */
@@ -405,10 +414,9 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
  * where it is not: no message has more bytes than the queue.  Meanwhile
  * others may take the message and send a longer one, so it is asked again. */
 static ssize_t
-peek_into_room(PyObject *op, struct core_room *room, long index)
+peek_into_room(int id, struct core_room *room, long index)
 {
     int flags = OS_MSG_COPY | IPC_NOWAIT;
-    int id = core_handle_id(op);
     size_t size = CORE_STACK_TEXT;
     (void)core_room_get(room, 0);
     for (int tries = 1;; tries++) {
@@ -438,6 +446,7 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     static const struct core_signature signature = {
         "peek", 1, 1, 0, {CORE_ARG_index}};
     PyObject *given[1];
+    int id = core_handle_id(op);
     long long index = 0;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
@@ -451,7 +460,7 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     struct core_room room;
     PyObject *result = NULL;
-    ssize_t rc = peek_into_room(op, &room, (long)index);
+    ssize_t rc = peek_into_room(id, &room, (long)index);
     if (rc >= 0) {
         result = pair(room.message, rc);
     }
@@ -459,7 +468,7 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
-    return rc >= 0 ? result : core_handle_raise(op, rc, "peek");
+    return rc >= 0 ? result : core_handle_raise_by_id(op, id, rc, "peek");
 }
 
 /* --------------------------------------------------------------- iterating */
@@ -473,15 +482,20 @@ core_messages_iter(PyObject *op)
 PyObject *
 core_messages_next(PyObject *op)
 {
-    struct wanted wanted = {.patience = {OS_FOREVER, 0}};
+    struct wanted wanted = {
+        .id = core_handle_id(op),
+        .patience = {OS_FOREVER, 0},
+    };
     struct os_info info;
     ssize_t rc;
     PyObject *result = receive_pair(op, &wanted, &rc);
-    if (rc == -EIDRM || (rc == -EINVAL && core_handle_id(op) >= 0 &&
-                         os_msg_stat(core_handle_id(op), &info) == -EINVAL)) {
+    if (rc == -EIDRM || (rc == -EINVAL && wanted.id >= 0 &&
+                         os_msg_stat(wanted.id, &info) == -EINVAL)) {
         return NULL;
     }
-    return result != NULL ? result : core_handle_raise(op, rc, "receive");
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
 /* ------------------------------------------------------------------- docs */

@@ -18,28 +18,6 @@ semaphore(PyObject *op)
     return (SemaphoreObject *)op;
 }
 
-static const char value_text[] =
-    "=The semaphore's value must remain between 0 and SEMVMX";
-
-int
-core_semaphore_convert_value(CoreState *state, PyObject *value,
-                             struct core_subject subject, int *out)
-{
-    PyObject *number = core_index(value);
-    if (number == NULL) {
-        return -1;
-    }
-    int overflow;
-    long result = PyLong_AsLongAndOverflow(number, &overflow);
-    Py_DECREF(number);
-    if (overflow != 0 || result < 0 || result > OS_SEM_VALUE_MAX) {
-        (void)core_refuse(state, ERANGE, subject, value_text);
-        return -1;
-    }
-    *out = (int)result;
-    return 0;
-}
-
 static PyObject *
 semaphore_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
               PyObject *Py_UNUSED(keywords))
@@ -58,8 +36,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
     PyObject *initial_value = given[3];
     int value = 0;
     if (initial_value != NULL &&
-        core_semaphore_convert_value(state, initial_value, CORE_NO_SUBJECT,
-                                     &value) < 0) {
+        core_semaphore_convert_value(state, initial_value, "initial_value",
+                                     CORE_NO_SUBJECT, &value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -84,23 +62,26 @@ CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, CORE_ARG_key, CORE_ARG_flags,
 
 /* ------------------------------------------------------------- operations */
 
-PyObject *
-core_semaphore_raise(PyObject *op, ssize_t rc, const char *operation)
+/* A member of a set.  A call asks at its beginning which one it is about:
+ * converting arguments may run code that initialises the handle again. */
+struct member {
+    int id;
+    unsigned short index;
+};
+
+static inline struct member
+member_of(PyObject *op)
 {
-    if (rc == -ERANGE) {
-        return core_refuse(core_handle(op)->state, ERANGE,
-                           core_handle_subject(op), value_text);
-    }
-    return core_handle_raise(op, rc, operation);
+    return (struct member){core_handle_id(op), core_handle(op)->index};
 }
 
-/* One semop(2) on this member: 0, -errno or CORE_RAISED. */
+/* One semop(2) on a member: 0, -errno or CORE_RAISED. */
 static ssize_t
-operate(PyObject *op, int delta, int64_t timeout_ns)
+operate(PyObject *op, struct member member, int delta, int64_t timeout_ns)
 {
     SemaphoreObject *self = semaphore(op);
     struct sembuf operation = {
-        .sem_num = self->handle.index,
+        .sem_num = member.index,
         .sem_op = (short)delta,
     };
     /* Undo is kept for what changes the value: waiting for zero does not. */
@@ -111,12 +92,20 @@ operate(PyObject *op, int delta, int64_t timeout_ns)
     if (!atomic_load_explicit(&self->block, memory_order_relaxed)) {
         timeout_ns = 0;
     }
-    return core_semaphore_operate(op, &operation, 1, timeout_ns);
+    return core_semaphore_operate(op, member.id, &operation, 1, timeout_ns);
+}
+
+static PyObject *
+raise_failed(PyObject *op, struct member member, ssize_t rc,
+             const char *operation)
+{
+    return core_semaphore_raise(op, member.id, rc, operation,
+                                semaphore(op)->undo);
 }
 
 /* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
 static int
-convert_delta(CoreState *state, PyObject *value, int *out)
+convert_delta_given(CoreState *state, PyObject *value, int *out)
 {
     long long delta = 1;
     if (core_integer(state, value, "delta", -OS_SEM_VALUE_MAX,
@@ -132,6 +121,14 @@ convert_delta(CoreState *state, PyObject *value, int *out)
     return 0;
 }
 
+/* Most calls leave it out: no function is called for them. */
+static inline int
+convert_delta(CoreState *state, PyObject *value, int *out)
+{
+    *out = 1;
+    return value == NULL ? 0 : convert_delta_given(state, value, out);
+}
+
 static PyObject *
 semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *keywords)
@@ -139,6 +136,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     static const struct core_signature signature = {
         "acquire", 2, 2, 0, {CORE_ARG_timeout, CORE_ARG_delta}};
     CoreState *state = core_handle(op)->state;
+    struct member member = member_of(op);
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     int delta;
@@ -147,9 +145,9 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         convert_delta(state, given[1], &delta) < 0) {
         return NULL;
     }
-    ssize_t rc = operate(op, -delta, timeout_ns);
+    ssize_t rc = operate(op, member, -delta, timeout_ns);
     if (rc < 0) {
-        return core_semaphore_raise(op, rc, "acquire");
+        return raise_failed(op, member, rc, "acquire");
     }
     Py_RETURN_TRUE;
 }
@@ -160,6 +158,7 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "try_acquire", 1, 1, 0, {CORE_ARG_delta}};
+    struct member member = member_of(op);
     PyObject *given[1];
     int delta;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -167,12 +166,12 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
         return NULL;
     }
-    ssize_t rc = operate(op, -delta, 0);
+    ssize_t rc = operate(op, member, -delta, 0);
     if (rc == -EAGAIN) {
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return core_semaphore_raise(op, rc, "acquire");
+        return raise_failed(op, member, rc, "acquire");
     }
     Py_RETURN_TRUE;
 }
@@ -183,6 +182,7 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "release", 1, 1, 0, {CORE_ARG_delta}};
+    struct member member = member_of(op);
     PyObject *given[1];
     int delta;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -190,9 +190,9 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
         return NULL;
     }
-    ssize_t rc = operate(op, delta, OS_FOREVER);
+    ssize_t rc = operate(op, member, delta, OS_FOREVER);
     if (rc < 0) {
-        return core_semaphore_raise(op, rc, "release");
+        return raise_failed(op, member, rc, "release");
     }
     Py_RETURN_NONE;
 }
@@ -203,6 +203,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "Z", 1, 1, 0, {CORE_ARG_timeout}};
+    struct member member = member_of(op);
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -211,9 +212,9 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             0) {
         return NULL;
     }
-    ssize_t rc = operate(op, 0, timeout_ns);
+    ssize_t rc = operate(op, member, 0, timeout_ns);
     if (rc < 0) {
-        return core_semaphore_raise(op, rc, "wait for zero");
+        return raise_failed(op, member, rc, "wait for zero");
     }
     Py_RETURN_TRUE;
 }
@@ -221,9 +222,10 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    ssize_t rc = operate(op, -1, OS_FOREVER);
+    struct member member = member_of(op);
+    ssize_t rc = operate(op, member, -1, OS_FOREVER);
     if (rc < 0) {
-        return core_semaphore_raise(op, rc, "acquire");
+        return raise_failed(op, member, rc, "acquire");
     }
     return Py_NewRef(op);
 }
@@ -233,9 +235,10 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyObject *
 semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    ssize_t rc = operate(op, 1, OS_FOREVER);
+    struct member member = member_of(op);
+    ssize_t rc = operate(op, member, 1, OS_FOREVER);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, rc, "release");
+        (void)raise_failed(op, member, rc, "release");
         PyObject *inside = nargs > 1 ? args[1] : Py_None;
         if (!PyExceptionInstance_Check(inside)) {
             return NULL;
@@ -344,16 +347,17 @@ static int
 semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
     CoreState *state = core_handle(op)->state;
+    struct member member = member_of(op);
     int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
-        core_semaphore_convert_value(state, value, core_handle_subject(op),
-                                     &number) < 0) {
+        core_semaphore_convert_value(state, value, "value",
+                                     core_handle_subject(op), &number) < 0) {
         return -1;
     }
-    int rc =
-        os_sem_set_value(core_handle_id(op), core_handle(op)->index, number);
+    int rc = os_sem_set_value(member.id, member.index, number);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, rc, "set the value of");
+        (void)core_semaphore_raise(op, member.id, rc, "set the value of",
+                                   false);
         return -1;
     }
     return 0;
@@ -439,14 +443,11 @@ PyDoc_STRVAR(
     "A System V semaphore: member 0 of the set that has this key.\n"
     "\n"
     "key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
-    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX "
-    "to\n"
-    "create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX, is set when "
-    "this\n"
-    "call creates the semaphore, in one step for all that use this library;\n"
-    "opening an existing one never changes its value.  Without a mode, "
-    "opening\n"
-    "asks for the best access that the caller has.\n"
+    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create,\n"
+    "IPC_CREX to create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX,\n"
+    "is set when this call creates the semaphore, in one step for all that\n"
+    "use this library; opening an existing one never changes its value.\n"
+    "Without a mode, opening asks for the best access the caller has.\n"
     "\n"
     "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
     "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
@@ -498,12 +499,10 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the whole set from the system; all who wait get "
-    "ExistentialError.\n"
+    "Remove the whole set; all who wait get ExistentialError.\n"
     "\n"
     "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2), "
-    "IPC_RMID.");
+    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2).");
 PyDoc_STRVAR(from_id_doc,
              "from_id($type, /, id, index=0)\n--\n\n"
              "Open a member of the set with this id, as semctl(2) takes it.\n"

@@ -16,14 +16,18 @@ semaphore_set_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
 
 /* --------------------------------------------------------------- opening */
 
-/* A new array with a value for each item of a sequence; *count is how many.
- * With capacity there is room for that many more values, zeros. */
+/* A new array with a value for each item of a sequence, an argument of this
+ * name; *count is how many.  With capacity there is room for that many more
+ * values, zeros. */
 static unsigned short *
-convert_values(CoreState *state, PyObject *sequence, size_t capacity,
-               size_t *count)
+convert_values(CoreState *state, PyObject *sequence, const char *what,
+               size_t capacity, size_t *count)
 {
     /* A tuple, because converting an item may run code that changes a list. */
-    PyObject *items = PySequence_Tuple(sequence);
+    char text[64];
+    (void)PyOS_snprintf(text, sizeof(text), "%s must be a sequence of values",
+                        what);
+    PyObject *items = core_tuple(sequence, text);
     if (items == NULL) {
         return NULL;
     }
@@ -33,10 +37,11 @@ convert_values(CoreState *state, PyObject *sequence, size_t capacity,
     if (values == NULL) {
         (void)PyErr_NoMemory();
     }
+    (void)PyOS_snprintf(text, sizeof(text), "a value in %s", what);
     for (size_t i = 0; values != NULL && i < *count; i++) {
         int value;
         if (core_semaphore_convert_value(state, PyTuple_GET_ITEM(items, i),
-                                         CORE_NO_SUBJECT, &value) < 0) {
+                                         text, CORE_NO_SUBJECT, &value) < 0) {
             PyMem_Free(values);
             values = NULL;
             break;
@@ -61,7 +66,8 @@ convert_members(CoreState *state, PyObject *nsems_value,
     request->size = (size_t)nsems;
     if (initial_values != NULL && initial_values != Py_None) {
         size_t count = 0;
-        *values = convert_values(state, initial_values, 0, &count);
+        *values =
+            convert_values(state, initial_values, "initial_values", 0, &count);
         if (*values == NULL) {
             return -1;
         }
@@ -90,7 +96,9 @@ convert_members(CoreState *state, PyObject *nsems_value,
     return 0;
 }
 
-/* The size of what was opened must hold what was asked for. */
+/* The size of what was opened must hold what was asked for: 0, -1 with an
+ * exception, or 1 where it is gone already and is to be opened or created
+ * again. */
 static int
 adopt(PyObject *op, const struct core_request *request,
       const struct core_opened *opened)
@@ -99,6 +107,9 @@ adopt(PyObject *op, const struct core_request *request,
     struct core_subject subject = {request->kind, opened->key, opened->id};
     struct os_info info;
     int rc = core_kind_stat_any(request->kind, opened->id, &info);
+    if (core_vanished(request, rc)) {
+        return 1;
+    }
     if (rc < 0) {
         (void)core_raise_gone(state, rc, "open", subject);
         return -1;
@@ -125,9 +136,13 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     int rc = -1;
     if (core_request_convert(state, &request, given[0], given[2], given[3]) ==
             0 &&
-        convert_members(state, given[1], given[4], &request, &values) == 0 &&
-        core_open(state, &core_semaphore_set_kind, &request, &opened) == 0) {
-        rc = adopt(op, &request, &opened);
+        convert_members(state, given[1], given[4], &request, &values) == 0) {
+        do {
+            rc = core_open(state, &core_semaphore_set_kind, &request, &opened);
+            if (rc == 0) {
+                rc = adopt(op, &request, &opened);
+            }
+        } while (rc > 0);
     }
     PyMem_Free(values);
     return rc;
@@ -285,26 +300,27 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
                          void *Py_UNUSED(closure))
 {
     CoreState *state = core_handle(op)->state;
+    int id = core_handle_id(op);
+    Py_ssize_t nsems = semaphore_set(op)->nsems;
     size_t count = 0;
     if (core_handle_refuse_delete(value, "values") < 0 ||
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
     unsigned short *values =
-        convert_values(state, value, MOST_MEMBERS, &count);
+        convert_values(state, value, "values", MOST_MEMBERS, &count);
     if (values == NULL) {
         return -1;
     }
     int rc = -1;
-    if (count != (size_t)semaphore_set(op)->nsems) {
-        (void)core_refuse(state, EINVAL, core_handle_subject(op),
-                          "%zu values for a set of %zd members", count,
-                          (Py_ssize_t)semaphore_set(op)->nsems);
+    if (count != (size_t)nsems) {
+        (void)core_refuse(state, EINVAL, core_handle_subject_by_id(op, id),
+                          "%zu values for a set of %zd members", count, nsems);
     }
     else {
-        rc = os_sem_set_all(core_handle_id(op), values);
+        rc = os_sem_set_all(id, values);
         if (rc < 0) {
-            (void)core_semaphore_raise(op, rc, "change");
+            (void)core_semaphore_raise(op, id, rc, "change", false);
             rc = -1;
         }
     }

@@ -31,9 +31,10 @@ check_size(PyObject *op, Py_ssize_t size)
     return -1;
 }
 
-/* Send one message: 0, -errno or CORE_RAISED. */
+/* Send one message to the queue with this id, the one that the call began
+ * with: 0, -errno or CORE_RAISED. */
 static ssize_t
-send_bytes(PyObject *op, const struct core_bytes *bytes, long type,
+send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
            struct core_patience *patience)
 {
     struct core_room room;
@@ -43,7 +44,6 @@ send_bytes(PyObject *op, const struct core_bytes *bytes, long type,
     }
     room.message->type = type;
     memcpy(room.message->text, bytes->data, size);
-    int id = core_handle_id(op);
     ssize_t rc = os_msg_send(id, room.message, size, IPC_NOWAIT);
     if (rc == -EAGAIN && patience->timeout_ns != 0) {
         struct os_call call = {
@@ -71,7 +71,7 @@ convert_send_type(PyObject *op, PyObject *value, long *out)
 }
 
 static ssize_t
-send_object(PyObject *op, PyObject *message, PyObject *type_value,
+send_object(PyObject *op, int id, PyObject *message, PyObject *type_value,
             struct core_patience patience)
 {
     long type;
@@ -80,7 +80,7 @@ send_object(PyObject *op, PyObject *message, PyObject *type_value,
         core_bytes_get(message, &bytes) < 0) {
         return CORE_RAISED;
     }
-    ssize_t rc = send_bytes(op, &bytes, type, &patience);
+    ssize_t rc = send_bytes(op, id, &bytes, type, &patience);
     core_bytes_release(&bytes);
     return rc;
 }
@@ -95,6 +95,7 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         3,
         1,
         {CORE_ARG_message, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout}};
+    int id = core_handle_id(op);
     PyObject *given[4];
     struct core_patience patience;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -103,9 +104,9 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                           &patience) < 0) {
         return NULL;
     }
-    ssize_t rc = send_object(op, given[0], given[2], patience);
+    ssize_t rc = send_object(op, id, given[0], given[2], patience);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "send");
+        return core_handle_raise_by_id(op, id, rc, "send");
     }
     Py_RETURN_NONE;
 }
@@ -116,60 +117,108 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "try_send", 2, 2, 1, {CORE_ARG_message, CORE_ARG_type}};
+    int id = core_handle_id(op);
     PyObject *given[2];
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0) {
         return NULL;
     }
     ssize_t rc =
-        send_object(op, given[0], given[1], (struct core_patience){0, 0});
+        send_object(op, id, given[0], given[1], (struct core_patience){0, 0});
     if (rc == -EAGAIN) {
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return core_handle_raise(op, rc, "send");
+        return core_handle_raise_by_id(op, id, rc, "send");
     }
     Py_RETURN_TRUE;
-}
-
-/* All messages must be ones that could be sent, before the first is. */
-static int
-check_messages(PyObject *op, PyObject *messages)
-{
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(messages); i++) {
-        struct core_bytes bytes;
-        if (core_bytes_get(PyTuple_GET_ITEM(messages, i), &bytes) < 0) {
-            return -1;
-        }
-        Py_ssize_t size = bytes.size;
-        core_bytes_release(&bytes);
-        if (check_size(op, size) < 0) {
-            return -1;
-        }
-    }
-    return 0;
 }
 
 /* Tell with the exception that is set how many messages went before it. */
 static void
 note_sent(Py_ssize_t sent)
 {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *number = PyLong_FromSsize_t(sent);
-    PyObject *note = PyUnicode_FromFormat(
+    core_error_add_note(
         "%zd messages were sent before this; its attribute sent is that "
         "number.",
         sent);
-    if (value != NULL && number != NULL && note != NULL) {
-        PyObject *result = PyObject_CallMethod(value, "add_note", "O", note);
-        Py_XDECREF(result);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *number = PyLong_FromSsize_t(sent);
+    if (value != NULL && number != NULL) {
         (void)PyObject_SetAttrString(value, "sent", number);
     }
     Py_XDECREF(number);
-    Py_XDECREF(note);
     PyErr_Restore(type, value, traceback);
+}
+
+/* Check that a message of a list could be sent, and have it as it is now: what
+ * others can change, such as a buffer that is filled again for each message,
+ * is copied; bytes and str stay what they are. */
+static int
+take_message(PyObject *op, PyObject *list, Py_ssize_t index)
+{
+    PyObject *message = PyList_GET_ITEM(list, index);
+    /* Most are bytes, for which nothing has to be called. */
+    if (PyBytes_CheckExact(message) &&
+        PyBytes_GET_SIZE(message) <= message_queue(op)->max_message_size) {
+        return 0;
+    }
+    struct core_bytes bytes;
+    int rc = core_bytes_get(message, &bytes);
+    if (rc == 0) {
+        rc = check_size(op, bytes.size);
+        if (rc == 0 && bytes.buffer.obj != NULL) {
+            PyObject *copy = PyBytes_FromStringAndSize(bytes.data, bytes.size);
+            rc = copy == NULL ? -1 : PyList_SetItem(list, index, copy);
+        }
+        core_bytes_release(&bytes);
+    }
+    if (rc < 0) {
+        core_error_add_note("This is messages[%zd]; none was sent.", index);
+    }
+    return rc;
+}
+
+/* Take each message from an iterable before it gives the next one. */
+static int
+take_iterable(PyObject *op, PyObject *list, PyObject *iterable)
+{
+    PyObject *iterator = PyObject_GetIter(iterable), *message;
+    int rc = iterator == NULL ? -1 : 0;
+    while (rc == 0 && (message = PyIter_Next(iterator)) != NULL) {
+        rc = PyList_Append(list, message);
+        Py_DECREF(message);
+        if (rc == 0) {
+            rc = take_message(op, list, PyList_GET_SIZE(list) - 1);
+        }
+    }
+    Py_XDECREF(iterator);
+    return PyErr_Occurred() ? -1 : rc;
+}
+
+/* A list of all messages, of which each could be sent. */
+static PyObject *
+take_messages(PyObject *op, PyObject *messages)
+{
+    if (core_check_iterable(messages,
+                            "messages must be a sequence of messages") < 0) {
+        return NULL;
+    }
+    bool all = PyList_CheckExact(messages);
+    PyObject *list = all ? PyList_GetSlice(messages, 0, PY_SSIZE_T_MAX)
+                         : PyList_New(0);
+    if (list == NULL) {
+        return NULL;
+    }
+    int rc = all ? 0 : take_iterable(op, list, messages);
+    for (Py_ssize_t i = 0; all && rc == 0 && i < PyList_GET_SIZE(list); i++) {
+        rc = take_message(op, list, i);
+    }
+    if (rc < 0) {
+        Py_CLEAR(list);
+    }
+    return list;
 }
 
 PyObject *
@@ -182,6 +231,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         3,
         1,
         {CORE_ARG_messages, CORE_ARG_type, CORE_ARG_block, CORE_ARG_timeout}};
+    int id = core_handle_id(op);
     PyObject *given[4];
     struct core_patience patience;
     long type;
@@ -199,18 +249,17 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         "use send() or a list");
         return NULL;
     }
-    PyObject *messages = PySequence_Tuple(given[0]);
-    if (messages == NULL || check_messages(op, messages) < 0) {
-        Py_XDECREF(messages);
+    PyObject *messages = take_messages(op, given[0]);
+    if (messages == NULL) {
         return NULL;
     }
     Py_ssize_t sent = 0;
     ssize_t rc = 0;
-    while (sent < PyTuple_GET_SIZE(messages)) {
+    while (sent < PyList_GET_SIZE(messages)) {
         struct core_bytes bytes;
         rc = CORE_RAISED;
-        if (core_bytes_get(PyTuple_GET_ITEM(messages, sent), &bytes) == 0) {
-            rc = send_bytes(op, &bytes, type, &patience);
+        if (core_bytes_get(PyList_GET_ITEM(messages, sent), &bytes) == 0) {
+            rc = send_bytes(op, id, &bytes, type, &patience);
             core_bytes_release(&bytes);
         }
         if (rc < 0) {
@@ -220,7 +269,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     Py_DECREF(messages);
     if (rc < 0 && rc != -EAGAIN) {
-        (void)core_handle_raise(op, rc, "send");
+        (void)core_handle_raise_by_id(op, id, rc, "send");
         note_sent(sent);
         return NULL;
     }
@@ -233,17 +282,15 @@ const char core_messages_send_doc[] = PyDoc_STR(
     "send($self, /, message, block=True, type=1, *, timeout=None)\n--\n\n"
     "Put a message on the queue, waiting while the queue is full.\n"
     "\n"
-    "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is a "
-    "C\n"
-    "long of at least 1.  timeout is in seconds, None for ever.  Raises "
-    "BusyError\n"
-    "(EAGAIN) when the queue is full and block is false or time is up; "
-    "CancelledError\n"
-    "(ECANCELED) after cancel(); ArgumentError (EINVAL) when the message is "
-    "longer than\n"
-    "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) "
-    "when\n"
-    "the queue is or gets removed; PermissionsError (EACCES).  See msgop(2).");
+    "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is\n"
+    "a C long of at least 1.  timeout is in seconds, None for ever.  A\n"
+    "message longer than the queue's max_size never fits: send() waits for\n"
+    "it until its timeout, or for ever.  Raises BusyError (EAGAIN) when the\n"
+    "queue is full and block is false or time is up; CancelledError\n"
+    "(ECANCELED) after cancel(); ArgumentError (EINVAL) when the message is\n"
+    "longer than max_message_size or kernel.msgmax; ExistentialError\n"
+    "(EINVAL, EIDRM) when the queue is or gets removed; PermissionsError\n"
+    "(EACCES).  See msgop(2).");
 const char core_messages_try_send_doc[] = PyDoc_STR(
     "try_send($self, /, message, type=1)\n--\n\n"
     "Send if there is room: True, else False.  Never waits.\n"
@@ -254,12 +301,12 @@ const char core_messages_send_many_doc[] =
               "timeout=None)\n--\n\n"
               "Send messages in order; returns how many were sent.\n"
               "\n"
-              "All of them are checked before the first is sent.  Where the "
-              "queue gets full\n"
-              "and block is false, or the timeout for all of them is up, it "
-              "sends what fits.\n"
-              "An exception in the "
-              "middle has\n"
-              "the number of messages that went in its attribute sent.  "
-              "Errors are those\n"
-              "of send().");
+              "All of them are taken, as they are when the iterable gives "
+              "them, and checked\n"
+              "before the first is sent.  Where the queue gets full and block "
+              "is false, or\n"
+              "the timeout for all of them is up, it sends what fits.  An "
+              "exception in the\n"
+              "middle has the number of messages that went in its attribute "
+              "sent.  Errors\n"
+              "are those of send().");

@@ -176,6 +176,7 @@ remap(PyObject *op, void *address, int flags)
         rc = os_shm_attach(core_handle_id(op), address, flags, &got);
         if (rc == 0) {
             current->readonly = (flags & SHM_RDONLY) != 0;
+            current->writable = current->writable || !current->readonly;
         }
     }
     CORE_END_CRITICAL_SECTION();
@@ -197,14 +198,15 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
     }
     /* The size first, so that nothing can fail once it is attached. */
     int rc = os_shm_stat(core_handle_id(op), &info);
-    struct core_attachment attachment = {.address = NULL};
     size_t size = rc < 0 ? 0 : (size_t)info.shm.size;
+    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    struct core_attachment attachment = {.id = core_handle_id(op),
+                                         .size = size};
     if (rc == 0 && (flags & OS_SHM_REMAP)) {
         rc = remap(op, address, flags);
     }
     else if (rc == 0) {
-        rc =
-            core_attach(core_handle_id(op), address, flags, size, &attachment);
+        rc = core_mapping_attach(op, mapping, address, flags, &attachment);
     }
     if (rc < 0) {
         (void)core_handle_raise(op, rc, "attach");
@@ -216,7 +218,7 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
     }
     rc = core_shared_memory_replace(op, &attachment);
     if (rc < 0) {
-        (void)os_shm_detach(attachment.address);
+        (void)core_mapping_discard(op, mapping, &attachment);
     }
     return rc;
 }
@@ -418,9 +420,9 @@ PyDoc_STRVAR(
     "Keep the segment from being swapped (SHM_LOCK).\n"
     "\n"
     "Pages come into memory when they are touched.  Raises\n"
-    "PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, OutOfMemoryError (ENOMEM) above RLIMIT_MEMLOCK.  See\n"
-    "shmctl(2).");
+    "PermissionsError (EPERM) unless the caller has CAP_IPC_LOCK, or is\n"
+    "owner or creator and RLIMIT_MEMLOCK is not 0; OutOfMemoryError\n"
+    "(ENOMEM) above RLIMIT_MEMLOCK.  See shmctl(2).");
 PyDoc_STRVAR(unlock_doc, "unlock($self, /)\n--\n\n"
                          "Let the segment be swapped again (SHM_UNLOCK).");
 PyDoc_STRVAR(info_doc,

@@ -79,7 +79,8 @@ finish_created(const struct core_request *request, int id,
     return rc < 0 ? rc : os_shm_set(id, &info);
 }
 
-/* Attach what was opened and put it into the handle. */
+/* Attach what was opened and put it into the handle: 0, -1 with an exception,
+ * or 1 where it is gone already and is to be opened or created again. */
 static int
 adopt(PyObject *op, const struct core_request *request,
       const struct core_opened *opened, int character)
@@ -87,18 +88,22 @@ adopt(PyObject *op, const struct core_request *request,
     CoreState *state = core_handle(op)->state;
     struct core_subject subject = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
-    struct core_attachment attachment = {.address = NULL};
+    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    struct core_attachment attachment = {.id = opened->id};
     struct os_info info = {0};
-    int rc = core_attach(opened->id, NULL, readonly ? SHM_RDONLY : 0, 0,
-                         &attachment);
-    if (rc == 0) {
-        rc = os_shm_stat(opened->id, &info);
+    int rc = os_shm_stat(opened->id, &info);
+    if (rc >= 0) {
+        attachment.size = (size_t)info.shm.size;
+        rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
+                                 &attachment);
+    }
+    if (core_vanished(request, rc)) {
+        return 1;
     }
     if (rc < 0) {
         (void)core_raise_gone(state, rc, "attach", subject);
         goto error;
     }
-    attachment.size = (size_t)info.shm.size;
     if (check_size(state, request, opened, attachment.size) < 0) {
         goto error;
     }
@@ -117,9 +122,7 @@ adopt(PyObject *op, const struct core_request *request,
     core_handle_open(core_handle(op), opened->key, opened->id);
     return 0;
 error:
-    if (attachment.address != NULL) {
-        (void)os_shm_detach(attachment.address);
-    }
+    (void)core_mapping_discard(op, mapping, &attachment);
     if (opened->created) {
         (void)os_shm_remove(opened->id);
     }
@@ -135,6 +138,14 @@ convert_character(CoreState *state, PyObject *value, int *out)
         return 0;
     }
     struct core_bytes bytes = {.data = " ", .size = 1};
+    if (value != NULL && !PyUnicode_Check(value) &&
+        !PyObject_CheckBuffer(value)) {
+        PyErr_Format(PyExc_TypeError,
+                     "init_character must be a byte string of length 1, or "
+                     "None, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
     if (value != NULL && core_bytes_get(value, &bytes) < 0) {
         return -1;
     }
@@ -177,10 +188,17 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
             0 ||
         convert_size(state, given[3], &request) < 0 ||
         convert_character(state, given[4], &character) < 0 ||
-        core_shared_memory_check_exports(op) < 0 ||
-        core_open(state, &core_shared_memory_kind, &request, &opened) < 0) {
+        core_shared_memory_check_exports(op) < 0) {
         return -1;
     }
-    bool fills = opened.created && (request.flags & IPC_EXCL);
-    return adopt(op, &request, &opened, fills ? character : -1);
+    int rc;
+    do {
+        if (core_open(state, &core_shared_memory_kind, &request, &opened) <
+            0) {
+            return -1;
+        }
+        bool fills = opened.created && (request.flags & IPC_EXCL);
+        rc = adopt(op, &request, &opened, fills ? character : -1);
+    } while (rc > 0);
+    return rc;
 }

@@ -115,10 +115,9 @@ core_set_wait_signal(PyObject *module, PyObject *value)
 #define TRIED_OPERATIONS 64
 
 ssize_t
-core_semaphore_operate(PyObject *op, struct sembuf *operations, size_t count,
-                       int64_t timeout_ns)
+core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
+                       size_t count, int64_t timeout_ns)
 {
-    int id = core_handle_id(op);
     struct sembuf tried[TRIED_OPERATIONS];
     if (count <= TRIED_OPERATIONS) {
         for (size_t i = 0; i < count; i++) {
