@@ -486,6 +486,16 @@ def test_rm_removes_and_says_what() -> None:
     assert second.removed
 
 
+def test_options_of_rm_and_ls_may_stand_anywhere(
+    semaphore: Semaphore, segment: SharedMemory, queue: MessageQueue
+) -> None:
+    assert [one["kind"] for one in from_json("ls", "sem", "--mine", "msg")] == ["sem", "msg"]
+    other = Semaphore(None, IPC_CREX)
+    succeed("rm", "sem", semaphore.key, "--yes", other.key)
+    assert semaphore.removed
+    assert other.removed
+
+
 def test_rm_names_each_that_it_could_not_remove(segment: SharedMemory, key: int) -> None:
     done = run("rm", "shm", key, segment.key, "id:2147483647")
     assert done.returncode == 1
@@ -524,6 +534,19 @@ def test_each_text_is_a_message(queue: MessageQueue) -> None:
     assert queue.receive_many(9) == [
         (b"one", 2**63 - 1), ("zwölf".encode(), 2**63 - 1), (b"", 2**63 - 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", ["{0} --type 5 one two", "{0} one --type 5 two", "--type 5 {0} one two"]
+)
+def test_options_of_send_may_stand_anywhere(queue: MessageQueue, words: str) -> None:
+    succeed("send", *words.format(queue.key).split())
+    assert queue.receive_many(9) == [(b"one", 5), (b"two", 5)]
+
+
+def test_what_follows_two_dashes_is_text(queue: MessageQueue) -> None:
+    succeed("send", queue.key, "--type", "5", "--", "--count", "-1")
+    assert queue.receive_many(9) == [(b"--count", 5), (b"-1", 5)]
 
 
 def test_each_line_is_a_message(queue: MessageQueue) -> None:
@@ -693,6 +716,14 @@ def test_a_segment_is_read_and_written_byte_for_byte(segment: SharedMemory) -> N
     assert run("read", segment.key, "--length", "0").stdout == b""
     succeed("write", segment.key, "text", "--offset", "4092")
     assert segment.read(4, 4092) == b"text"
+
+
+@pytest.mark.parametrize(
+    "words", ["{0} --offset 98 abc", "{0} abc --offset 98", "--offset 98 {0} abc"]
+)
+def test_options_of_write_may_stand_anywhere(segment: SharedMemory, words: str) -> None:
+    succeed("write", *words.format(segment.key).split(), input=b"not this")
+    assert segment.read(5, 97) == b"\0abc\0"
 
 
 @pytest.mark.parametrize(
