@@ -358,6 +358,11 @@ def test_show_tells_who_sent_and_received(queue: MessageQueue) -> None:
     )
 
 
+def test_nobody_has_sent_to_a_new_queue_or_received_from_it(queue: MessageQueue) -> None:
+    facts = shown(succeed("show", "msg", queue.key))
+    assert facts["last send"] == facts["last receive"] == "never"
+
+
 def test_a_process_name_cannot_move_the_cursor(segment: SharedMemory) -> None:
     code = (
         f"import sysv_ipc; s = sysv_ipc.SharedMemory({segment.key});"
