@@ -761,8 +761,9 @@ def test_dump_looks_as_xxd(segment: SharedMemory, words: list[str]) -> None:
 
 def test_an_offset_past_the_end_is_told(segment: SharedMemory) -> None:
     for command in ("read", "dump"):
-        line = fail(command, segment.key, "--offset", "5000")
-        assert line == "sysv-ipc: offset 5000 is past the end of 4096 bytes"
+        for offset in (4096, 5000):
+            line = fail(command, segment.key, "--offset", offset)
+            assert line == f"sysv-ipc: offset {offset} is past the end of a segment of 4096 bytes"
 
 
 # ---------------------------------------------------------------------------- what is wrong
