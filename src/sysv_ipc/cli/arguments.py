@@ -86,13 +86,27 @@ def size(text: str) -> int:
 
 
 def key(text: str) -> int:
-    """Convert a key, signed or unsigned."""
+    """Convert a key of an object that there is, signed or unsigned."""
+    return _key(text, "name the object by its id, as id:7")
+
+
+def listed_key(text: str) -> int:
+    """Convert a key to look for."""
+    return _key(text, "--id 7 lists the object with id 7")
+
+
+def new_key(text: str) -> int:
+    """Convert a key of an object to be."""
+    return _key(text, "without --key the object gets a free key")
+
+
+def _key(text: str, instead_of_0: str) -> int:
     value = number(text)
     if not -(2**31) <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text} is no key: keys have 32 bits")
     if value == 0:
         raise argparse.ArgumentTypeError(
-            "0 is IPC_PRIVATE, which names nothing: name the object by its id, as id:7"
+            f"{text} is IPC_PRIVATE, which names nothing: {instead_of_0}"
         )
     return value - 2**32 if value >= 2**31 else value
 
@@ -190,7 +204,7 @@ def _add_listing(commands: "argparse._SubParsersAction[Parser]") -> None:
     ls.add_argument("--kind", action="append", default=[], type=kind, help="the same as KIND")
     ls.add_argument("--mine", action="store_true", help="only what belongs to the caller")
     ls.add_argument("--owner", action="append", default=[], type=owner, help="only a user's")
-    ls.add_argument("--key", action="append", default=[], type=key, help="only with this key")
+    ls.add_argument("--key", action="append", default=[], type=listed_key, help="only this key")
     ls.add_argument("--id", action="append", default=[], type=identifier, help="only this id")
     ls.add_argument("--sort", choices=listing.SORT_KEYS, metavar="COLUMN",
                     help=", ".join(listing.SORT_KEYS))  # fmt: skip
@@ -251,7 +265,7 @@ def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
     msg.add_argument("--max-size", type=size, help="how many bytes it holds (kernel.msgmnb)")
     msg.set_defaults(run=change.create_queue)
     for one in (sem, shm, msg):
-        one.add_argument("--key", type=key, help="the key")
+        one.add_argument("--key", type=new_key, help="the key")
         one.add_argument("--mode", type=mode, default=0o600, help="octal permissions (600)")
         _add_json(one)
 
