@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import io
 import json
 import os
@@ -825,6 +826,15 @@ def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
         "cure": "choose another --key, or none for one that is free",
     }
     made.remove()
+
+
+@pytest.mark.parametrize("kind", ["sem", "shm", "msg"])
+@pytest.mark.parametrize(("name", "number"), [("4711", errno.ENOENT), ("id:4711", errno.EINVAL)])
+def test_a_missing_object_is_the_error_in_json_that_the_library_raises(
+    kind: str, name: str, number: int
+) -> None:
+    error = json.loads(run("show", kind, name, "--json").stderr)["error"]
+    assert (error["class"], error["errno"]) == ("ExistentialError", number)
 
 
 def test_an_object_that_vanishes_is_told(
