@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
+import signal
 import subprocess
+import sys
 import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,6 +95,34 @@ def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | No
 def as_other_user(function: Callable[[], T]) -> T:
     """Call the function in a forked child that has dropped to an unprivileged user."""
     return in_child(function, uid=OTHER_UID)
+
+
+def system_calls(code: str, *arguments: object) -> list[str]:
+    """Return what a program asks the kernel between writing "begin" and "end" to descriptor 2.
+
+    A line of strace(1) for each system call.
+    """
+    command = ["strace", "-o", "/dev/stdout", sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stdout.splitlines()
+    begin, end = (
+        next(i for i, line in enumerate(lines) if line.startswith(f'write(2, "{word}"'))
+        for word in ("begin", "end")
+    )
+    return lines[begin + 1 : end]
+
+
+@contextlib.contextmanager
+def alarms(seconds: float) -> Iterator[list[int]]:
+    """Let SIGALRM come so often, to a handler that returns; the numbers it was called with."""
+    calls: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: calls.append(number))
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield calls
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -220,6 +251,24 @@ def run_in_thread(function: Callable[[], object]) -> Callable[[], object]:
         return outcome[0]
 
     return result
+
+
+def end_by_cancel(wait: Callable[[], object], cancel: Callable[[], None]) -> object:
+    """Let a thread wait, cancel until it ends, and return its result or its exception."""
+    result = run_in_thread(wait)
+    done = threading.Event()
+
+    def cancel_again_and_again() -> None:
+        # The wait may not have begun when the first one comes.
+        while not done.wait(0.002):
+            cancel()
+
+    canceller = threading.Thread(target=cancel_again_and_again)
+    canceller.start()
+    outcome = result()
+    done.set()
+    canceller.join()
+    return outcome
 
 
 Handle = sysv_ipc.Semaphore | sysv_ipc.SemaphoreSet | sysv_ipc.SharedMemory | sysv_ipc.MessageQueue

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import fork, run_in_thread, timers, wait_until
+from helpers import end_by_cancel, fork, run_in_thread, timers, wait_until
 
 import sysv_ipc
 from sysv_ipc import (
@@ -65,19 +65,7 @@ def test_a_wait_is_cancelled(name: str, way: str) -> None:
             file.write("20000")
     kind, wait = WAITS[name]
     handle = make(kind)
-    result = run_in_thread(lambda: wait(handle))
-    done = threading.Event()
-
-    def cancel_again_and_again() -> None:
-        # The wait may not have begun when the first one comes.
-        while not done.wait(0.002):
-            handle.cancel()
-
-    canceller = threading.Thread(target=cancel_again_and_again)
-    canceller.start()
-    error = result()
-    done.set()
-    canceller.join()
+    error = end_by_cancel(lambda: wait(handle), handle.cancel)
     assert isinstance(error, CancelledError)
     assert (error.errno, error.id) == (errno.ECANCELED, handle.id)
     assert str(error).startswith("[Errno 125] Operation canceled: ")

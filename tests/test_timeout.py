@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import run_in_thread, timers, wait_until
+from helpers import alarms, run_in_thread, timers, wait_until
 
 import sysv_ipc
 from sysv_ipc import (
@@ -152,23 +152,11 @@ def test_a_timeout_of_many_is_for_all_of_them(queue: MessageQueue) -> None:
 
 
 def test_signals_do_not_prolong_a_timeout(queue: MessageQueue, way: str) -> None:
-    calls = 0
-
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    before = signal.signal(signal.SIGALRM, count)
-    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
     start = time.monotonic()
-    try:
-        with pytest.raises(BusyError):
-            queue.receive(timeout=0.1)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with alarms(0.005) as calls, pytest.raises(BusyError):
+        queue.receive(timeout=0.1)
     assert 0.1 <= time.monotonic() - start < 10
-    assert calls >= 2
+    assert len(calls) >= 2
 
 
 def test_a_timeout_while_others_wait_for_ever(queue: MessageQueue) -> None:
