@@ -3,7 +3,6 @@
 import errno
 import pwd
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sysv_ipc
@@ -14,8 +13,7 @@ from .output import PROGRAM, CommandError
 Record = Any
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """One of the three kinds of objects."""
 
     name: str

@@ -1,7 +1,6 @@
 """How results and failures are shown: tables, JSON, one-line errors."""
 
 import errno
-import json
 import re
 import sys
 import time
@@ -40,6 +39,8 @@ def report(problem: Exception | str, *, as_json: bool = False) -> None:
         problem = CommandError(problem)
     message, cure = _explain(problem)
     if as_json:
+        import json
+
         name = problem.name if isinstance(problem, CommandError) else type(problem).__name__
         number = getattr(problem, "errno", None)
         about = {"class": name, "errno": number, "message": message, "cure": cure}
@@ -78,6 +79,9 @@ def printable(text: str) -> str:
 
 def print_json(value: object) -> None:
     """Write it as JSON."""
+    # Here, because most commands are over sooner than it is imported.
+    import json
+
     json.dump(value, sys.stdout, indent=2)
     print()
 
