@@ -1,4 +1,4 @@
-"""What tests of several rooms call: other users, waiting for waiters, the system's own lists."""
+"""What tests of several rooms call: other users, the system's own lists, peers, loops."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from sleeping import blocked_process
 
 import sysv_ipc
 
@@ -149,38 +150,6 @@ def listed(table: str, id: int) -> dict[str, str]:
     raise LookupError(f"no {table} with id {id}")
 
 
-def blocked_in_system_call(thread_id: int, *names: str) -> bool:
-    """Whether a thread of this process sleeps in one of these system calls."""
-    return _sleeps_in(Path(f"/proc/self/task/{thread_id}/syscall"), *names)
-
-
-def blocked_process(pid: int, *names: str) -> bool:
-    """Whether a process of one thread sleeps in one of these system calls."""
-    return _sleeps_in(Path(f"/proc/{pid}/syscall"), *names)
-
-
-def _sleeps_in(syscall: Path, *names: str) -> bool:
-    """Whether the thread that this file of /proc tells of sleeps in one of these system calls."""
-    numbers = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70, "futex": 202}
-    try:
-        text = syscall.read_text()
-    except OSError:
-        return False
-    return text.split()[0] in {str(numbers[name]) for name in names}
-
-
-def waits_for_number(thread_id: int) -> bool:
-    """Whether a thread of this process sleeps in futex(2) as only waits for shared numbers do.
-
-    The locks of interpreter and C library are private to the process: their operation is another.
-    """
-    try:
-        words = Path(f"/proc/self/task/{thread_id}/syscall").read_text().split()
-    except OSError:
-        return False
-    return words[0] == "202" and words[2] == "0x0"
-
-
 class Peer:
     """A program of peers/ that obeys commands, a line each; see peers/peer.h."""
 
@@ -217,7 +186,7 @@ class Peer:
 
     def waits_in(self, name: str) -> bool:
         """Whether the peer sleeps in this system call."""
-        return _sleeps_in(Path(f"/proc/{self.pid}/syscall"), name)
+        return blocked_process(self.pid, name)
 
     def kill(self) -> None:
         """End the peer as abruptly as can be, and wait until it has gone."""

@@ -16,16 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers import (
-    alarms,
-    blocked_process,
-    end_by_cancel,
-    fork,
-    run_in_thread,
-    timers,
-    wait_until,
-    waits_for_number,
-)
+from helpers import alarms, end_by_cancel, fork, run_in_thread, timers, wait_until
+from sleeping import blocked_process, waits_for_number
 
 from sysv_ipc import (
     ArgumentError,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers import end_by_cancel, fork, run_in_thread, timers, wait_until
+from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import (
@@ -119,7 +120,6 @@ def test_a_member_is_a_handle_of_its_own() -> None:
 
 def wait_for_waits(count: int) -> None:
     """Wait until so many threads of this process sleep in msgrcv(2)."""
-    from helpers import blocked_in_system_call
 
     def waiting() -> bool:
         threads = [thread.native_id for thread in threading.enumerate()]

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import OTHER_UID, blocked_process, in_child, wait_until
+from helpers import OTHER_UID, in_child, wait_until
+from sleeping import blocked_process
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import alarms, run_in_thread, timers, wait_until
+from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import (
@@ -225,8 +226,6 @@ def test_a_wait_in_a_thread_that_blocks_all_signals_ends(queue: MessageQueue) ->
 
 def test_waiters_are_where_the_kernel_sees_them(queue: MessageQueue) -> None:
     """A timed wait sleeps in msgrcv(2): it does not poll."""
-    from helpers import blocked_in_system_call
-
     ids: list[int] = []
 
     def wait() -> object:

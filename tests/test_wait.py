@@ -62,7 +62,7 @@ WAITS = {
 PRELUDE = """
 import os, signal, sys, threading, time
 from sysv_ipc import *
-from helpers import blocked_in_system_call
+from sleeping import blocked_in_system_call
 
 def when_blocked(action, thread=None):
     '''Do something as soon as the main thread sleeps in a system call.'''
