@@ -107,10 +107,17 @@ COMMANDS = [
 ]
 
 
+def test_help_names_each_command() -> None:
+    named = re.findall(r"^    (\w+) ", succeed("--help"), re.MULTILINE)
+    assert sorted(named) == sorted(COMMANDS)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help(command: str) -> None:
-    assert command in succeed("--help")
-    assert succeed(command, "--help").startswith(f"usage: sysv-ipc {command}")
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: sysv-ipc {command}")
 
 
 # ------------------------------------------------------------------------------------- ls
@@ -807,10 +814,22 @@ def test_an_offset_past_the_end_is_told(segment: SharedMemory) -> None:
         ("read 5 --offset=-1", "-1 is negative"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(words: str, told: str) -> None:
-    line = fail(*words.split(), status=2)
-    assert told in line
-    assert line.endswith(" --help")
+def test_wrong_usage_is_one_line_and_status_2(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert errors.startswith("sysv-ipc")
+    assert told in errors
+    assert errors.endswith(" --help\n")
+
+
+def test_wrong_usage_ends_the_program() -> None:
+    line = fail("frobnicate", status=2)
+    assert line.endswith("; see sysv-ipc --help")
 
 
 def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
