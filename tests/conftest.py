@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import random
 import shutil
@@ -68,12 +69,26 @@ def pytest_report_header() -> str:
     return f"sysv_ipc {sysv_ipc.VERSION} from {sysv_ipc.__file__}; IPC namespace: {where}"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Iterator[None]:
+    """Set apart what was there before the tests: collecting and forking goes by what they make."""
+    gc.collect()
+    gc.freeze()
+    try:
+        return (yield)
+    finally:
+        # Hypothesis looks for referrers when it is imported at the end.
+        gc.unfreeze()
+
+
 def existing() -> set[tuple[str, int]]:
     """All objects that a test may have left: (table, id)."""
     found = set()
     for table in ("sem", "shm", "msg"):
-        for line in Path(f"/proc/sysvipc/{table}").read_text().splitlines()[1:]:
-            key, number = (int(word) for word in line.split()[:2])
+        with open(f"/proc/sysvipc/{table}", "rb") as file:
+            lines = file.readlines()[1:]
+        for line in lines:
+            key, number = map(int, line.split()[:2])
             if _no_namespace is None or key in _keys_given:
                 found.add((table, number))
     return found
@@ -97,10 +112,16 @@ def leak_guard() -> Iterator[None]:
 
 def descendants(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return []
     found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+    for thread in threads:
         with contextlib.suppress(OSError):
-            for child in map(int, children.read_text().split()):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                children = file.read().split()
+            for child in map(int, children):
                 found += [child, *descendants(child)]
     return found
 

@@ -1,20 +1,24 @@
-"""What tests of several rooms call: other users, waiting for waiters, the system's own lists."""
+"""What tests of several rooms call: other users, the system's own lists, peers, loops."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
+import signal
 import subprocess
+import sys
 import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from sleeping import blocked_process
 
 import sysv_ipc
 
@@ -94,6 +98,34 @@ def as_other_user(function: Callable[[], T]) -> T:
     return in_child(function, uid=OTHER_UID)
 
 
+def system_calls(code: str, *arguments: object) -> list[str]:
+    """Return what a program asks the kernel between writing "begin" and "end" to descriptor 2.
+
+    A line of strace(1) for each system call.
+    """
+    command = ["strace", "-o", "/dev/stdout", sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stdout.splitlines()
+    begin, end = (
+        next(i for i, line in enumerate(lines) if line.startswith(f'write(2, "{word}"'))
+        for word in ("begin", "end")
+    )
+    return lines[begin + 1 : end]
+
+
+@contextlib.contextmanager
+def alarms(seconds: float) -> Iterator[list[int]]:
+    """Let SIGALRM come so often, to a handler that returns; the numbers it was called with."""
+    calls: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: calls.append(number))
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield calls
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Return when the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
@@ -116,38 +148,6 @@ def listed(table: str, id: int) -> dict[str, str]:
         if record[column] == str(id):
             return record
     raise LookupError(f"no {table} with id {id}")
-
-
-def blocked_in_system_call(thread_id: int, *names: str) -> bool:
-    """Whether a thread of this process sleeps in one of these system calls."""
-    return _sleeps_in(Path(f"/proc/self/task/{thread_id}/syscall"), *names)
-
-
-def blocked_process(pid: int, *names: str) -> bool:
-    """Whether a process of one thread sleeps in one of these system calls."""
-    return _sleeps_in(Path(f"/proc/{pid}/syscall"), *names)
-
-
-def _sleeps_in(syscall: Path, *names: str) -> bool:
-    """Whether the thread that this file of /proc tells of sleeps in one of these system calls."""
-    numbers = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70, "futex": 202}
-    try:
-        text = syscall.read_text()
-    except OSError:
-        return False
-    return text.split()[0] in {str(numbers[name]) for name in names}
-
-
-def waits_for_number(thread_id: int) -> bool:
-    """Whether a thread of this process sleeps in futex(2) as only waits for shared numbers do.
-
-    The locks of interpreter and C library are private to the process: their operation is another.
-    """
-    try:
-        words = Path(f"/proc/self/task/{thread_id}/syscall").read_text().split()
-    except OSError:
-        return False
-    return words[0] == "202" and words[2] == "0x0"
 
 
 class Peer:
@@ -186,7 +186,7 @@ class Peer:
 
     def waits_in(self, name: str) -> bool:
         """Whether the peer sleeps in this system call."""
-        return _sleeps_in(Path(f"/proc/{self.pid}/syscall"), name)
+        return blocked_process(self.pid, name)
 
     def kill(self) -> None:
         """End the peer as abruptly as can be, and wait until it has gone."""
@@ -220,6 +220,24 @@ def run_in_thread(function: Callable[[], object]) -> Callable[[], object]:
         return outcome[0]
 
     return result
+
+
+def end_by_cancel(wait: Callable[[], object], cancel: Callable[[], None]) -> object:
+    """Let a thread wait, cancel until it ends, and return its result or its exception."""
+    result = run_in_thread(wait)
+    done = threading.Event()
+
+    def cancel_again_and_again() -> None:
+        # The wait may not have begun when the first one comes.
+        while not done.wait(0.002):
+            cancel()
+
+    canceller = threading.Thread(target=cancel_again_and_again)
+    canceller.start()
+    outcome = result()
+    done.set()
+    canceller.join()
+    return outcome
 
 
 Handle = sysv_ipc.Semaphore | sysv_ipc.SemaphoreSet | sysv_ipc.SharedMemory | sysv_ipc.MessageQueue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import math
 import os
@@ -15,7 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers import blocked_process, fork, run_in_thread, timers, wait_until, waits_for_number
+from helpers import alarms, end_by_cancel, fork, run_in_thread, timers, wait_until
+from sleeping import blocked_process, waits_for_number
 
 from sysv_ipc import (
     ArgumentError,
@@ -213,19 +215,7 @@ def test_numbers_of_64_bits_cannot_be_waited_for(segment: SharedMemory, type: An
 def test_a_wait_is_cancelled(segment: SharedMemory, way: str) -> None:
     number = segment.atomic(0, "u32")
     for timeout in (None, 60):
-        result = run_in_thread(lambda t=timeout: number.wait(0, t))  # type: ignore[misc]
-        done = threading.Event()
-
-        def cancel_again_and_again(done: threading.Event = done) -> None:
-            # The wait may not have begun when the first one comes.
-            while not done.wait(0.002):
-                number.cancel()
-
-        canceller = threading.Thread(target=cancel_again_and_again)
-        canceller.start()
-        error = result()
-        done.set()
-        canceller.join()
+        error = end_by_cancel(functools.partial(number.wait, 0, timeout), number.cancel)
         assert isinstance(error, CancelledError)
         assert (error.errno, error.kind, error.id) == (
             errno.ECANCELED,
@@ -261,22 +251,10 @@ def test_cancelling_where_nobody_waits_does_nothing(segment: SharedMemory) -> No
 
 def test_a_handler_that_returns_lets_the_wait_go_on(segment: SharedMemory, way: str) -> None:
     number = segment.atomic(0, "u32")
-    calls = 0
-
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    before = signal.signal(signal.SIGALRM, count)
-    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
     start = time.monotonic()
-    try:
-        with pytest.raises(BusyError):
-            number.wait(0, 0.1)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert calls > 0
+    with alarms(0.005) as calls, pytest.raises(BusyError):
+        number.wait(0, 0.1)
+    assert calls
     assert 0.1 <= time.monotonic() - start < 10
 
 

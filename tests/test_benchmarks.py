@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+Answers = dict[str, Future[dict[str, Any]]]
 QUESTIONS, CURVES = (
     sorted(path.stem for path in (ROOT / "benchmarks" / folder).glob("[!_]*.py"))
     for folder in ("questions", "curves")
 )
 #: make bench puts the rivals beside the environment of the tests.
 RIVALS = Path(f"{sys.prefix}-rivals")
+
+
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    """The questions without rivals and the curves, both asked at the same time."""
+    with ThreadPoolExecutor(2) as threads:
+        return {"questions": threads.submit(ask), "curves": threads.submit(ask, "--curves")}
 
 
 def ask(*arguments: object) -> dict[str, Any]:
@@ -39,16 +48,16 @@ def figures(answer: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def test_every_question_is_answered_without_rivals() -> None:
-    result = ask()
+def test_every_question_is_answered_without_rivals(answers: Answers) -> None:
+    result = answers["questions"].result()
     assert list(result["answers"]) == QUESTIONS
     for name, answer in result["answers"].items():
         assert figures(answer), name
         assert all(figure["rounds"] == 1 for figure in figures(answer)), name
 
 
-def test_every_curve_is_drawn() -> None:
-    result = ask("--curves")
+def test_every_curve_is_drawn(answers: Answers) -> None:
+    result = answers["curves"].result()
     assert list(result["answers"]) == CURVES
     for name, answer in result["answers"].items():
         assert figures(answer), name

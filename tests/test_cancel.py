@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import fork, run_in_thread, timers, wait_until
+from helpers import end_by_cancel, fork, run_in_thread, timers, wait_until
+from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import (
@@ -65,19 +66,7 @@ def test_a_wait_is_cancelled(name: str, way: str) -> None:
             file.write("20000")
     kind, wait = WAITS[name]
     handle = make(kind)
-    result = run_in_thread(lambda: wait(handle))
-    done = threading.Event()
-
-    def cancel_again_and_again() -> None:
-        # The wait may not have begun when the first one comes.
-        while not done.wait(0.002):
-            handle.cancel()
-
-    canceller = threading.Thread(target=cancel_again_and_again)
-    canceller.start()
-    error = result()
-    done.set()
-    canceller.join()
+    error = end_by_cancel(lambda: wait(handle), handle.cancel)
     assert isinstance(error, CancelledError)
     assert (error.errno, error.id) == (errno.ECANCELED, handle.id)
     assert str(error).startswith("[Errno 125] Operation canceled: ")
@@ -131,7 +120,6 @@ def test_a_member_is_a_handle_of_its_own() -> None:
 
 def wait_for_waits(count: int) -> None:
     """Wait until so many threads of this process sleep in msgrcv(2)."""
-    from helpers import blocked_in_system_call
 
     def waiting() -> bool:
         threads = [thread.native_id for thread in threading.enumerate()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import io
 import json
 import os
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import OTHER_UID, blocked_process, in_child, wait_until
+from helpers import OTHER_UID, in_child, wait_until
+from sleeping import blocked_process
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
@@ -105,10 +107,17 @@ COMMANDS = [
 ]
 
 
+def test_help_names_each_command() -> None:
+    named = re.findall(r"^    (\w+) ", succeed("--help"), re.MULTILINE)
+    assert sorted(named) == sorted(COMMANDS)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help(command: str) -> None:
-    assert command in succeed("--help")
-    assert succeed(command, "--help").startswith(f"usage: sysv-ipc {command}")
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: sysv-ipc {command}")
 
 
 # ------------------------------------------------------------------------------------- ls
@@ -358,6 +367,11 @@ def test_show_tells_who_sent_and_received(queue: MessageQueue) -> None:
     )
 
 
+def test_nobody_has_sent_to_a_new_queue_or_received_from_it(queue: MessageQueue) -> None:
+    facts = shown(succeed("show", "msg", queue.key))
+    assert facts["last send"] == facts["last receive"] == "never"
+
+
 def test_a_process_name_cannot_move_the_cursor(segment: SharedMemory) -> None:
     code = (
         f"import sysv_ipc; s = sysv_ipc.SharedMemory({segment.key});"
@@ -486,6 +500,16 @@ def test_rm_removes_and_says_what() -> None:
     assert second.removed
 
 
+def test_options_of_rm_and_ls_may_stand_anywhere(
+    semaphore: Semaphore, segment: SharedMemory, queue: MessageQueue
+) -> None:
+    assert [one["kind"] for one in from_json("ls", "sem", "--mine", "msg")] == ["sem", "msg"]
+    other = Semaphore(None, IPC_CREX)
+    succeed("rm", "sem", semaphore.key, "--yes", other.key)
+    assert semaphore.removed
+    assert other.removed
+
+
 def test_rm_names_each_that_it_could_not_remove(segment: SharedMemory, key: int) -> None:
     done = run("rm", "shm", key, segment.key, "id:2147483647")
     assert done.returncode == 1
@@ -524,6 +548,19 @@ def test_each_text_is_a_message(queue: MessageQueue) -> None:
     assert queue.receive_many(9) == [
         (b"one", 2**63 - 1), ("zwölf".encode(), 2**63 - 1), (b"", 2**63 - 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", ["{0} --type 5 one two", "{0} one --type 5 two", "--type 5 {0} one two"]
+)
+def test_options_of_send_may_stand_anywhere(queue: MessageQueue, words: str) -> None:
+    succeed("send", *words.format(queue.key).split())
+    assert queue.receive_many(9) == [(b"one", 5), (b"two", 5)]
+
+
+def test_what_follows_two_dashes_is_text(queue: MessageQueue) -> None:
+    succeed("send", queue.key, "--type", "5", "--", "--count", "-1")
+    assert queue.receive_many(9) == [(b"--count", 5), (b"-1", 5)]
 
 
 def test_each_line_is_a_message(queue: MessageQueue) -> None:
@@ -696,6 +733,14 @@ def test_a_segment_is_read_and_written_byte_for_byte(segment: SharedMemory) -> N
 
 
 @pytest.mark.parametrize(
+    "words", ["{0} --offset 98 abc", "{0} abc --offset 98", "--offset 98 {0} abc"]
+)
+def test_options_of_write_may_stand_anywhere(segment: SharedMemory, words: str) -> None:
+    succeed("write", *words.format(segment.key).split(), input=b"not this")
+    assert segment.read(5, 97) == b"\0abc\0"
+
+
+@pytest.mark.parametrize(
     "words", [["text", "--offset", "4093"], ["", "--offset", "5000"], ["--offset", "1"]]
 )
 def test_what_does_not_fit_is_not_written(segment: SharedMemory, words: list[str]) -> None:
@@ -725,8 +770,9 @@ def test_dump_looks_as_xxd(segment: SharedMemory, words: list[str]) -> None:
 
 def test_an_offset_past_the_end_is_told(segment: SharedMemory) -> None:
     for command in ("read", "dump"):
-        line = fail(command, segment.key, "--offset", "5000")
-        assert line == "sysv-ipc: offset 5000 is past the end of 4096 bytes"
+        for offset in (4096, 5000):
+            line = fail(command, segment.key, "--offset", offset)
+            assert line == f"sysv-ipc: offset {offset} is past the end of a segment of 4096 bytes"
 
 
 # ---------------------------------------------------------------------------- what is wrong
@@ -738,7 +784,9 @@ def test_an_offset_past_the_end_is_told(segment: SharedMemory) -> None:
         ("", "the following arguments are required: COMMAND"),
         ("frobnicate", "invalid choice: 'frobnicate'"),
         ("ls cow", "'cow' is no kind: sem, shm, msg"),
-        ("ls --key 0", "0 is IPC_PRIVATE, which names nothing"),
+        ("ls --key 0", "0 is IPC_PRIVATE, which names nothing: --id 7 lists the object with id 7"),
+        ("show sem 0", "0 is IPC_PRIVATE, which names nothing: name the object by its id, as id:7"),
+        ("create sem --key 0", "0 is IPC_PRIVATE, which names nothing: without --key the object"),
         ("ls --key 0x1ffffffff", "0x1ffffffff is no key: keys have 32 bits"),
         ("ls --key 12ab", "'12ab' is no number (decimal or 0x hex)"),
         ("ls --id 2147483648", "2147483648 is no id"),
@@ -766,10 +814,22 @@ def test_an_offset_past_the_end_is_told(segment: SharedMemory) -> None:
         ("read 5 --offset=-1", "-1 is negative"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(words: str, told: str) -> None:
-    line = fail(*words.split(), status=2)
-    assert told in line
-    assert line.endswith(" --help")
+def test_wrong_usage_is_one_line_and_status_2(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert errors.startswith("sysv-ipc")
+    assert told in errors
+    assert errors.endswith(" --help\n")
+
+
+def test_wrong_usage_ends_the_program() -> None:
+    line = fail("frobnicate", status=2)
+    assert line.endswith("; see sysv-ipc --help")
 
 
 def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
@@ -786,6 +846,15 @@ def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
         "cure": "choose another --key, or none for one that is free",
     }
     made.remove()
+
+
+@pytest.mark.parametrize("kind", ["sem", "shm", "msg"])
+@pytest.mark.parametrize(("name", "number"), [("4711", errno.ENOENT), ("id:4711", errno.EINVAL)])
+def test_a_missing_object_is_the_error_in_json_that_the_library_raises(
+    kind: str, name: str, number: int
+) -> None:
+    error = json.loads(run("show", kind, name, "--json").stderr)["error"]
+    assert (error["class"], error["errno"]) == ("ExistentialError", number)
 
 
 def test_an_object_that_vanishes_is_told(

@@ -14,7 +14,8 @@ import termios
 from pathlib import Path
 
 import pytest
-from helpers import blocked_process, wait_until
+from helpers import wait_until
+from sleeping import blocked_process
 
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 

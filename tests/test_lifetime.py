@@ -59,7 +59,8 @@ def waited():
     thread.start()
     while thread.is_alive():
         queue.cancel()
-    thread.join()
+        # Let it have the GIL, which it would get every 5 ms.
+        thread.join(1e-4)
 
 calls = dict(
     make_semaphore=(4, lambda: made(sysv_ipc.Semaphore, initial_value=1)),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Peer, run_in_thread, wait_until, waits_for_number
+from helpers import Peer, run_in_thread, wait_until
+from sleeping import waits_for_number
 
 from sysv_ipc import IPC_CREX, SharedMemory
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import run_in_thread, timers, wait_until
+from helpers import alarms, run_in_thread, timers, wait_until
+from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import (
@@ -152,23 +153,11 @@ def test_a_timeout_of_many_is_for_all_of_them(queue: MessageQueue) -> None:
 
 
 def test_signals_do_not_prolong_a_timeout(queue: MessageQueue, way: str) -> None:
-    calls = 0
-
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    before = signal.signal(signal.SIGALRM, count)
-    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
     start = time.monotonic()
-    try:
-        with pytest.raises(BusyError):
-            queue.receive(timeout=0.1)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with alarms(0.005) as calls, pytest.raises(BusyError):
+        queue.receive(timeout=0.1)
     assert 0.1 <= time.monotonic() - start < 10
-    assert calls >= 2
+    assert len(calls) >= 2
 
 
 def test_a_timeout_while_others_wait_for_ever(queue: MessageQueue) -> None:
@@ -237,8 +226,6 @@ def test_a_wait_in_a_thread_that_blocks_all_signals_ends(queue: MessageQueue) ->
 
 def test_waiters_are_where_the_kernel_sees_them(queue: MessageQueue) -> None:
     """A timed wait sleeps in msgrcv(2): it does not poll."""
-    from helpers import blocked_in_system_call
-
     ids: list[int] = []
 
     def wait() -> object:

@@ -11,13 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import pytest
-from helpers import fork, run_in_thread, wait_until
+from helpers import alarms, fork, run_in_thread, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, MessageQueue, Semaphore
@@ -63,7 +62,7 @@ WAITS = {
 PRELUDE = """
 import os, signal, sys, threading, time
 from sysv_ipc import *
-from helpers import blocked_in_system_call
+from sleeping import blocked_in_system_call
 
 def when_blocked(action, thread=None):
     '''Do something as soon as the main thread sleeps in a system call.'''
@@ -156,33 +155,16 @@ def test_removal_ends_the_wait(wait: tuple[str, str, str]) -> None:
     assert (done.stdout, done.stderr) == ("43\n", "")
 
 
-@pytest.fixture
-def alarms() -> Iterator[list[int]]:
-    """SIGALRM every 10 ms, with a handler that returns; the numbers it was called with."""
-    calls: list[int] = []
-
-    def handler(number: int, _: FrameType | None) -> None:
-        calls.append(number)
-
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-    yield calls
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.parametrize("call", ["acquire", "Z"])
-def test_signals_do_not_lengthen_a_timeout(
-    semaphore: Semaphore, alarms: list[int], call: str
-) -> None:
+def test_signals_do_not_lengthen_a_timeout(semaphore: Semaphore, call: str) -> None:
     """With the whole timeout again after each signal, it would never end."""
     if call == "acquire":
         semaphore.acquire()
     start = time.monotonic()
-    with pytest.raises(BusyError):
-        getattr(semaphore, call)(timeout=0.2)
-    assert time.monotonic() - start >= 0.2
-    assert len(alarms) >= 3
+    with alarms(0.005) as calls, pytest.raises(BusyError):
+        getattr(semaphore, call)(timeout=0.1)
+    assert time.monotonic() - start >= 0.1
+    assert len(calls) >= 3
 
 
 # ------------------------------------------------------------------------------ timeouts

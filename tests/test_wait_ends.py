@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -108,13 +110,13 @@ elif how == "os._exit":
 elif how == "fork and exec":
     pid = os.fork()
     if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-c", "print('child', flush=True)"])
+        os.execv("/bin/echo", ["echo", "child"])
     os.waitpid(pid, 0)
     print(sleeping(), flush=True)
     remove()
     for thread in threads: thread.join()
 elif how == "exec":
-    os.execv(sys.executable, [sys.executable, "-c", "print('new', flush=True)"])
+    os.execv("/bin/echo", ["echo", "new"])
 """
 
 #: How it ends, with daemon threads or not: status, and what it prints besides the ids.
@@ -133,27 +135,41 @@ OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize(("how", "threads", "status", "printed"), OUTCOMES)
-def test_sixteen_threads_wait_when_the_end_comes(
-    call: str, how: str, threads: str, status: int, printed: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, CALLS[call], how, threads],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    words = done.stdout.split()
+@functools.cache
+def ends(call: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
+    """Let programs that wait in this call come to all their ends, two programs at a time."""
+
+    def end(how: str, threads: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    hows = [(how, threads) for how, threads, *_ in OUTCOMES]
+    with ThreadPoolExecutor(2) as pool:
+        done = dict(zip(hows, pool.map(end, *zip(*hows, strict=True)), strict=True))
     removers: list[Callable[[int], None]] = [
         sysv_ipc.remove_semaphore,
         sysv_ipc.remove_semaphore,
         sysv_ipc.remove_message_queue,
         sysv_ipc.remove_message_queue,
     ]
-    for remove, number in zip(removers, words[:4], strict=True):
-        with contextlib.suppress(sysv_ipc.ExistentialError):
-            remove(int(number))
+    for one in done.values():
+        for remove, number in zip(removers, one.stdout.split(), strict=False):
+            with contextlib.suppress(sysv_ipc.ExistentialError):
+                remove(int(number))
+    return done
+
+
+@pytest.mark.parametrize(("how", "threads", "status", "printed"), OUTCOMES)
+@pytest.mark.parametrize("call", CALLS)
+def test_sixteen_threads_wait_when_the_end_comes(
+    call: str, how: str, threads: str, status: int, printed: str
+) -> None:
+    done = ends(call)[how, threads]
+    words = done.stdout.split()
     assert (done.returncode, " ".join(words[4:])) == (status, printed)
     if how == "SIGINT":
         assert done.stderr.count("KeyboardInterrupt") >= 1

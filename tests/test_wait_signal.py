@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from helpers import run_in_thread, wait_until
+from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import ArgumentError, BusyError, MessageQueue
@@ -394,8 +396,6 @@ for handle in (queue, semaphore, many): handle.remove()
 
 def test_waiting_in_a_thread_while_the_signal_is_changed(queue: MessageQueue) -> None:
     """A wait keeps the signal that it began with."""
-    from helpers import blocked_in_system_call, run_in_thread, wait_until
-
     ids: list[int] = []
 
     def wait() -> object:

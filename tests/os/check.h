@@ -1,5 +1,5 @@
-/* What the tests of the system layer share: an IPC namespace of their own,
- * and a check that says where it failed. */
+/* What the tests of the system layer share: an IPC namespace of their own, a
+ * check that says where it failed, and the loop of a wait. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -41,6 +41,26 @@ enter_namespace(void)
 {
     int flags = CLONE_NEWIPC | (geteuid() == 0 ? 0 : CLONE_NEWUSER);
     CHECK_EQUAL(unshare(flags), 0);
+}
+
+/* What core_wait() does, without Python. */
+static inline ssize_t
+wait_for(const void *owner, const struct os_call *call, int64_t timeout_ns)
+{
+    struct os_wait wait;
+    int64_t deadline_ns = os_clock_ns() + timeout_ns;
+    ssize_t rc;
+    CHECK_EQUAL(os_wait_begin(&wait, owner), 0);
+    do {
+        int64_t left_ns = OS_FOREVER;
+        if (timeout_ns != OS_FOREVER) {
+            left_ns = deadline_ns - os_clock_ns();
+            left_ns = left_ns < 0 ? 0 : left_ns;
+        }
+        rc = os_wait_call(&wait, call, left_ns);
+    } while (rc == -EINTR);
+    os_wait_end(&wait);
+    return rc;
 }
 
 #endif

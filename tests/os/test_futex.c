@@ -8,9 +8,8 @@
 /* On a page that a forked child shares. */
 static _Atomic uint32_t *number;
 
-/* What core_wait() does, without Python. */
 static ssize_t
-wait_for(const void *owner, uint32_t expected, int64_t timeout_ns)
+wait_for_number(const void *owner, uint32_t expected, int64_t timeout_ns)
 {
     struct os_call call = {
         .attempt = os_futex_wait_attempt,
@@ -18,20 +17,7 @@ wait_for(const void *owner, uint32_t expected, int64_t timeout_ns)
         .address = (const void *)number,
         .expected = expected,
     };
-    struct os_wait wait;
-    int64_t deadline_ns = os_clock_ns() + timeout_ns;
-    ssize_t rc;
-    CHECK_EQUAL(os_wait_begin(&wait, owner), 0);
-    do {
-        int64_t left_ns = OS_FOREVER;
-        if (timeout_ns != OS_FOREVER) {
-            left_ns = deadline_ns - os_clock_ns();
-            left_ns = left_ns < 0 ? 0 : left_ns;
-        }
-        rc = os_wait_call(&wait, &call, left_ns);
-    } while (rc == -EINTR);
-    os_wait_end(&wait);
-    return rc;
+    return wait_for(owner, &call, timeout_ns);
 }
 
 static void
@@ -63,10 +49,10 @@ test_deadlines(void)
 {
     int owner;
     int64_t start_ns = os_clock_ns();
-    CHECK_EQUAL(wait_for(&owner, 7, 0), -EAGAIN);
-    CHECK_EQUAL(wait_for(&owner, 7, 5000000), -EAGAIN);
+    CHECK_EQUAL(wait_for_number(&owner, 7, 0), -EAGAIN);
+    CHECK_EQUAL(wait_for_number(&owner, 7, 5000000), -EAGAIN);
     CHECK(os_clock_ns() - start_ns >= 5000000);
-    CHECK_EQUAL(wait_for(&owner, 8, OS_FOREVER), 0);
+    CHECK_EQUAL(wait_for_number(&owner, 8, OS_FOREVER), 0);
 }
 
 #define ROUNDS 20000
@@ -82,7 +68,7 @@ take_turns(uint32_t first)
             if (now == turn) {
                 break;
             }
-            CHECK_EQUAL(wait_for(&owner, now, 30000000000), 0);
+            CHECK_EQUAL(wait_for_number(&owner, now, 30000000000), 0);
         }
         atomic_store(number, turn + 1);
         CHECK(os_futex_wake((const void *)number, 1) >= 0);
@@ -107,7 +93,7 @@ test_processes_take_turns(void)
 static void *
 wait_until_cancelled(void *owner)
 {
-    CHECK_EQUAL(wait_for(owner, 7, OS_FOREVER), -ECANCELED);
+    CHECK_EQUAL(wait_for_number(owner, 7, OS_FOREVER), -ECANCELED);
     return NULL;
 }
 

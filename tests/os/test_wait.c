@@ -11,26 +11,6 @@ struct message {
     char text[16];
 };
 
-/* What core_wait() does, without Python. */
-static ssize_t
-wait_for(const void *owner, const struct os_call *call, int64_t timeout_ns)
-{
-    struct os_wait wait;
-    int64_t deadline_ns = os_clock_ns() + timeout_ns;
-    ssize_t rc;
-    CHECK_EQUAL(os_wait_begin(&wait, owner), 0);
-    do {
-        int64_t left_ns = OS_FOREVER;
-        if (timeout_ns != OS_FOREVER) {
-            left_ns = deadline_ns - os_clock_ns();
-            left_ns = left_ns < 0 ? 0 : left_ns;
-        }
-        rc = os_wait_call(&wait, call, left_ns);
-    } while (rc == -EINTR);
-    os_wait_end(&wait);
-    return rc;
-}
-
 static ssize_t
 receive(const void *owner, int id, struct message *message, int64_t timeout_ns)
 {

@@ -4,6 +4,7 @@ import argparse
 import math
 import pwd
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 import sysv_ipc
@@ -17,6 +18,24 @@ OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
 
 class Parser(argparse.ArgumentParser):
     """A parser that tells what is wrong in one line."""
+
+    #: Whether options may stand between words; argparse has them before or after all words.
+    in_any_order = False
+
+    def parse_known_args(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Take what this parser knows; the parser above calls it for a command."""
+        if not self.in_any_order:
+            return super().parse_known_args(args, namespace)
+        # In CPython before 3.13 this calls back for the options, then for the words.
+        self.in_any_order = False
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.in_any_order = True
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -67,13 +86,27 @@ def size(text: str) -> int:
 
 
 def key(text: str) -> int:
-    """Convert a key, signed or unsigned."""
+    """Convert a key of an object that there is, signed or unsigned."""
+    return _key(text, "name the object by its id, as id:7")
+
+
+def listed_key(text: str) -> int:
+    """Convert a key to look for."""
+    return _key(text, "--id 7 lists the object with id 7")
+
+
+def new_key(text: str) -> int:
+    """Convert a key of an object to be."""
+    return _key(text, "without --key the object gets a free key")
+
+
+def _key(text: str, instead_of_0: str) -> int:
     value = number(text)
     if not -(2**31) <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text} is no key: keys have 32 bits")
     if value == 0:
         raise argparse.ArgumentTypeError(
-            "0 is IPC_PRIVATE, which names nothing: name the object by its id, as id:7"
+            f"{text} is IPC_PRIVATE, which names nothing: {instead_of_0}"
         )
     return value - 2**32 if value >= 2**31 else value
 
@@ -171,7 +204,7 @@ def _add_listing(commands: "argparse._SubParsersAction[Parser]") -> None:
     ls.add_argument("--kind", action="append", default=[], type=kind, help="the same as KIND")
     ls.add_argument("--mine", action="store_true", help="only what belongs to the caller")
     ls.add_argument("--owner", action="append", default=[], type=owner, help="only a user's")
-    ls.add_argument("--key", action="append", default=[], type=key, help="only with this key")
+    ls.add_argument("--key", action="append", default=[], type=listed_key, help="only this key")
     ls.add_argument("--id", action="append", default=[], type=identifier, help="only this id")
     ls.add_argument("--sort", choices=listing.SORT_KEYS, metavar="COLUMN",
                     help=", ".join(listing.SORT_KEYS))  # fmt: skip
@@ -179,6 +212,7 @@ def _add_listing(commands: "argparse._SubParsersAction[Parser]") -> None:
     ls.add_argument("--watch", nargs="?", type=interval, const=2.0, metavar="SECONDS",
                     help="again and again, until Ctrl-C")  # fmt: skip
     _add_json(ls)
+    ls.in_any_order = True
     ls.set_defaults(run=listing.ls)
 
     limits = commands.add_parser(
@@ -210,6 +244,7 @@ def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
     rm.add_argument("objects", nargs="+", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
     rm.add_argument("--yes", "-y", action="store_true", help="do not ask")
     _add_json(rm)
+    rm.in_any_order = True
     rm.set_defaults(run=change.remove)
 
     create = commands.add_parser(
@@ -230,7 +265,7 @@ def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
     msg.add_argument("--max-size", type=size, help="how many bytes it holds (kernel.msgmnb)")
     msg.set_defaults(run=change.create_queue)
     for one in (sem, shm, msg):
-        one.add_argument("--key", type=key, help="the key")
+        one.add_argument("--key", type=new_key, help="the key")
         one.add_argument("--mode", type=mode, default=0o600, help="octal permissions (600)")
         _add_json(one)
 
@@ -258,6 +293,7 @@ def _add_queues(commands: "argparse._SubParsersAction[Parser]") -> None:
     send.add_argument("--count", type=positive, default=1, help="how often to send it all (1)")
     send.add_argument("--lines", action="store_true",
                       help="each line of standard input is a message")  # fmt: skip
+    send.in_any_order = True
     send.set_defaults(run=queues.send)
 
     receive = commands.add_parser(
@@ -313,6 +349,7 @@ def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
     for command in (read, dump):
         command.add_argument("--length", type=size, help="how many bytes (up to the end)")
     write.add_argument("text", nargs="?", metavar="TEXT", help="what to write")
+    write.in_any_order = True
 
 
 def _add_json(command: Parser) -> None:

@@ -1,8 +1,8 @@
 """The three kinds, how an object is named on the command line, and how it is found."""
 
+import errno
 import pwd
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sysv_ipc
@@ -13,8 +13,7 @@ from .output import PROGRAM, CommandError
 Record = Any
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """One of the three kinds of objects."""
 
     name: str
@@ -69,9 +68,13 @@ def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
         if getattr(record, name.what) == name.number:
             return record
     cure = f"{PROGRAM} ls {kind.name} shows those that exist"
+    number = errno.EINVAL
     if name.what == "key":
         cure += f", {PROGRAM} create {kind.name} --key {hexadecimal(name.number)} makes it"
-    raise CommandError(f"there is no {kind.noun} with {name}", cure)
+        number = errno.ENOENT
+    raise CommandError(
+        f"there is no {kind.noun} with {name}", cure, name="ExistentialError", errno=number
+    )
 
 
 def describe(kind: Kind, record: Record) -> str:

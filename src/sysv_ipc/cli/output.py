@@ -1,7 +1,6 @@
 """How results and failures are shown: tables, JSON, one-line errors."""
 
 import errno
-import json
 import re
 import sys
 import time
@@ -16,18 +15,34 @@ PROGRAM = "sysv-ipc"
 class CommandError(Exception):
     """What was wrong, and how to mend it; ends the command with status 1."""
 
-    def __init__(self, message: str, cure: str | None = None) -> None:
-        """Take both without a full stop: they become one line."""
+    def __init__(
+        self,
+        message: str,
+        cure: str | None = None,
+        *,
+        name: str = "Error",
+        errno: int | None = None,
+    ) -> None:
+        """Take both texts without a full stop: they become one line.
+
+        JSON tells also the name of the library's exception and the errno.
+        """
         super().__init__(message)
         self.cure = cure
+        self.name = name
+        self.errno = errno
 
 
 def report(problem: Exception | str, *, as_json: bool = False) -> None:
     """Tell what failed on standard error, in one line."""
+    if isinstance(problem, str):
+        problem = CommandError(problem)
     message, cure = _explain(problem)
     if as_json:
-        name = "Error" if isinstance(problem, CommandError | str) else type(problem).__name__
-        number = problem.errno if isinstance(problem, OSError) else None
+        import json
+
+        name = problem.name if isinstance(problem, CommandError) else type(problem).__name__
+        number = getattr(problem, "errno", None)
         about = {"class": name, "errno": number, "message": message, "cure": cure}
         text = json.dumps({"error": about})
     else:
@@ -40,7 +55,7 @@ def failure_text(problem: Exception) -> str:
     return _explain(problem)[0]
 
 
-def _explain(problem: Exception | str) -> tuple[str, str | None]:
+def _explain(problem: Exception) -> tuple[str, str | None]:
     """Return what was wrong, and the cure."""
     if isinstance(problem, CommandError):
         return str(problem), problem.cure
@@ -64,6 +79,9 @@ def printable(text: str) -> str:
 
 def print_json(value: object) -> None:
     """Write it as JSON."""
+    # Here, because most commands are over sooner than it is imported.
+    import json
+
     json.dump(value, sys.stdout, indent=2)
     print()
 

@@ -1,7 +1,7 @@
 """``peek``, ``send`` and ``receive``: messages between queues and standard input and output."""
 
 import argparse
-import base64
+import binascii
 import contextlib
 import select
 import sys
@@ -145,5 +145,5 @@ def _as_dict(message: Message) -> dict[str, Any]:
         text = content.decode()
     except UnicodeDecodeError:
         text = None
-    encoded = base64.b64encode(content).decode()
+    encoded = binascii.b2a_base64(content, newline=False).decode()
     return {"type": type, "size": len(content), "text": text, "base64": encoded}

@@ -62,8 +62,10 @@ def _attach(options: argparse.Namespace, flags: int) -> sysv_ipc.SharedMemory:
 def _pieces(options: argparse.Namespace, length: int) -> Iterator[tuple[int, bytes]]:
     """Yield what was asked for, piece by piece, each with its offset."""
     segment = _attach(options, sysv_ipc.SHM_RDONLY)
-    if options.offset > segment.size:
-        raise CommandError(f"offset {options.offset} is past the end of {segment.size} bytes")
+    if options.offset >= segment.size:
+        raise CommandError(
+            f"offset {options.offset} is past the end of a segment of {segment.size} bytes"
+        )
     end = segment.size
     if options.length is not None:
         end = min(end, options.offset + options.length)

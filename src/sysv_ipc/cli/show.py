@@ -91,11 +91,8 @@ def _queue(record: Record) -> list[tuple[str, Any]]:
     return [
         ("messages", record.current_messages),
         ("bytes", f"{record.current_bytes} of {record.max_size}"),
-        ("last send", f"{moment(record.last_send_time)} by {_pid(record.last_send_pid)}"),
-        (
-            "last receive",
-            f"{moment(record.last_receive_time)} by {_pid(record.last_receive_pid)}",
-        ),
+        ("last send", _moment_and_pid(record.last_send_time, record.last_send_pid)),
+        ("last receive", _moment_and_pid(record.last_receive_time, record.last_receive_pid)),
     ]
 
 
@@ -106,6 +103,12 @@ assert _PARTICULARS.keys() == set(KINDS.values())
 def _owner(uid: int, gid: int) -> str:
     """Return a user and a group."""
     return f"{user(uid)} (uid {uid}, gid {gid})"
+
+
+def _moment_and_pid(seconds_since_epoch: int, pid: int) -> str:
+    """Return when something was done, and by which process."""
+    by = f" by {_pid(pid)}" if seconds_since_epoch else ""
+    return moment(seconds_since_epoch) + by
 
 
 def _pid(pid: int) -> str:
