@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FREE_THREADED, blocked_in_system_call, in_child, run_in_thread, wait_until
+from helpers import FREE_THREADED, in_child, run_in_thread, wait_until
+from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import (
