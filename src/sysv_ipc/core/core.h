@@ -147,7 +147,7 @@ struct core_kind {
     int (*get)(key_t key, size_t size, int flags);
     /* Make a new object: its id, -errno or CORE_RAISED. */
     int (*create)(const struct core_request *request, key_t key);
-    /* Look at one that exists: 0, -EIDRM to ask again, or an error; or NULL. */
+    /* Look at one that exists: 0, -EIDRM to ask again, or error; or NULL. */
     int (*accept)(int id);
     int (*stat)(int id, struct os_info *info);
     int (*set)(int id, const struct os_info *info);
