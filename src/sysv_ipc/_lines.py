@@ -22,8 +22,8 @@ import sysv_ipc
 
 #: A helper whose call is to end may only just be about to make it: it is told again after this.
 _AGAIN = 0.001
-#: A helper without a line waits so long for another.
-_LINGER = 1.0
+#: A helper without a line waits so long for another; a subinterpreter may have to end before.
+_LINGER = 1.0 if sysv_ipc._in_main_interpreter() else 0.0
 #: Loops keep no longer timers, in seconds: three years are for ever.
 _FOR_EVER = 1e8
 #: At the end of the interpreter, what was taken for nobody waits so long for room in the queue.
