@@ -402,3 +402,33 @@ def test_cancelled_permits_come_back(
 
     run(main)
     wait_until(lambda: permits.handle.value == 1)
+
+
+def test_an_exception_inside_the_block_goes_on_where_the_release_fails(
+    permits: aio.Semaphore,
+) -> None:
+    async def use(inside: BaseException | None) -> None:
+        async with permits:
+            permits.remove()
+            if inside is not None:
+                raise inside
+
+    with pytest.raises(ExistentialError):
+        asyncio.run(use(None))
+
+
+@pytest.mark.parametrize("inside", [ZeroDivisionError("inside"), asyncio.CancelledError()])
+def test_the_exception_of_the_block_tells_that_the_release_failed(
+    permits: aio.Semaphore, inside: BaseException
+) -> None:
+    async def use() -> Any:
+        try:
+            async with permits:
+                permits.remove()
+                raise inside
+        except BaseException as error:
+            return error
+
+    error = asyncio.run(use())
+    assert error is inside
+    assert [note.startswith("Besides, [Errno 22]") for note in error.__notes__] == [True]

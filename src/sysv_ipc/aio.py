@@ -115,9 +115,16 @@ class Semaphore(_Handle):
         await self.acquire()
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        """Release it."""
-        self.release()
+    async def __aexit__(
+        self, kind: object, inside: BaseException | None, traceback: object
+    ) -> None:
+        """Release it; an exception inside the block goes on, whatever becomes of that."""
+        try:
+            self.release()
+        except Exception as error:
+            if inside is None:
+                raise
+            inside.add_note(f"Besides, {error}")
 
 
 class SemaphoreSet(_Handle):
