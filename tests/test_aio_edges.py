@@ -260,6 +260,54 @@ def test_what_cannot_be_waited_for_is_refused_and_leaves_nothing(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, s, z: q.receive(type="x"),
+        lambda q, s, z: q.send("", type="x"),
+        lambda q, s, z: s.acquire(delta="x"),
+        lambda q, s, z: z.acquire(0, None),
+        lambda q, s, z: z.zero("x"),
+        lambda q, s, z: z.op([(0, "x")]),
+        lambda q, s, z: z.op([(0, 1, 1.5)]),
+        lambda q, s, z: z.op([0]),
+        lambda q, s, z: z.op(0),
+    ],
+)
+def test_errors_of_arguments_are_those_of_the_library(
+    messages: aio.MessageQueue,
+    permits: aio.Semaphore,
+    members: aio.SemaphoreSet,
+    call: Callable[..., Any],
+) -> None:
+    with pytest.raises(TypeError) as expected:
+        call(messages.handle, permits.handle, members.handle)
+    with pytest.raises(TypeError) as caught:
+        call(messages, permits, members).send(None)
+    assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("kind", [aio.MessageQueue, aio.Semaphore, aio.SemaphoreSet])
+def test_what_was_never_initialised_says_so(kind: Any) -> None:
+    class Forgetful(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            pass
+
+    for one in (Forgetful(), kind.__new__(kind)):
+        assert "never initialised" in repr(one)
+        calls: list[Callable[[], Any]] = [one.remove, lambda one=one: one.key]  # type: ignore[misc]
+        if kind is aio.MessageQueue:
+            coroutines = [one.receive(), one.send("")]
+        else:
+            coroutines = [one.acquire(1)]
+            calls.append(lambda one=one: one.release(1))  # type: ignore[misc]
+        calls += [lambda waiting=waiting: waiting.send(None) for waiting in coroutines]  # type: ignore[misc]
+        for call in calls:
+            with pytest.raises(ExistentialError, match="was never initialised"):
+                call()
+        one.close()
+
+
 def test_a_semaphore_that_does_not_block_does_not_wait(permits: aio.Semaphore) -> None:
     permits.handle.block = False
     asyncio.run(permits.acquire())

@@ -28,6 +28,12 @@ class _Handle:
     #: The class of the object that it is about.
     _kind: Any
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make one whose handle refuses all, until it has been initialised."""
+        self = super().__new__(cls)
+        self._set(cls._kind.__new__(cls._kind))
+        return self
+
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         """Open or create the object, as the class of the same name in sysv_ipc does."""
         self._open(self._kind(*arguments, **keywords))
@@ -39,10 +45,13 @@ class _Handle:
         self._open(cls._kind.from_id(*arguments, **keywords))
         return self
 
-    def _open(self, handle: Any) -> None:
+    def _set(self, handle: Any) -> None:
         #: The object itself: for all that does not wait.
         self.handle = handle
         self._lines = Lines(handle)
+
+    def _open(self, handle: Any) -> None:
+        self._set(handle)
         weakref.finalize(self, collect, self._lines).atexit = False
 
     @property
@@ -91,7 +100,7 @@ class Semaphore(_Handle):
         ``sysv_ipc.Semaphore.acquire`` raises.  A task that is cancelled has taken nothing.
         See semop(2).
         """
-        handle, number = self.handle, index(delta)
+        handle, number = self.handle, _integer(delta, "delta")
         call = Call(
             ("acquire", number, handle.undo),
             lambda own: own.acquire(None, number),
@@ -138,7 +147,7 @@ class SemaphoreSet(_Handle):
 
         The rest is as in ``Semaphore.acquire``.
         """
-        handle, which = self.handle, tuple(map(index, indexes))
+        handle, which = self.handle, _integers(indexes, "index")
         call = Call(
             ("acquire", which),
             lambda own: own.acquire(*which),
@@ -153,7 +162,7 @@ class SemaphoreSet(_Handle):
 
     async def zero(self, *indexes: int, timeout: _Timeout = None) -> bool:
         """Wait until each of these members is zero at the same time; True."""
-        handle, which = self.handle, tuple(map(index, indexes))
+        handle, which = self.handle, _integers(indexes, "index")
         call = Call(
             ("zero", which),
             lambda own: own.zero(*which),
@@ -169,6 +178,9 @@ class SemaphoreSet(_Handle):
         CancelledError is True then.
         """
         handle = self.handle
+        operations = tuple(map(tuple, operations))
+        # What is wrong with them, it tells.
+        handle.compile(operations)
         given = tuple(tuple(map(index, operation)) for operation in operations)
         call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
         return bool(await self._lines.ask(call, (), _seconds(timeout)))
@@ -189,7 +201,7 @@ class MessageQueue(_Handle):
         cancelled just when its message goes is told: the attribute ``done`` of the
         CancelledError is True then.  The rest is as in ``sysv_ipc.MessageQueue.send``.
         """
-        handle, number = self.handle, index(type)
+        handle, number = self.handle, _integer(type, "type")
         patience = _seconds(timeout) if block else 0
         if isinstance(message, str):
             message = message.encode()
@@ -226,7 +238,7 @@ class MessageQueue(_Handle):
         that is cancelled has taken none: what was taken for it goes to the next who asks.
         The rest is as in ``sysv_ipc.MessageQueue.receive``.
         """
-        handle, lines, number = self.handle, self._lines, index(type)
+        handle, lines, number = self.handle, self._lines, _integer(type, "type")
         which: dict[str, Any] = {"except_type": bool(except_type), "truncate": bool(truncate)}
         patience = _seconds(timeout) if block else 0
         call = Call(
@@ -261,3 +273,16 @@ def _reopen(kind: type[_Handle], handle: Any) -> _Handle:
 
 def _nothing(_: object) -> None:
     """Spare what was not taken."""
+
+
+def _integer(value: SupportsIndex, name: str) -> int:
+    """Return it as an int; say what it is for where it is none."""
+    try:
+        return index(value)
+    except TypeError:
+        given = type(value).__name__
+        raise TypeError(f"{name} must be an integer, not {given}") from None
+
+
+def _integers(values: Iterable[SupportsIndex], name: str) -> tuple[int, ...]:
+    return tuple(_integer(value, name) for value in values)
