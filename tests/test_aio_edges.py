@@ -345,6 +345,41 @@ asyncio.run(main())
     semaphore.remove()
 
 
+@pytest.mark.parametrize("undo", [False, True])
+def test_a_permit_that_nobody_wants_is_released_with_the_undo_it_was_acquired_with(
+    run_python: RunPython, undo: bool
+) -> None:
+    semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
+    code = f"""
+import asyncio, time
+from sysv_ipc import aio
+semaphore = aio.Semaphore.from_id({semaphore.id})
+async def main():
+    semaphore.handle.undo = {undo}
+    task = asyncio.create_task(semaphore.acquire())
+    await asyncio.sleep(0.02)
+    semaphore.handle.undo = False
+    semaphore.release()
+    while not semaphore._lines._given: time.sleep(0.001)
+    while semaphore._lines._lines: time.sleep(0.001)
+    semaphore.handle.undo = {not undo}
+    # The line's handle waits in another line meanwhile.
+    other = asyncio.create_task(semaphore.acquire(delta=5))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
+    semaphore.close()
+    print(semaphore.handle.value, flush=True)
+asyncio.run(main())
+"""
+    done = run_python(code)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert semaphore.value == 1
+    semaphore.remove()
+
+
 # --------------------------------------------------------------------------- close and forget
 
 

@@ -326,8 +326,6 @@ class Lines:
         line = self._lines.get(call.name)
         if line is None:
             handle = self._free.pop() if self._free else copy.copy(self.handle)
-            if isinstance(handle, sysv_ipc.Semaphore):
-                handle.block, handle.undo = True, self.handle.undo
             line = self._lines[call.name] = _Line(self, call, handle)
         return line
 

@@ -6,6 +6,7 @@ direction, however many tasks wait.  A task that is cancelled leaves its line; w
 taken meanwhile goes to the next who asks.  Lines and helpers are in _lines.py.
 """
 
+import copy
 import sys
 import weakref
 from collections.abc import Iterable, Sequence
@@ -100,13 +101,19 @@ class Semaphore(_Handle):
         ``sysv_ipc.Semaphore.acquire`` raises.  A task that is cancelled has taken nothing.
         See semop(2).
         """
-        handle, number = self.handle, _integer(delta, "delta")
-        call = Call(
-            ("acquire", number, handle.undo),
-            lambda own: own.acquire(None, number),
-            lambda: handle.acquire(0, number),
-            lambda _: handle.release(number),
-        )
+        handle, number, undo = self.handle, _integer(delta, "delta"), self.handle.undo
+
+        def wait(own: sysv_ipc.Semaphore) -> bool:
+            own.block, own.undo = True, undo
+            return own.acquire(None, number)
+
+        def release(_: object) -> None:
+            # The handle's undo may be another by now, and the kernel would count it wrongly.
+            own = copy.copy(handle)
+            own.undo = undo
+            own.release(number)
+
+        call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), release)
         return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
 
     def release(self, delta: int = 1) -> None:
@@ -116,7 +123,12 @@ class Semaphore(_Handle):
     async def zero(self, timeout: _Timeout = None) -> bool:
         """Wait until the value is zero; True.  The rest is as in acquire()."""
         handle = self.handle
-        call = Call("zero", lambda own: own.Z(), lambda: handle.Z(0), _nothing)
+
+        def wait(own: sysv_ipc.Semaphore) -> bool:
+            own.block = True
+            return own.Z()
+
+        call = Call("zero", wait, lambda: handle.Z(0), _nothing)
         return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
 
     async def __aenter__(self) -> Self:
