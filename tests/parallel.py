@@ -19,6 +19,7 @@ Make = Callable[[], contextlib.AbstractContextManager[object]]
 FILES = {
     "test_aio.py": "its threads and loops are counted",
     "test_aio_edges.py": "its threads and loops are counted",
+    "test_aio_kept.py": "its threads and loops are counted",
     "test_aio_lifetime.py": "its threads and loops are counted",
     "test_benchmarks.py": "starts programs",
     "test_command_line.py": "starts programs, and changes what standard output is",

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import os
 import pickle
 import random
 import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import aio_helpers, begun, fork, wait_until
+from helpers import aio_helpers, begun, wait_until
 
-import sysv_ipc
-from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, aio
+from sysv_ipc import ArgumentError, BusyError, ExistentialError, aio
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
-
-
-async def take_for_nobody(messages: aio.MessageQueue, content: str = "precious") -> None:
-    """Let a helper take a message for a task that is cancelled before it hears of it."""
-    task = asyncio.create_task(messages.receive())
-    await begun(task)
-    messages.handle.send(content, type=7)
-    wait_until(lambda: messages.handle.current_messages == 0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -260,41 +244,59 @@ def test_what_cannot_be_waited_for_is_refused_and_leaves_nothing(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, s, z: q.receive(type="x"),
+        lambda q, s, z: q.send("", type="x"),
+        lambda q, s, z: s.acquire(delta="x"),
+        lambda q, s, z: z.acquire(0, None),
+        lambda q, s, z: z.zero("x"),
+        lambda q, s, z: z.op([(0, "x")]),
+        lambda q, s, z: z.op([(0, 1, 1.5)]),
+        lambda q, s, z: z.op([0]),
+        lambda q, s, z: z.op(0),
+    ],
+)
+def test_errors_of_arguments_are_those_of_the_library(
+    messages: aio.MessageQueue,
+    permits: aio.Semaphore,
+    members: aio.SemaphoreSet,
+    call: Callable[..., Any],
+) -> None:
+    with pytest.raises(TypeError) as expected:
+        call(messages.handle, permits.handle, members.handle)
+    with pytest.raises(TypeError) as caught:
+        call(messages, permits, members).send(None)
+    assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("kind", [aio.MessageQueue, aio.Semaphore, aio.SemaphoreSet])
+def test_what_was_never_initialised_says_so(kind: Any) -> None:
+    class Forgetful(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            pass
+
+    for one in (Forgetful(), kind.__new__(kind)):
+        assert "never initialised" in repr(one)
+        calls: list[Callable[[], Any]] = [one.remove, lambda one=one: one.key]  # type: ignore[misc]
+        if kind is aio.MessageQueue:
+            coroutines = [one.receive(), one.send("")]
+        else:
+            coroutines = [one.acquire(1)]
+            calls.append(lambda one=one: one.release(1))  # type: ignore[misc]
+        calls += [lambda waiting=waiting: waiting.send(None) for waiting in coroutines]  # type: ignore[misc]
+        for call in calls:
+            with pytest.raises(ExistentialError, match="was never initialised"):
+                call()
+        one.close()
+
+
 def test_a_semaphore_that_does_not_block_does_not_wait(permits: aio.Semaphore) -> None:
     permits.handle.block = False
     asyncio.run(permits.acquire())
     with pytest.raises(BusyError):
         asyncio.run(permits.acquire())
-
-
-def test_undo_is_what_the_handle_says_at_the_time(run_python: RunPython) -> None:
-    """The kernel gives back what a process took with undo, in whatever thread."""
-    semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
-    code = f"""
-import asyncio
-from sysv_ipc import aio
-semaphore = aio.Semaphore.from_id({semaphore.id})
-async def main():
-    async def acquire():
-        task = asyncio.create_task(semaphore.acquire())
-        await asyncio.sleep(0.01)
-        semaphore.handle.release()
-        await task
-    undo = semaphore.handle.undo
-    await acquire()
-    semaphore.handle.undo = True
-    task = asyncio.create_task(semaphore.acquire())
-    await asyncio.sleep(0.01)
-    semaphore.handle.undo = False
-    semaphore.release()
-    await task
-    semaphore.close()
-    print(semaphore.handle.value, flush=True)
-asyncio.run(main())
-"""
-    assert run_python(code).stdout == "0\n"
-    assert semaphore.value == 1
-    semaphore.remove()
 
 
 # --------------------------------------------------------------------------- close and forget
@@ -322,81 +324,6 @@ def test_close_ends_the_waits_of_all_tasks(
             await permits.acquire()
 
     asyncio.run(main())
-
-
-def test_close_of_a_queue_that_has_gone_with_what_was_taken_for_nobody(
-    messages: aio.MessageQueue,
-) -> None:
-    asyncio.run(take_for_nobody(messages))
-    messages.remove()
-    messages.close()
-    with pytest.raises(ExistentialError):
-        _ = messages.handle.current_messages
-
-
-def test_what_was_taken_for_nobody_is_kept_where_the_queue_is_full(
-    messages: aio.MessageQueue,
-) -> None:
-    messages.handle.max_size = 100
-    asyncio.run(take_for_nobody(messages))
-    messages.handle.send(b"x" * 99)
-    with pytest.raises(BusyError):
-        messages.close()
-    messages.handle.receive()
-    messages.close()
-    assert messages.handle.receive(False) == (b"precious", 7)
-
-
-def test_a_collected_object_waits_for_room_to_put_back_what_it_took(
-    messages: aio.MessageQueue,
-) -> None:
-    messages.handle.max_size = 100
-
-    def use_and_drop() -> weakref.ref[aio.MessageQueue]:
-        same = aio.MessageQueue(messages.key)
-        asyncio.run(take_for_nobody(same))
-        messages.handle.send(b"x" * 99)
-        return weakref.ref(same)
-
-    dead = use_and_drop()
-    gc.collect()
-    assert dead() is None
-    assert messages.handle.receive(type=1, timeout=10) == (b"x" * 99, 1)
-    assert messages.handle.receive(timeout=10) == (b"precious", 7)
-
-
-def test_the_end_of_the_interpreter_puts_back_what_was_taken_for_nobody(
-    run_python: RunPython, messages: aio.MessageQueue
-) -> None:
-    code = f"""
-import asyncio, time
-from sysv_ipc import aio
-queue = aio.MessageQueue.from_id({messages.id})
-async def main():
-    task = asyncio.create_task(queue.receive())
-    await asyncio.sleep(0.02)
-    queue.handle.send("precious", type=7)
-    while queue.handle.current_messages: time.sleep(0.001)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-asyncio.run(main())
-print(queue.handle.current_messages)
-"""
-    done = run_python(code)
-    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
-    assert messages.handle.receive(False) == (b"precious", 7)
-
-
-def test_a_forked_child_has_not_what_was_taken_for_the_parent(messages: aio.MessageQueue) -> None:
-    asyncio.run(take_for_nobody(messages))
-
-    def work() -> None:
-        messages.close()
-        assert messages.handle.current_messages == 0
-        assert messages._lines.take(0, False) is None
-
-    assert os.waitpid(fork(work), 0)[1] == 0
-    assert asyncio.run(messages.receive(timeout=0)) == (b"precious", 7)
 
 
 # ------------------------------------------------------------------------------- the helpers

@@ -22,11 +22,11 @@ import sysv_ipc
 
 #: A helper whose call is to end may only just be about to make it: it is told again after this.
 _AGAIN = 0.001
-#: A helper without a line waits so long for another.
-_LINGER = 1.0
+#: A helper without a line waits so long for another; a subinterpreter may have to end before.
+_LINGER = 1.0 if sysv_ipc._in_main_interpreter() else 0.0
 #: Loops keep no longer timers, in seconds: three years are for ever.
 _FOR_EVER = 1e8
-#: At the end of the interpreter, what was taken for nobody waits so long for room in the queue.
+#: At the end of the interpreter, what was taken for nobody waits so long for room.
 _LAST_WAIT = 1.0
 
 #: One that may be taken again, because garbage may be collected under it.
@@ -35,6 +35,8 @@ _lock = threading.RLock()
 
 #: All that is to be closed at the end of the interpreter, and forgotten by a forked child.
 _all: "weakref.WeakSet[Lines]" = weakref.WeakSet()
+#: Those whose objects have gone, until nothing of theirs is left.
+_collected: "set[Lines]" = set()
 _helpers: "set[_Helper]" = set()
 #: Helpers without a line; the last is the one that has waited least.
 _idle: "list[_Helper]" = []
@@ -53,6 +55,8 @@ class Call(NamedTuple):
     #: Where a result is as good for one as for another, spare() gets what nobody wants any more;
     #: where it is None, a result is its task's from the beginning.
     spare: Callable[[Any], None] | None
+    #: Whether what was taken for another line will do for this one.
+    wants: Callable[[Any], bool] = lambda _: False
 
 
 class _Request:
@@ -183,13 +187,14 @@ class _Line:
 
     def want_helper(self) -> "_Helper | None":
         """Wake a helper for this line where it has none, or return one to start()."""
-        if self.helper is not None or self.lines.closed:
+        if self.helper is not None or _ended:
             return None
         new = None
         if _idle:
             self.helper = _idle.pop()
         else:
             new = self.helper = _Helper()
+            _helpers.add(new)
         self.helper.line = self
         self.helper.wanted.notify()
         return new
@@ -201,6 +206,7 @@ class _Line:
         except Exception as error:
             # There are too many threads, or the interpreter ends.
             with _lock:
+                _helpers.discard(helper)
                 self.helper = None
                 self.fail(error)
                 self.lines.forget(self)
@@ -292,15 +298,17 @@ class Lines:
         self._free: list[Any] = []
         #: What tasks have been given and have not come to fetch.
         self._given: dict[_Request, Any] = {}
-        #: Messages that were taken for tasks that did not want them any more.
-        self.messages: list[tuple[bytes, int]] = []
-        _all.add(self)
+        #: What was taken for tasks that did not want it any more, and has no room in the kernel.
+        self.kept: list[Any] = []
+        with _lock:
+            _all.add(self)
 
     async def ask(self, call: Call, arguments: tuple[Any, ...], timeout: float | None) -> Any:
         """Return the result of the call as soon as there is one."""
         with _lock:
             self._refuse_if_closed()
             self._take_back()
+            self.put_back()
             line = self._lines.get(call.name)
             if timeout == 0 or line is None or not line.requests:
                 try:
@@ -326,8 +334,6 @@ class Lines:
         line = self._lines.get(call.name)
         if line is None:
             handle = self._free.pop() if self._free else copy.copy(self.handle)
-            if isinstance(handle, sysv_ipc.Semaphore):
-                handle.block, handle.undo = True, self.handle.undo
             line = self._lines[call.name] = _Line(self, call, handle)
         return line
 
@@ -374,52 +380,24 @@ class Lines:
             del self._given[request]
             request.line.give(result)
 
-    # ------------------------------------------------------------------- messages for nobody
-
-    def keep(self, message: tuple[bytes, int]) -> None:
-        """Give it to a line that would take it too, or keep it."""
-        with _lock:
-            for name, line in self._lines.items():
-                if (
-                    isinstance(name, tuple)
-                    and line.requests
-                    and _matches(message[1], name[1], name[2])
-                ):
-                    line.give(message)
-                    return
-            self.messages.append(message)
-
-    def take(self, type: int, except_type: bool) -> tuple[bytes, int] | None:
-        """Return the one that msgrcv(2) would take, if there is one."""
-        with _lock:
-            found = [one for one in self.messages if _matches(one[1], type, except_type)]
-            if not found:
-                return None
-            message = min(found, key=lambda one: one[1]) if type < 0 else found[0]
-            self.messages.remove(message)
-            return message
-
-    def _put_back(self, timeout: float | None) -> None:
-        """Put them back into the queue; what does not fit in time is kept."""
-        while True:
-            with _lock:
-                if not self.messages:
-                    return
-                content, number = self.messages.pop(0)
-            try:
-                self.handle.send(content, True, number, timeout=timeout)
-            except sysv_ipc.ExistentialError:
-                # It went with its queue.
-                continue
-            except BaseException:
-                with _lock:
-                    self.messages.insert(0, (content, number))
-                raise
-
     # ---------------------------------------------------------------------------- the end
 
-    def close(self, timeout: float | None = 0, everything: bool = False) -> None:
-        """End all waits, and put back what was taken for nobody, or even for running loops."""
+    def put_back(self) -> Exception | None:
+        """Give the kernel what is kept, without waiting: None, or what stands in the way.
+
+        Only messages can be in want of room.
+        """
+        return None
+
+    def close(self) -> None:
+        """End all waits, and put back what is kept; raise what stands in the way."""
+        self.end_waits()
+        error = self.put_back()
+        if error is not None:
+            raise error
+
+    def end_waits(self, everything: bool = False) -> None:
+        """End all waits, and let go of what was taken for nobody, or even for running loops."""
         with _lock:
             self.closed = True
             lines = list(self._lines.values())
@@ -435,14 +413,11 @@ class Lines:
         _dismiss_idle()
         with _lock:
             self._take_back(everything)
-        self._put_back(timeout)
 
-
-def _matches(type: int, wanted: int, except_type: bool) -> bool:
-    """Whether msgrcv(2) would take a message of this type."""
-    if except_type:
-        return type != wanted
-    return not wanted or type == wanted or type <= -wanted
+    def outlive(self) -> None:
+        """Close, where the object has gone."""
+        self.end_waits()
+        _collected.discard(self)
 
 
 class _Helper(threading.Thread):
@@ -462,8 +437,6 @@ class _Helper(threading.Thread):
 
     def run(self) -> None:
         """Wait for one line after another."""
-        with _lock:
-            _helpers.add(self)
         while line := self._next():
             line.work()
             # What is waited for may be collected meanwhile.
@@ -497,12 +470,13 @@ def _dismiss_idle() -> None:
 
 
 def _forget_all() -> None:
-    """In a forked child nobody waits, and messages that were taken are the parent's."""
+    """In a forked child nobody waits, and what was taken is the parent's."""
     for lines in list(_all):
         lines._lines.clear()
         lines._free.clear()
         lines._given.clear()
-        lines.messages.clear()
+        lines.kept.clear()
+    _collected.clear()
     _helpers.clear()
     _idle.clear()
     _lock.release()
@@ -517,14 +491,37 @@ def _close_all() -> None:
     global _ended
     with _lock:
         _ended = True
+        every = list(_all)
         helpers = list(_helpers)
     try:
-        for lines in list(_all):
-            lines.close(_LAST_WAIT, everything=True)
+        for lines in every:
+            lines.end_waits(everything=True)
+        _put_all_back(every)
     finally:
         while any(helper.is_alive() for helper in helpers):
             _dismiss_idle()
             time.sleep(_AGAIN / 4)
+
+
+def _put_all_back(every: list[Lines]) -> None:
+    """Put back what is kept as soon as there is room, but not later; tell of what is lost."""
+    last = time.monotonic() + _LAST_WAIT
+    while True:
+        errors = [(lines, error) for lines in every if (error := lines.put_back()) is not None]
+        if time.monotonic() > last or not any(
+            isinstance(error, sysv_ipc.BusyError) for _, error in errors
+        ):
+            break
+        time.sleep(_AGAIN)
+    if errors:
+        lost = [f"{len(lines.kept)} of {lines.handle!r} ({error})" for lines, error in errors]
+        for lines, _ in errors:
+            # It may be the end more than once.
+            lines.kept.clear()
+        raise sysv_ipc.Error(
+            "messages that were taken for tasks that did not want them any more could not be put "
+            "back, and are lost: " + ", ".join(lost)
+        )
 
 
 def _close_before_threads_are_joined() -> None:
@@ -536,9 +533,10 @@ def collect(lines: Lines) -> None:
     """Close what belonged to an object that has been collected.
 
     In a thread of its own: garbage may be collected at any moment in any thread, also in one that
-    holds the lock, or that a helper waits for.  It may have to wait for room in the queue.
+    holds the lock, or that a helper waits for.
     """
-    if lines._lines or lines._given or lines.messages:
+    if lines._lines or lines._given or lines.kept:
+        _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.
         with contextlib.suppress(RuntimeError):
-            _thread.start_new_thread(lines.close, (None,))
+            _thread.start_new_thread(lines.outlive, ())

@@ -1,11 +1,16 @@
 """Semaphores, sets and queues for asyncio: the same objects, with waits that are awaited.
 
 Each call first tries at once.  Where it would have to wait, the task stands in a line, and one
-helper thread waits in the kernel for the first of that line: a thread for each handle and
-direction, however many tasks wait.  A task that is cancelled leaves its line; what the helper has
-taken meanwhile goes to the next who asks.  Lines and helpers are in _lines.py.
+helper thread waits in the kernel for the first of that line.  Tasks that wait for the same stand
+in one line, however many they are; those that wait for different types of messages, or for
+different deltas or members, need a thread each, because msgrcv(2) and semop(2) wait for one.  A
+task that is cancelled leaves its line; what the helper has taken meanwhile goes to another who
+waits for such a thing, or back to the kernel.  Lines and helpers are in _lines.py.
 """
 
+import contextlib
+import copy
+import errno
 import sys
 import weakref
 from collections.abc import Iterable, Sequence
@@ -15,6 +20,7 @@ from typing import Any, Self, SupportsFloat, SupportsIndex
 import sysv_ipc
 from sysv_ipc import _seconds
 from sysv_ipc._lines import Call, Lines, collect
+from sysv_ipc._messages import Message, Messages, whole
 
 __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]
 
@@ -27,6 +33,13 @@ class _Handle:
 
     #: The class of the object that it is about.
     _kind: Any
+    _lines_of: Any = Lines
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make one whose handle refuses all, until it has been initialised."""
+        self = super().__new__(cls)
+        self._set(cls._kind.__new__(cls._kind))
+        return self
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         """Open or create the object, as the class of the same name in sysv_ipc does."""
@@ -39,10 +52,13 @@ class _Handle:
         self._open(cls._kind.from_id(*arguments, **keywords))
         return self
 
-    def _open(self, handle: Any) -> None:
+    def _set(self, handle: Any) -> None:
         #: The object itself: for all that does not wait.
         self.handle = handle
-        self._lines = Lines(handle)
+        self._lines = self._lines_of(handle)
+
+    def _open(self, handle: Any) -> None:
+        self._set(handle)
         weakref.finalize(self, collect, self._lines).atexit = False
 
     @property
@@ -64,8 +80,8 @@ class _Handle:
     def close(self) -> None:
         """End the helper threads.  It can wait no more; the object itself is left alone.
 
-        A queue gets back what was taken for tasks that did not want it any more; BusyError
-        where it is full: that is kept.
+        A queue gets back what it had no room for when a task did not want it any more; BusyError
+        where it is still full: that is kept.
         """
         self._lines.close()
 
@@ -91,13 +107,19 @@ class Semaphore(_Handle):
         ``sysv_ipc.Semaphore.acquire`` raises.  A task that is cancelled has taken nothing.
         See semop(2).
         """
-        handle, number = self.handle, index(delta)
-        call = Call(
-            ("acquire", number, handle.undo),
-            lambda own: own.acquire(None, number),
-            lambda: handle.acquire(0, number),
-            lambda _: handle.release(number),
-        )
+        handle, number, undo = self.handle, _integer(delta, "delta"), self.handle.undo
+
+        def wait(own: sysv_ipc.Semaphore) -> bool:
+            own.block, own.undo = True, undo
+            return own.acquire(None, number)
+
+        def release(_: object) -> None:
+            # The handle's undo may be another by now, and the kernel would count it wrongly.
+            own = copy.copy(handle)
+            own.undo = undo
+            own.release(number)
+
+        call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), release)
         return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
 
     def release(self, delta: int = 1) -> None:
@@ -107,7 +129,12 @@ class Semaphore(_Handle):
     async def zero(self, timeout: _Timeout = None) -> bool:
         """Wait until the value is zero; True.  The rest is as in acquire()."""
         handle = self.handle
-        call = Call("zero", lambda own: own.Z(), lambda: handle.Z(0), _nothing)
+
+        def wait(own: sysv_ipc.Semaphore) -> bool:
+            own.block = True
+            return own.Z()
+
+        call = Call("zero", wait, lambda: handle.Z(0), _nothing)
         return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
 
     async def __aenter__(self) -> Self:
@@ -115,9 +142,16 @@ class Semaphore(_Handle):
         await self.acquire()
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        """Release it."""
-        self.release()
+    async def __aexit__(
+        self, kind: object, inside: BaseException | None, traceback: object
+    ) -> None:
+        """Release it; an exception inside the block goes on, whatever becomes of that."""
+        try:
+            self.release()
+        except Exception as error:
+            if inside is None:
+                raise
+            inside.add_note(f"Besides, {error}")
 
 
 class SemaphoreSet(_Handle):
@@ -131,7 +165,7 @@ class SemaphoreSet(_Handle):
 
         The rest is as in ``Semaphore.acquire``.
         """
-        handle, which = self.handle, tuple(map(index, indexes))
+        handle, which = self.handle, _integers(indexes, "index")
         call = Call(
             ("acquire", which),
             lambda own: own.acquire(*which),
@@ -146,7 +180,7 @@ class SemaphoreSet(_Handle):
 
     async def zero(self, *indexes: int, timeout: _Timeout = None) -> bool:
         """Wait until each of these members is zero at the same time; True."""
-        handle, which = self.handle, tuple(map(index, indexes))
+        handle, which = self.handle, _integers(indexes, "index")
         call = Call(
             ("zero", which),
             lambda own: own.zero(*which),
@@ -162,6 +196,9 @@ class SemaphoreSet(_Handle):
         CancelledError is True then.
         """
         handle = self.handle
+        operations = tuple(map(tuple, operations))
+        # What is wrong with them, it tells.
+        handle.compile(operations)
         given = tuple(tuple(map(index, operation)) for operation in operations)
         call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
         return bool(await self._lines.ask(call, (), _seconds(timeout)))
@@ -172,6 +209,8 @@ class MessageQueue(_Handle):
 
     handle: sysv_ipc.MessageQueue
     _kind = sysv_ipc.MessageQueue
+    _lines: Messages
+    _lines_of = Messages
 
     async def send(
         self, message: Any, block: bool = True, type: int = 1, *, timeout: _Timeout = None
@@ -182,7 +221,7 @@ class MessageQueue(_Handle):
         cancelled just when its message goes is told: the attribute ``done`` of the
         CancelledError is True then.  The rest is as in ``sysv_ipc.MessageQueue.send``.
         """
-        handle, number = self.handle, index(type)
+        handle, number = self.handle, _integer(type, "type")
         patience = _seconds(timeout) if block else 0
         if isinstance(message, str):
             message = message.encode()
@@ -216,22 +255,32 @@ class MessageQueue(_Handle):
         """Take a message off the queue, waiting until there is one: (bytes, type).
 
         Tasks that wait for the same get messages in the order in which they asked.  A task
-        that is cancelled has taken none: what was taken for it goes to the next who asks.
-        The rest is as in ``sysv_ipc.MessageQueue.receive``.
+        that is cancelled has taken none: what was taken for it goes to another that waits for
+        it, or back to the end of the queue.  The rest is as in
+        ``sysv_ipc.MessageQueue.receive``.
         """
-        handle, lines, number = self.handle, self._lines, index(type)
-        which: dict[str, Any] = {"except_type": bool(except_type), "truncate": bool(truncate)}
+        handle, lines, number = self.handle, self._lines, _integer(type, "type")
+        other, cut = bool(except_type), bool(truncate)
         patience = _seconds(timeout) if block else 0
-        call = Call(
-            ("receive", number, *which.values()),
-            lambda own: own.receive(True, number, **which),
-            lambda: (
-                lines.take(number, which["except_type"]) or handle.receive(False, number, **which)
-            ),
-            lines.keep,
-        )
-        message: tuple[bytes, int] = await lines.ask(call, (), patience)
-        return message
+
+        def wait(own: sysv_ipc.MessageQueue) -> Message:
+            if cut:
+                return _receive_whole(own, number, other)
+            return own.receive(True, number, except_type=other)
+
+        def attempt() -> Message:
+            return lines.take(wants, number < 0) or handle.receive(
+                False, number, except_type=other, truncate=cut
+            )
+
+        def wants(message: Message) -> bool:
+            fits = cut or len(message[0]) <= handle.max_message_size
+            return fits and _matches(message[1], number, other)
+
+        call = Call(("receive", number, other, cut), wait, attempt, lines.keep, wants)
+        content, taken = await lines.ask(call, (), patience)
+        # Only now, because another would have wanted it whole.
+        return content[: handle.max_message_size], taken
 
     def __aiter__(self) -> Self:
         """Receive until the queue is removed."""
@@ -254,3 +303,36 @@ def _reopen(kind: type[_Handle], handle: Any) -> _Handle:
 
 def _nothing(_: object) -> None:
     """Spare what was not taken."""
+
+
+def _integer(value: SupportsIndex, name: str) -> int:
+    """Return it as an int; say what it is for where it is none."""
+    try:
+        return index(value)
+    except TypeError:
+        given = type(value).__name__
+        raise TypeError(f"{name} must be an integer, not {given}") from None
+
+
+def _integers(values: Iterable[SupportsIndex], name: str) -> tuple[int, ...]:
+    return tuple(_integer(value, name) for value in values)
+
+
+def _matches(type: int, wanted: int, except_type: bool) -> bool:
+    """Whether msgrcv(2) would take a message of this type."""
+    if except_type:
+        return type != wanted
+    return not wanted or type == wanted or type <= -wanted
+
+
+def _receive_whole(own: sysv_ipc.MessageQueue, type: int, except_type: bool) -> Message:
+    """Wait for a message, also for one that is longer than the handle takes."""
+    while True:
+        try:
+            return own.receive(True, type, except_type=except_type)
+        except sysv_ipc.ArgumentError as error:
+            if error.errno != errno.E2BIG:
+                raise
+        # It is still there, or somebody else was faster.
+        with contextlib.suppress(sysv_ipc.BusyError):
+            return whole(own).receive(False, type, except_type=except_type)

@@ -129,6 +129,18 @@ core_attach_by_id(PyObject *module, PyObject *args, PyObject *keywords)
                                       keywords);
 }
 
+/* ----------------------------------------------------------- interpreters */
+
+/* Whether threads may outlast what they are for: CPython 3.11 does not destroy
+ * an interpreter that has any but its main one. */
+static PyObject *
+core_in_main_interpreter(PyObject *Py_UNUSED(module),
+                         PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(PyInterpreterState_Get() ==
+                           PyInterpreterState_Main());
+}
+
 /* -------------------------------------------------------------- constants */
 
 static int
@@ -264,6 +276,7 @@ static PyMethodDef core_methods[] = {
      remove_message_queue_doc},
     {"_reopen", core_reopen, METH_VARARGS, NULL},
     {"_seconds", core_seconds, METH_O, NULL},
+    {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},
     {NULL, NULL, 0, NULL},

@@ -1,0 +1,119 @@
+"""Messages that a helper of _lines.py took for tasks that did not want them any more.
+
+They go to another task that would take them, else back to the end of the queue.  Only while that
+is full are they kept here, where the next who asks finds them.  All of it is guarded by the lock
+of _lines.py: a message is here until the kernel has it.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import sysv_ipc
+from sysv_ipc import _lines
+from sysv_ipc._lines import Call, Lines
+
+Message = tuple[bytes, int]
+
+
+def whole(handle: sysv_ipc.MessageQueue) -> sysv_ipc.MessageQueue:
+    """Return another handle of the same queue, for messages of any length."""
+    return sysv_ipc.MessageQueue.from_id(handle.id, max_message_size=sys.maxsize // 2)
+
+
+class Messages(Lines):
+    """All lines of a queue."""
+
+    kept: list[Message]
+
+    def keep(self, message: Message) -> None:
+        """Give it to a line that would take it too, or put it back, or keep it."""
+        with _lines._lock:
+            for line in self._lines.values():
+                if line.requests and line.call.wants(message):
+                    line.give(message)
+                    return
+            self.kept.append(message)
+            self.put_back()
+
+    def take(self, wants: Callable[[Message], bool], lowest: bool) -> Message | None:
+        """Return the one that msgrcv(2) would take, if there is one."""
+        with _lines._lock:
+            found = [message for message in self.kept if wants(message)]
+            if not found:
+                return None
+            message = min(found, key=lambda one: one[1]) if lowest else found[0]
+            self.kept.remove(message)
+            return message
+
+    def put_back(self) -> Exception | None:
+        """Put back those for which there is room, the first first."""
+        with _lines._lock:
+            while self.kept:
+                # Garbage may be collected here, and call this again.
+                content, number = message = self.kept.pop(0)
+                try:
+                    whole(self.handle).send(content, False, number)
+                except sysv_ipc.ExistentialError:
+                    # It went with its queue.
+                    continue
+                except BaseException as error:
+                    self.kept.insert(0, message)
+                    if isinstance(error, Exception):
+                        return error
+                    raise
+        return None
+
+    def outlive(self) -> None:
+        """Close, where the object has gone; a helper waits for room for what is kept."""
+        self.end_waits()
+        new = None
+        with _lines._lock, contextlib.suppress(sysv_ipc.ExistentialError):
+            if isinstance(self.put_back(), sysv_ipc.BusyError):
+                line = self._lines[_Return.name] = _Return(self)
+                new = line.want_helper()
+            elif not self.kept:
+                _lines._collected.discard(self)
+        if new is not None:
+            line.start(new)
+
+
+class _Return(_lines._Line):
+    """The line in which messages stand that wait for room, when their object has gone."""
+
+    lines: Messages
+    name = "return"
+
+    def __init__(self, lines: Messages) -> None:
+        def nobody_asks(*_: Any) -> None:
+            raise AssertionError
+
+        super().__init__(
+            lines, Call(self.name, nobody_asks, nobody_asks, None), whole(lines.handle)
+        )
+        self.message: Message | None = None
+
+    def next(self) -> bool:
+        """Say which message is to go; False where there is none, or no room will do."""
+        error = self.lines.put_back()
+        if isinstance(error, sysv_ipc.BusyError) and not _lines._ended:
+            # Nobody else is to send it meanwhile.
+            self.message = self.lines.kept.pop(0)
+            return True
+        if error is None:
+            _lines._collected.discard(self.lines)
+        self.helper = None
+        self.lines.forget(self)
+        return False
+
+    def work(self) -> None:
+        """Wait for room for it.  Called by the helper, without the lock."""
+        assert self.message is not None
+        content, number = self.message
+        try:
+            self.handle.send(content, True, number)
+        except Exception:
+            # What stands in the way, next() sees.
+            with _lines._lock:
+                self.lines.kept.insert(0, self.message)
