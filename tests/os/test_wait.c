@@ -42,6 +42,54 @@ test_deadlines(int id)
     CHECK(os_clock_ns() - start_ns >= 5000000);
 }
 
+/* A call that succeeds when it has been tried so often, or is waited in. */
+struct counted {
+    int succeeds_at, tries, waits;
+};
+
+static ssize_t
+counted_attempt(const struct os_call *call, int64_t timeout_ns)
+{
+    struct counted *counted = call->message;
+    if (timeout_ns != 0) {
+        counted->waits++;
+        return 0;
+    }
+    return ++counted->tries == counted->succeeds_at ? 0 : -EAGAIN;
+}
+
+static struct counted
+wait_counting(int succeeds_at)
+{
+    struct counted counted = {.succeeds_at = succeeds_at};
+    struct os_call call = {.attempt = counted_attempt, .message = &counted};
+    CHECK_EQUAL(wait_for(&counted, &call, OS_FOREVER), 0);
+    return counted;
+}
+
+static void
+test_spinning(void)
+{
+    /* What comes soon is not slept for, however often. */
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQUAL(wait_counting(3).waits, 0);
+    }
+    /* What never comes soon is tried for seldom after a while. */
+    int spun = 0;
+    for (int i = 0; i < 640; i++) {
+        struct counted counted = wait_counting(0);
+        CHECK_EQUAL(counted.waits, 1);
+        spun += counted.tries > 0;
+    }
+    CHECK(spun >= 8 && spun <= 20);
+    /* And when it comes soon again, that is noticed. */
+    int slept = 0;
+    for (int i = 0; i < 640; i++) {
+        slept += wait_counting(3).waits;
+    }
+    CHECK(slept <= 64);
+}
+
 static void
 test_the_signal(void)
 {
@@ -163,6 +211,7 @@ main(void)
     int id = os_msg_get(IPC_PRIVATE, 0600);
     CHECK(id >= 0);
     test_deadlines(id);
+    test_spinning();
     test_the_signal();
     test_messages_survive(id);
     test_forks(id);

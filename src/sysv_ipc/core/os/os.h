@@ -221,9 +221,10 @@ struct os_wait {
     const void *owner;
     pid_t thread;
     int signal;
-    bool ticks;
+    bool ticks, spun;
     struct os_timer own_timer, *timer;
     int64_t nap_ns, tick_ns;
+    int64_t again_ns; /* not before is it signalled; guarded as the list is */
     atomic_bool in_call, cancelled;
 };
 

@@ -41,6 +41,17 @@
 #define TICK_MIN_NS 1000000
 #define TICK_MAX_NS 128000000
 
+/* What others end so soon costs all of them less where the thread does not go
+ * to sleep for it, nor needs a signal: it tries again and again. */
+#define SPIN_NS 20000
+#define SPIN_PAUSES 20
+/* After so many waits in a row that this was of no use for, only one in so
+ * many does it. */
+#define SPIN_FAILURES 8
+#define SPIN_SELDOM 64
+
+/* How many waits in a row have spun in vain, or not at all. */
+static atomic_uint wait_spun_in_vain;
 /* The signal; 0 before it is chosen, OS_WAIT_POLLS for none. */
 static atomic_int wait_signal;
 static pthread_mutex_t wait_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -351,6 +362,48 @@ os_wait_end(struct os_wait *wait)
     delete_timer(&wait->own_timer);
 }
 
+static bool
+would_wait(ssize_t rc)
+{
+    return rc == -EAGAIN || rc == -ENOMSG;
+}
+
+static void
+pause_briefly(void)
+{
+    for (int i = 0; i < SPIN_PAUSES; i++) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#endif
+    }
+}
+
+/* Try again and again for a moment: what the call returns, -EAGAIN or -ENOMSG
+ * where it has to wait longer. */
+static ssize_t
+spin(const struct os_wait *wait, const struct os_call *call, int64_t left_ns)
+{
+    unsigned int vain =
+        atomic_fetch_add_explicit(&wait_spun_in_vain, 1, memory_order_relaxed);
+    if (vain >= SPIN_FAILURES && vain % SPIN_SELDOM != 0) {
+        return -EAGAIN;
+    }
+    bool short_one = left_ns != OS_FOREVER && left_ns < SPIN_NS;
+    int64_t end_ns = os_clock_ns() + (short_one ? left_ns : SPIN_NS);
+    ssize_t rc = -EAGAIN;
+    while (would_wait(rc) && !atomic_load(&wait->cancelled) &&
+           os_clock_ns() < end_ns) {
+        pause_briefly();
+        rc = call->attempt(call, 0);
+    }
+    if (!would_wait(rc)) {
+        atomic_store_explicit(&wait_spun_in_vain, 0, memory_order_relaxed);
+    }
+    return rc;
+}
+
 /* One attempt, and a nap where it would have had to wait.  What keeps
  * deadlines itself naps in the call; it has not waited at all where an
  * operation has IPC_NOWAIT of its own. */
@@ -365,7 +418,7 @@ attempt_and_nap(struct os_wait *wait, const struct os_call *call,
     int64_t nap_ns = last ? left_ns : wait->nap_ns;
     int64_t start_ns = os_clock_ns();
     ssize_t rc = call->attempt(call, call->keeps_deadline ? nap_ns : 0);
-    if ((rc != -EAGAIN && rc != -ENOMSG) || left_ns == 0) {
+    if (!would_wait(rc) || left_ns == 0) {
         return rc;
     }
     if (!call->keeps_deadline) {
@@ -407,6 +460,18 @@ call_interruptibly(struct os_wait *wait, const struct os_call *call,
 ssize_t
 os_wait_call(struct os_wait *wait, const struct os_call *call, int64_t left_ns)
 {
+    if (!wait->spun && left_ns != 0) {
+        wait->spun = true;
+        int64_t start_ns = os_clock_ns();
+        ssize_t rc = spin(wait, call, left_ns);
+        if (!would_wait(rc)) {
+            return rc;
+        }
+        if (left_ns != OS_FOREVER) {
+            left_ns -= os_clock_ns() - start_ns;
+            left_ns = left_ns < 0 ? 0 : left_ns;
+        }
+    }
     if (wait->signal == OS_WAIT_POLLS || left_ns == 0) {
         return attempt_and_nap(wait, call, left_ns);
     }
@@ -437,11 +502,15 @@ bool
 os_wait_interrupt(const void *owner)
 {
     bool waiting = false;
+    int64_t now_ns = os_clock_ns();
     (void)pthread_mutex_lock(&wait_lock);
     for (struct os_wait *wait = wait_first; wait != NULL; wait = wait->next) {
         if (wait->owner == owner && atomic_load(&wait->cancelled) &&
             atomic_load(&wait->in_call)) {
-            interrupt(wait);
+            if (now_ns >= wait->again_ns) {
+                interrupt(wait);
+                wait->again_ns = now_ns + AGAIN_NS;
+            }
             waiting = true;
         }
     }
