@@ -136,6 +136,9 @@ class Index:
     def __index__(self) -> int:
         return 5
 
+    def __repr__(self) -> str:
+        return "Index()"
+
 
 @pytest.mark.parametrize("value", [Index(), True, np.int8(5), np.uint64(5)], ids=repr)
 def test_whatever_is_an_integer_is_taken(make: Make, value: Any) -> None:

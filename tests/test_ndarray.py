@@ -96,6 +96,9 @@ class Index:
         self.value = value
         self.asked = 0
 
+    def __repr__(self) -> str:
+        return f"Index({self.value})"
+
     def __index__(self) -> int:
         self.asked += 1
         return self.value
@@ -109,7 +112,7 @@ class Index:
         ((), ()),
         ([2, 3], (2, 3)),
         (np.array([2, 3]), (2, 3)),
-        (iter([1, 2]), (1, 2)),
+        pytest.param(iter([1, 2]), (1, 2), id="an iterator"),
         (Index(4), (4,)),
         ((0, 7), (0, 7)),
         (0, (0,)),

@@ -196,10 +196,13 @@ class SemaphoreSet(_Handle):
         CancelledError is True then.
         """
         handle = self.handle
-        operations = tuple(map(tuple, operations))
+        which: Any = operations
+        if isinstance(which, Iterable):
+            # Iterators give what they have only once.
+            which = [tuple(one) if isinstance(one, Iterable) else one for one in which]
         # What is wrong with them, it tells.
-        handle.compile(operations)
-        given = tuple(tuple(map(index, operation)) for operation in operations)
+        handle.compile(which)
+        given = tuple(tuple(map(index, operation)) for operation in which)
         call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
         return bool(await self._lines.ask(call, (), _seconds(timeout)))
 
