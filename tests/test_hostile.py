@@ -45,10 +45,16 @@ m.attach(m.address, s.SHM_REMAP)
 print(a[0], m.readonly)
 m.attach(m.address, s.SHM_REMAP | s.SHM_RDONLY)
 print(m.readonly)
+a[0] = 1
+print(m.read(1))
+try:
+    m.write(b"2")
+except s.ReadOnlyError:
+    print("refused")
 m.remove(); m.detach()
 print(a[0])
 """
-    assert run_python(code).stdout == "120 False\nTrue\n0\n"
+    assert run_python(code).stdout == "120 False\nTrue\nb'\\x01'\nrefused\n0\n"
 
 
 def test_remapping_keeps_the_pointer_that_has_left(run_python: Run) -> None:

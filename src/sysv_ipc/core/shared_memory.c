@@ -173,9 +173,15 @@ remap(PyObject *op, void *address, int flags)
     }
     else if (address == current->address) {
         void *got;
+        bool readonly = (flags & SHM_RDONLY) != 0;
+        /* What may be written to through a pointer that has left stays so:
+         * it is only the handle that writes no more. */
+        if (current->exported && current->writable) {
+            flags &= ~SHM_RDONLY;
+        }
         rc = os_shm_attach(core_handle_id(op), address, flags, &got);
         if (rc == 0) {
-            current->readonly = (flags & SHM_RDONLY) != 0;
+            current->readonly = readonly;
             current->writable = current->writable || !current->readonly;
         }
     }
