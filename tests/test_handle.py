@@ -372,6 +372,12 @@ def test_a_message_comes_from_the_queue_that_the_call_began_with(call: Callable[
         assert (one.current_messages, other.current_messages, handle == other) == (0, 1, True)
 
 
+def test_a_mode_is_that_of_the_object_that_the_call_began_with(table: str) -> None:
+    with two_of(KINDS[table]) as (handle, one, other):
+        handle.mode = Again(handle, other.key, 0o640)
+        assert (one.mode, other.mode, handle == other) == (0o640, 0o600, True)
+
+
 def test_many_messages_go_to_the_queue_that_the_call_began_with() -> None:
     with two_of(MessageQueue) as (handle, one, other):
         one.max_size = 2000

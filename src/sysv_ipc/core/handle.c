@@ -348,6 +348,7 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
 {
     const struct core_field *field = closure;
     CoreHandle *self = core_handle(op);
+    int id = core_handle_id(op);
     long long number = 0;
     if (core_handle_refuse_delete(value, field->name) < 0 ||
         core_integer(self->state, value, field->name, 0,
@@ -356,9 +357,9 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     }
     /* The owner may change also what the mode does not let it read. */
     struct os_info info;
-    int rc = core_kind_stat_any(self->kind, core_handle_id(op), &info);
+    int rc = core_kind_stat_any(self->kind, id, &info);
     if (rc < 0) {
-        (void)core_handle_raise(op, rc, "change");
+        (void)core_handle_raise_by_id(op, id, rc, "change");
         return -1;
     }
     char *place = (char *)&info + field->offset;
@@ -368,10 +369,11 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     else {
         *(uint64_t *)(void *)place = (uint64_t)number;
     }
-    rc = self->kind->set(core_handle_id(op), &info);
+    rc = self->kind->set(id, &info);
     if (rc < 0) {
         bool resize = field == &core_field_max_size;
-        (void)core_handle_raise(op, rc, resize ? "resize" : "change");
+        (void)core_handle_raise_by_id(op, id, rc,
+                                      resize ? "resize" : "change");
         return -1;
     }
     return 0;
