@@ -58,8 +58,19 @@ def _adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
+def _heed_signals() -> None:
+    """Undo what a shell does to a command in the background, which programs would inherit."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(
+                number,
+                signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
+            )
+
+
 _no_namespace = _enter_namespace()
 _adopt_orphans()
+_heed_signals()
 _keys_given: set[int] = set()
 
 
