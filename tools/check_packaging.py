@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[1].resolve()
 UNWANTED = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONPATH", "VIRTUAL_ENV", "GIT_DIR")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED}
 EDITABLE = """
-import pathlib, sys, sysv_ipc
-folder = pathlib.Path(sysv_ipc.__file__).parent
+import pathlib, sys, sysv_ipc.aio
+folder = pathlib.Path(sysv_ipc.aio.__file__).parent
 sys.exit(0 if folder == pathlib.Path("src/sysv_ipc").resolve() else f"not editable: {folder}")
 """
 
