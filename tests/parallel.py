@@ -60,6 +60,7 @@ TESTS = {
     "test_exists_attaches_nothing": "counts what the process maps",
     "test_attaching_again_and_again_uses_no_more_address_space": "counts what the process maps",
     "test_a_shape_is_a_length_or_some": "its shapes can be used once",
+    "test_signals_do_not_lengthen_a_timeout": "has a handler of signals",
     "test_signals_do_not_prolong_a_timeout": "has a handler of signals",
     "test_timeouts_need_few_timers": "counts the timers of the process",
     "test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes": "has a handler of signals",

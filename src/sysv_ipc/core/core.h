@@ -75,6 +75,7 @@
     X(busy_again)             \
     X(busy_no_message)        \
     X(about_name)             \
+    X(add_notes)              \
     X(detail_name)
 
 /* What the arguments of calls are named. */

@@ -107,24 +107,46 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
     return rc;
 }
 
+/* cures.add_notes(), borrowed from the state, or NULL.  It is kept from its
+ * first use on: where there is no GIL, a thread that imports while the
+ * interpreter ends may keep it from ending. */
+static PyObject *
+get_add_notes(CoreState *state)
+{
+    PyObject *kept = __atomic_load_n(&state->add_notes, __ATOMIC_ACQUIRE);
+    if (kept != NULL) {
+        return kept;
+    }
+    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
+    PyObject *add = cures == NULL ? NULL
+                                  : PyObject_GetAttrString(cures, "add_notes");
+    Py_XDECREF(cures);
+    if (add == NULL ||
+        __atomic_compare_exchange_n(&state->add_notes, &kept, add, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        return add;
+    }
+    /* Another thread was sooner. */
+    Py_DECREF(add);
+    return kept;
+}
+
 /* Tell the cure.  Whatever keeps it away, such as a standard library that is
  * out of reach after chroot(2), must not hide the error: 0, or -1 for what
  * is no Exception (Ctrl-C). */
 static int
 add_cure(CoreState *state, PyObject *error, const struct made *made)
 {
-    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
+    PyObject *add_notes = get_add_notes(state);
     PyObject *type = NULL, *done = NULL;
     if (made->subject.kind != NULL) {
         type =
             *(PyObject **)(void *)((char *)state + made->subject.kind->type);
     }
-    if (cures != NULL) {
-        done = PyObject_CallMethod(cures, "add_notes", "OsO", error,
-                                   made->operation,
-                                   type != NULL ? type : Py_None);
+    if (add_notes != NULL) {
+        done = PyObject_CallFunction(add_notes, "OsO", error, made->operation,
+                                     type != NULL ? type : Py_None);
     }
-    Py_XDECREF(cures);
     Py_XDECREF(done);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();
