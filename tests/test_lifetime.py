@@ -129,7 +129,8 @@ before = resident()
 repeat(call, rounds)
 grown = resident() - before
 tracemalloc.start()
-repeat(call, 200)
+# Objects that were kept for reuse are not traced until they have been freed once.
+repeat(call, max(20000 // part, 200))
 # What leaks does so each time; what only comes late, as a thread's end, does not.
 marks = [tracemalloc.get_traced_memory()[0]]
 for _ in range(3):
