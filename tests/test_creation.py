@@ -149,37 +149,72 @@ def test_a_creator_that_dies_after_the_value_is_set_leaves_the_value(key: int, c
     remove(key)
 
 
-def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
-    """The creator stops between creating and initialising; going on, it finishes."""
+@contextlib.contextmanager
+def stopped_creator(key: int) -> Iterator[Callable[[], None]]:
+    """A creator that stops between creating and initialising; what is yielded lets it go on."""
     # The first semget(2) looks for the set, the second makes it.
     command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semget:signal=SIGSTOP:when=2"]
     creator = subprocess.Popen([*command, sys.executable, "-c", CREATE, str(key)])
     wait_until(lambda: phase(key) == "unfinished")
+    children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
+
+    def go_on() -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGCONT)
+
+    def has_ended() -> bool:
+        # Again and again: it may be told to go on before it has stopped.
+        go_on()
+        return creator.poll() is not None
+
+    yield go_on
+    wait_until(has_ended)
+    assert creator.returncode == 0
+    remove(key)
+
+
+def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
+    """Going on, it finishes."""
     read_end, write_end = os.pipe()
 
     def open_it() -> None:
         os.write(write_end, b"?")
         os.write(write_end, str(Semaphore(key).value).encode())
 
-    opener = fork(open_it)
-    assert os.read(read_end, 1) == b"?"
-    assert select.select([read_end], [], [], 0.05)[0] == []
-    children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
+    with stopped_creator(key) as go_on:
+        opener = fork(open_it)
+        assert os.read(read_end, 1) == b"?"
+        assert select.select([read_end], [], [], 0.05)[0] == []
 
-    def answered_when_it_goes_on() -> bool:
-        # Again and again: it may be told to go on before it has stopped.
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGCONT)
-        return bool(select.select([read_end], [], [], 0.01)[0])
+        def answered_when_it_goes_on() -> bool:
+            go_on()
+            return bool(select.select([read_end], [], [], 0.01)[0])
 
-    wait_until(answered_when_it_goes_on)
-    assert os.read(read_end, 10) == str(INITIAL).encode()
-    os.waitpid(opener, 0)
+        wait_until(answered_when_it_goes_on)
+        assert os.read(read_end, 10) == str(INITIAL).encode()
+        os.waitpid(opener, 0)
     os.close(read_end)
     os.close(write_end)
-    assert creator.wait(timeout=60) == 0
-    remove(key)
+
+
+@pytest.mark.parametrize("flags", [0, IPC_CREAT])
+def test_a_signal_ends_the_wait_for_a_creator_that_is_stopped(key: int, flags: int) -> None:
+    """It is the handler's exception that comes, and no other."""
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError("by a handler")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with stopped_creator(key):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(InterruptedError, match="by a handler"):
+                Semaphore(key, flags)
+            assert phase(key) == "unfinished"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

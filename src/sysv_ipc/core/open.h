@@ -90,7 +90,11 @@ core_open(CoreState *state, const struct core_kind *kind,
         int access = request->mode < 0 ? 0600 : request->mode;
         int id = kind->get(request->key.value, request->open_size,
                            request->flags | access);
-        if (id >= 0 && (kind->accept == NULL || kind->accept(id) == 0)) {
+        int rc = id >= 0 && kind->accept != NULL ? kind->accept(id) : 0;
+        if (rc == CORE_RAISED) {
+            return -1;
+        }
+        if (id >= 0 && rc == 0) {
             *opened =
                 (struct core_opened){id, request->key.value, false, access};
             return 0;
