@@ -334,3 +334,12 @@ def members() -> Iterator[aio.SemaphoreSet]:
     yield many
     many.remove()
     many.close()
+
+
+@pytest.fixture
+def stopped_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that is run now and then; its tasks may be left pending."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    yield loop
+    loop.close()

@@ -9,7 +9,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,15 +18,6 @@ from helpers import aio_helpers, begun, wait_until
 from sysv_ipc import ArgumentError, BusyError, ExistentialError, aio
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def stopped_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that is run now and then; its tasks may be left pending."""
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)
-    yield loop
-    loop.close()
 
 
 def wait_in(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
@@ -244,11 +235,18 @@ def test_what_cannot_be_waited_for_is_refused_and_leaves_nothing(
     asyncio.run(main())
 
 
+class Own:
+    def __index__(self) -> int:
+        raise TypeError("an error of its own")
+
+
 @pytest.mark.parametrize(
     "call",
     [
         lambda q, s, z: q.receive(type="x"),
         lambda q, s, z: q.send("", type="x"),
+        lambda q, s, z: q.receive(type=Own()),
+        lambda q, s, z: s.acquire(delta=Own()),
         lambda q, s, z: s.acquire(delta="x"),
         lambda q, s, z: z.acquire(0, None),
         lambda q, s, z: z.zero("x"),

@@ -49,15 +49,6 @@ async def ask(messages: aio.MessageQueue) -> None:
         await messages.receive(timeout=0, type=99)
 
 
-@pytest.fixture
-def stopped_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that is run now and then; its tasks may be left pending."""
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)
-    yield loop
-    loop.close()
-
-
 # ------------------------------------------------------------------------ back to the queue
 
 

@@ -309,12 +309,10 @@ def _nothing(_: object) -> None:
 
 
 def _integer(value: SupportsIndex, name: str) -> int:
-    """Return it as an int; say what it is for where it is none."""
-    try:
-        return index(value)
-    except TypeError:
-        given = type(value).__name__
-        raise TypeError(f"{name} must be an integer, not {given}") from None
+    """Return it as an int; say what it is for where it is none, as the library does."""
+    if not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    return index(value)
 
 
 def _integers(values: Iterable[SupportsIndex], name: str) -> tuple[int, ...]:

@@ -127,6 +127,13 @@ typedef struct {
     PyObject *shared_memory_spare, *message_queue_spare;
 } CoreState;
 
+/* An object of the state, by its offset, which is what a core_kind knows. */
+static inline PyObject **
+core_state_object(CoreState *state, size_t offset)
+{
+    return (PyObject **)(void *)((char *)state + offset);
+}
+
 extern PyModuleDef core_module;
 CoreState *core_state_of_module(PyObject *module);
 CoreState *core_state_of_type(PyTypeObject *type);

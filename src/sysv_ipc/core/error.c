@@ -26,8 +26,7 @@ subject_as_tuple(CoreState *state, struct core_subject subject)
 {
     PyObject *kind = NULL;
     if (subject.kind != NULL) {
-        kind =
-            *(PyObject **)(void *)((char *)state + subject.kind->name_object);
+        kind = *core_state_object(state, subject.kind->name_object);
     }
     PyObject *key = subject.key == CORE_NO_KEY
                         ? Py_NewRef(Py_None)
@@ -140,8 +139,7 @@ add_cure(CoreState *state, PyObject *error, const struct made *made)
     PyObject *add_notes = get_add_notes(state);
     PyObject *type = NULL, *done = NULL;
     if (made->subject.kind != NULL) {
-        type =
-            *(PyObject **)(void *)((char *)state + made->subject.kind->type);
+        type = *core_state_object(state, made->subject.kind->type);
     }
     if (add_notes != NULL) {
         done = PyObject_CallFunction(add_notes, "OsO", error, made->operation,

@@ -16,18 +16,13 @@
 #define KEEPS_SPARES 1
 #endif
 
-static PyObject **
-in_state(CoreState *state, size_t offset)
-{
-    return (PyObject **)(void *)((char *)state + offset);
-}
-
 /* A new object, all zero, or NULL without an exception. */
 static PyObject *
 take_spare(CoreState *state, PyTypeObject *type, const struct core_kind *kind)
 {
-    PyObject **spare = in_state(state, kind->spare), *op = *spare;
-    if (op == NULL || (PyObject *)type != *in_state(state, kind->type)) {
+    PyObject **spare = core_state_object(state, kind->spare), *op = *spare;
+    if (op == NULL ||
+        (PyObject *)type != *core_state_object(state, kind->type)) {
         return NULL;
     }
     *spare = NULL;
@@ -43,9 +38,9 @@ keep_spare(PyObject *op)
 {
     CoreState *state = core_handle(op)->state;
     const struct core_kind *kind = core_handle(op)->kind;
-    PyObject **spare = in_state(state, kind->spare);
+    PyObject **spare = core_state_object(state, kind->spare);
     if (!KEEPS_SPARES || *spare != NULL ||
-        (PyObject *)Py_TYPE(op) != *in_state(state, kind->type)) {
+        (PyObject *)Py_TYPE(op) != *core_state_object(state, kind->type)) {
         return false;
     }
     *spare = op;

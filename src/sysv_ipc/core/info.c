@@ -213,7 +213,7 @@ PyObject *
 core_info_record(CoreState *state, const struct core_kind *kind,
                  struct os_info *info, int id)
 {
-    PyObject *type = *(PyObject **)(void *)((char *)state + kind->record);
+    PyObject *type = *core_state_object(state, kind->record);
     info->id = id;
     return make_record(type, kind->fields, info);
 }

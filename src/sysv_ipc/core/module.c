@@ -195,13 +195,10 @@ add_constants(PyObject *module)
 
 PyDoc_STRVAR(
     core_doc,
-    "System V IPC: semaphores, shared memory and message queues for unrelated "
-    "processes.\n"
+    "System V IPC: semaphores, shared memory and message queues.\n"
     "\n"
-    "Objects are named by keys, live in the kernel until they are removed, "
-    "and "
-    "are shared\n"
-    "with programs in any language.");
+    "For unrelated processes: objects are named by keys, live in the kernel\n"
+    "until they are removed, and are shared with programs in any language.");
 PyDoc_STRVAR(
     exists_doc,
     "exists($module, /, key, type)\n--\n\n"
