@@ -332,3 +332,24 @@ def test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes(key: int) 
     signal.signal(signal.SIGUSR1, before)
     assert semaphore.value == 0
     semaphore.remove()
+
+
+def test_removal_between_two_attempts_ends_the_wait_as_any_other() -> None:
+    """A wait that polls is seldom inside of a call when its object goes."""
+    done = run(
+        "from sysv_ipc import *",
+        "import threading, time",
+        "set_wait_signal(None)",
+        "for make, call in (",
+        "    (lambda: Semaphore(None, IPC_CREX), lambda x: x.acquire(timeout=60)),",
+        "    (lambda: MessageQueue(None, IPC_CREX), lambda x: x.receive(timeout=60)),",
+        "):",
+        "    for _ in range(20):",
+        "        x = make()",
+        "        threading.Timer(0.005, x.remove).start()",
+        "        try:",
+        "            call(x)",
+        "        except ExistentialError as error:",
+        "            assert error.errno == 43, error",
+    )
+    assert (done.stdout, done.stderr) == ("", "")

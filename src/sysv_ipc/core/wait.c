@@ -3,7 +3,7 @@
  *
  * Callers try at once with the GIL held, since most calls do not block and
  * giving up the GIL costs far more than the call where another thread is
- * busy.  What comes here has to wait. */
+ * busy.  What comes here has to wait, for an object that was there. */
 #include "core.h"
 
 #include <errno.h>
@@ -55,7 +55,8 @@ core_wait(PyObject *op, const struct os_call *call,
         Py_END_ALLOW_THREADS
     }
     os_wait_end(&wait);
-    return rc;
+    /* Removed between two attempts, of which only the second is told so. */
+    return rc == -EINVAL ? -EIDRM : rc;
 }
 
 void
@@ -128,6 +129,9 @@ core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
         if (rc != -EAGAIN || timeout_ns == 0) {
             return rc;
         }
+    }
+    else if (os_sem_get_pid(id, 0) == -EINVAL) {
+        return -EINVAL;
     }
     struct os_call call = {
         .attempt = os_sem_op_attempt,
