@@ -32,26 +32,17 @@ core_arguments_init(CoreState *state)
     return 0;
 }
 
-/* The keywords of a call in a program are interned, the same objects as ours,
- * and mostly come in our order: look first behind the argument before. */
-static inline int
-find_interned(CoreState *state, const struct core_signature *signature,
-              PyObject *name, int before)
+/* The index of the argument with this name; count where there is none.  The
+ * keywords of a call in a program are interned, the same objects as ours;
+ * others, as from **dict, may be equal all the same. */
+static int
+find(CoreState *state, const struct core_signature *signature, PyObject *name)
 {
-    int count = signature->count, i = before;
-    for (int tries = 0; tries < count; tries++) {
-        i = i + 1 < count ? i + 1 : 0;
+    for (int i = 0; i < signature->count; i++) {
         if (state->arguments[signature->arguments[i]] == name) {
             return i;
         }
     }
-    return count;
-}
-
-/* Others, as from **dict, may be equal all the same. */
-static int
-find_equal(const struct core_signature *signature, PyObject *name)
-{
     int i = 0;
     while (i < signature->count &&
            (!PyUnicode_Check(name) ||
@@ -70,15 +61,11 @@ core_bind_too_many(const struct core_signature *signature, Py_ssize_t nargs)
                  signature->function, signature->positional, nargs);
 }
 
-/* The index of the argument, or -1; before is that of the one before. */
-static inline int
+static int
 bind_keyword(CoreState *state, const struct core_signature *signature,
-             PyObject *name, PyObject *value, PyObject **out, int before)
+             PyObject *name, PyObject *value, PyObject **out)
 {
-    int i = find_interned(state, signature, name, before);
-    if (i == signature->count) {
-        i = find_equal(signature, name);
-    }
+    int i = find(state, signature, name);
     if (i == signature->count) {
         PyErr_Format(PyExc_TypeError,
                      "%s() got an unexpected keyword argument '%S'",
@@ -92,7 +79,7 @@ bind_keyword(CoreState *state, const struct core_signature *signature,
         return -1;
     }
     out[i] = value;
-    return i;
+    return 0;
 }
 
 static int
@@ -109,21 +96,29 @@ check_required(const struct core_signature *signature, PyObject *const *out)
     return 0;
 }
 
+/* Keywords mostly come in our order: looking for each behind the one before
+ * finds them, and none twice. */
 int
 core_bind_keywords(CoreState *state, const struct core_signature *signature,
                    PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
                    PyObject **out)
 {
     Py_ssize_t given = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
-    int i = (int)nargs - 1;
-    for (Py_ssize_t k = 0; k < given; k++) {
-        i = bind_keyword(state, signature, PyTuple_GET_ITEM(keywords, k),
-                         args[nargs + k], out, i);
-        if (i < 0) {
+    Py_ssize_t k = 0;
+    for (int i = (int)nargs; k < given && i < signature->count; i++) {
+        if (PyTuple_GET_ITEM(keywords, k) ==
+            state->arguments[signature->arguments[i]]) {
+            out[i] = args[nargs + k];
+            k++;
+        }
+    }
+    for (; k < given; k++) {
+        if (bind_keyword(state, signature, PyTuple_GET_ITEM(keywords, k),
+                         args[nargs + k], out) < 0) {
             return -1;
         }
     }
-    return check_required(signature, out);
+    return nargs >= signature->required ? 0 : check_required(signature, out);
 }
 
 int
@@ -138,7 +133,7 @@ core_bind_dict(CoreState *state, const struct core_signature *signature,
     }
     while (keywords != NULL &&
            PyDict_Next(keywords, &position, &name, &value)) {
-        if (bind_keyword(state, signature, name, value, out, -1) < 0) {
+        if (bind_keyword(state, signature, name, value, out) < 0) {
             return -1;
         }
     }

@@ -196,7 +196,6 @@ core_handle_id(PyObject *op)
 }
 
 void core_handle_free_spares(CoreState *state);
-PyObject *core_handle_new(PyTypeObject *type, const struct core_kind *kind);
 void core_handle_open(CoreHandle *self, int64_t key, int id);
 /* from_id(): 0 and *info where it may be read, or -1 with an exception. */
 int core_handle_open_id(CoreHandle *self, PyObject *id, struct os_info *info);

@@ -1,51 +1,9 @@
 /* What the three kinds of object have in common: key, id, owner, mode,
  * equality, removal.  The kernel holds all but key and id, which are atomic
  * (core.h), so nothing here takes a lock. */
-#include "core.h"
+#include "open.h"
 
 #include <errno.h>
-
-/* Programs open the same object again and again, and making and freeing an
- * object that garbage collection looks at costs as much as the rest of that:
- * so of each type the memory of one handle is kept for the next.  Not where
- * threads would have to agree on it, nor where a sanitizer is to see that
- * memory was freed. */
-#if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
-#define KEEPS_SPARES 0
-#else
-#define KEEPS_SPARES 1
-#endif
-
-/* A new object, all zero, or NULL without an exception. */
-static PyObject *
-take_spare(CoreState *state, PyTypeObject *type, const struct core_kind *kind)
-{
-    PyObject **spare = core_state_object(state, kind->spare), *op = *spare;
-    if (op == NULL ||
-        (PyObject *)type != *core_state_object(state, kind->type)) {
-        return NULL;
-    }
-    *spare = NULL;
-    memset(op + 1, 0, (size_t)type->tp_basicsize - sizeof(*op));
-    (void)PyObject_Init(op, type);
-    PyObject_GC_Track(op);
-    return op;
-}
-
-/* Keep the memory of an object that is gone; false where it is to be freed. */
-static bool
-keep_spare(PyObject *op)
-{
-    CoreState *state = core_handle(op)->state;
-    const struct core_kind *kind = core_handle(op)->kind;
-    PyObject **spare = core_state_object(state, kind->spare);
-    if (!KEEPS_SPARES || *spare != NULL ||
-        (PyObject *)Py_TYPE(op) != *core_state_object(state, kind->type)) {
-        return false;
-    }
-    *spare = op;
-    return true;
-}
 
 /* Before the types go, which PyObject_GC_Del() looks at. */
 void
@@ -63,27 +21,6 @@ core_handle_free_spares(CoreState *state)
             *spares[i] = NULL;
         }
     }
-}
-
-PyObject *
-core_handle_new(PyTypeObject *type, const struct core_kind *kind)
-{
-    CoreState *state = core_state_of_type(type);
-    if (state == NULL) {
-        return NULL;
-    }
-    PyObject *op = take_spare(state, type, kind);
-    if (op == NULL) {
-        op = type->tp_alloc(type, 0);
-    }
-    if (op != NULL) {
-        CoreHandle *self = core_handle(op);
-        self->state = state;
-        self->kind = kind;
-        atomic_init(&self->id, -1);
-        atomic_init(&self->key, CORE_NO_KEY);
-    }
-    return op;
 }
 
 void
@@ -121,12 +58,21 @@ core_handle_traverse(PyObject *op, visitproc visit, void *arg)
 void
 core_handle_free(PyObject *op)
 {
+    CoreState *state = core_handle(op)->state;
+    const struct core_kind *kind = core_handle(op)->kind;
     PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
+    PyObject **spare = core_state_object(state, kind->spare);
+    if (!core_handle_is_exact(state, type, kind)) {
+        PyObject_GC_UnTrack(op);
+    }
     if (core_handle(op)->weak_references != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    if (!keep_spare(op)) {
+    if (CORE_KEEPS_SPARES && *spare == NULL &&
+        core_handle_is_exact(state, type, kind)) {
+        *spare = op;
+    }
+    else {
         type->tp_free(op);
     }
     Py_DECREF(type);

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 int
-core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
+core_key_given(CoreState *state, PyObject *value, struct core_key *out)
 {
     if (value == Py_None) {
         out->type = CORE_KEY_RANDOM;

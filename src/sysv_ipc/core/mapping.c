@@ -94,7 +94,9 @@ core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
         }
         return rc;
     }
-    PyMem_RawFree(ghost);
+    if (ghost != NULL) {
+        PyMem_RawFree(ghost);
+    }
     return 0;
 }
 

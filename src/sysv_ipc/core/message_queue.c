@@ -16,11 +16,11 @@
 /* 1.2.0's default for max_message_size. */
 #define DEFAULT_MAX_MESSAGE_SIZE 2048
 
-static PyObject *
-message_queue_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
-                  PyObject *Py_UNUSED(keywords))
+static inline PyObject *
+message_queue_make(CoreState *state, PyTypeObject *type)
 {
-    PyObject *op = core_handle_new(type, &core_message_queue_kind);
+    PyObject *op = core_handle_make(state, type, &core_message_queue_kind,
+                                    sizeof(MessageQueueObject));
     if (op != NULL) {
         atomic_init(&message_queue(op)->max_message_size,
                     DEFAULT_MAX_MESSAGE_SIZE);

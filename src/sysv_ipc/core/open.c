@@ -12,8 +12,8 @@ subject_of(const struct core_request *request, key_t key)
 }
 
 int
-core_request_convert(CoreState *state, struct core_request *request,
-                     PyObject *key, PyObject *flags, PyObject *mode)
+core_request_given(CoreState *state, struct core_request *request,
+                   PyObject *key, PyObject *flags, PyObject *mode)
 {
     long long number = 0;
     if (core_key_convert(state, key, &request->key) < 0 ||
@@ -21,7 +21,6 @@ core_request_convert(CoreState *state, struct core_request *request,
         return -1;
     }
     request->flags = (int)number & ~OS_MODE_MASK;
-    request->mode = -1;
     if (mode != NULL) {
         if (core_integer(state, mode, "mode", INT_MIN, INT_MAX, &number) < 0) {
             return -1;
@@ -155,6 +154,14 @@ core_open_or_create(CoreState *state, const struct core_request *request,
 
 /* ------------------------------------------------------- calling a type */
 
+PyObject *
+core_construct_new(const struct core_constructor *constructor,
+                   PyTypeObject *type)
+{
+    CoreState *state = core_state_of_type(type);
+    return state == NULL ? NULL : constructor->make(state, type);
+}
+
 int
 core_construct_init(const struct core_constructor *constructor, PyObject *op,
                     PyObject *args, PyObject *keywords)
@@ -165,19 +172,4 @@ core_construct_init(const struct core_constructor *constructor, PyObject *op,
         return -1;
     }
     return constructor->open(op, given);
-}
-
-PyObject *
-core_construct(const struct core_constructor *constructor, PyObject *type,
-               PyObject *const *args, size_t nargsf, PyObject *keywords)
-{
-    PyObject *given[CORE_MOST_ARGUMENTS];
-    PyObject *op = constructor->make((PyTypeObject *)type, NULL, NULL);
-    if (op != NULL &&
-        (core_bind(core_handle(op)->state, &constructor->signature, args,
-                   PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
-         constructor->open(op, given) < 0)) {
-        Py_CLEAR(op);
-    }
-    return op;
 }

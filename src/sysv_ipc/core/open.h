@@ -6,28 +6,106 @@
 
 #include <errno.h>
 
+/* Programs open the same object again and again, and making and freeing an
+ * object of the garbage collector's costs as much as the rest of that: so of
+ * each type the memory of one handle is kept for the next.  Not where threads
+ * would have to agree on it, nor where a sanitizer is to see that memory was
+ * freed.  And the collector does not look at handles of our own types: they
+ * refer to nothing but those, so no garbage is found through them; objects of
+ * subclasses may have attributes.
+ *
+ * After a system call the processor has to find out anew where calls through
+ * pointers go, those to the interpreter among them: so what follows is inline,
+ * and asks it for as little as possible. */
+#if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
+#define CORE_KEEPS_SPARES 0
+#else
+#define CORE_KEEPS_SPARES 1
+#endif
+
+/* Whether a handle's type is the kind's own, not one below it. */
+static inline bool
+core_handle_is_exact(CoreState *state, PyTypeObject *type,
+                     const struct core_kind *kind)
+{
+    return (PyObject *)type == *core_state_object(state, kind->type);
+}
+
+/* A new object of a kind whose objects have this size, all zero but for the
+ * handle: id -1 and no key. */
+static inline PyObject *
+core_handle_make(CoreState *state, PyTypeObject *type,
+                 const struct core_kind *kind, size_t size)
+{
+    PyObject **spare = core_state_object(state, kind->spare), *op = *spare;
+    bool exact = core_handle_is_exact(state, type, kind);
+    if (exact && op != NULL) {
+        *spare = NULL;
+        memset(op + 1, 0, size - sizeof(*op));
+        (void)PyObject_Init(op, type);
+    }
+    else {
+        op = type->tp_alloc(type, 0);
+        if (exact && op != NULL) {
+            PyObject_GC_UnTrack(op);
+        }
+    }
+    if (op != NULL) {
+        CoreHandle *self = core_handle(op);
+        self->state = state;
+        self->kind = kind;
+        atomic_init(&self->id, -1);
+        atomic_init(&self->key, CORE_NO_KEY);
+    }
+    return op;
+}
+
 /* ------------------------------------------------------- calling a type */
 
-/* How objects of a kind are made by calling their type: its tp_new, and
- * open(), which gets what is bound to the signature. */
+/* How objects of a kind are made by calling their type: make() gives an empty
+ * one, open() gets what is bound to the signature. */
 struct core_constructor {
     struct core_signature signature;
-    newfunc make;
+    PyObject *(*make)(CoreState *state, PyTypeObject *type);
     int (*open)(PyObject *op, PyObject *const *given);
 };
+PyObject *core_construct_new(const struct core_constructor *constructor,
+                             PyTypeObject *type);
 int core_construct_init(const struct core_constructor *constructor,
                         PyObject *op, PyObject *args, PyObject *keywords);
-PyObject *core_construct(const struct core_constructor *constructor,
-                         PyObject *type, PyObject *const *args, size_t nargsf,
-                         PyObject *keywords);
-/* <kind>_init and core_<kind>_call of a type with <kind>_new and <kind>_open:
- * tp_init, and tp_vectorcall, which has no slot before CPython 3.14. */
+
+/* tp_vectorcall, which is not inherited: type is the kind's own. */
+static inline PyObject *
+core_construct(const struct core_constructor *constructor, PyObject *type,
+               PyObject *const *args, size_t nargsf, PyObject *keywords)
+{
+    PyObject *given[CORE_MOST_ARGUMENTS];
+    CoreState *state = PyType_GetModuleState((PyTypeObject *)type);
+    PyObject *op = constructor->make(state, (PyTypeObject *)type);
+    if (op != NULL &&
+        (core_bind(state, &constructor->signature, args,
+                   PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
+         constructor->open(op, given) < 0)) {
+        Py_CLEAR(op);
+    }
+    return op;
+}
+
+/* <kind>_new, <kind>_init and core_<kind>_call of a type with <kind>_make and
+ * <kind>_open: tp_new, tp_init, and tp_vectorcall, which has no slot before
+ * CPython 3.14. */
 #define CORE_CONSTRUCTOR(kind, name, count, ...)                             \
     static const struct core_constructor kind##_constructor = {              \
         {name, count, count, 1, {__VA_ARGS__}},                              \
-        kind##_new,                                                          \
+        kind##_make,                                                         \
         kind##_open,                                                         \
     };                                                                       \
+    static PyObject *kind##_new(PyTypeObject *type,                          \
+                                PyObject *Py_UNUSED(args),                   \
+                                PyObject *Py_UNUSED(keywords))               \
+    {                                                                        \
+        return core_construct_new(&kind##_constructor, type);                \
+    }                                                                        \
     static int kind##_init(PyObject *op, PyObject *args, PyObject *keywords)  \
     {                                                                        \
         return core_construct_init(&kind##_constructor, op, args, keywords); \
@@ -54,7 +132,21 @@ struct core_key {
     enum { CORE_KEY_VALUE, CORE_KEY_RANDOM, CORE_KEY_PRIVATE } type;
     key_t value;
 };
-int core_key_convert(CoreState *state, PyObject *value, struct core_key *out);
+int core_key_given(CoreState *state, PyObject *value, struct core_key *out);
+
+static inline int
+core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
+{
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long wide = PyLong_AsLongAndOverflow(value, &overflow);
+        if (overflow == 0 && (uint32_t)wide != IPC_PRIVATE) {
+            *out = (struct core_key){CORE_KEY_VALUE, (key_t)(uint32_t)wide};
+            return 0;
+        }
+    }
+    return core_key_given(state, value, out);
+}
 
 /* What a constructor asks for, and what it got. */
 struct core_request {
@@ -74,8 +166,20 @@ struct core_opened {
     int access; /* the permission bits that were asked for */
 };
 /* flags and mode as the constructors take them; mode may be NULL. */
-int core_request_convert(CoreState *state, struct core_request *request,
-                         PyObject *key, PyObject *flags, PyObject *mode);
+int core_request_given(CoreState *state, struct core_request *request,
+                       PyObject *key, PyObject *flags, PyObject *mode);
+
+static inline int
+core_request_convert(CoreState *state, struct core_request *request,
+                     PyObject *key, PyObject *flags, PyObject *mode)
+{
+    request->flags = 0;
+    request->mode = -1;
+    return flags == NULL && mode == NULL && key != Py_None
+               ? core_key_convert(state, key, &request->key)
+               : core_request_given(state, request, key, flags, mode);
+}
+
 int core_open_or_create(CoreState *state, const struct core_request *request,
                         struct core_opened *opened);
 

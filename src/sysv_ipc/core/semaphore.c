@@ -18,11 +18,11 @@ semaphore(PyObject *op)
     return (SemaphoreObject *)op;
 }
 
-static PyObject *
-semaphore_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
-              PyObject *Py_UNUSED(keywords))
+static inline PyObject *
+semaphore_make(CoreState *state, PyTypeObject *type)
 {
-    PyObject *op = core_handle_new(type, &core_semaphore_kind);
+    PyObject *op = core_handle_make(state, type, &core_semaphore_kind,
+                                    sizeof(SemaphoreObject));
     if (op != NULL) {
         atomic_init(&semaphore(op)->block, true);
     }
@@ -287,7 +287,7 @@ core_semaphore_make(CoreState *state, int id, int64_t key,
                     unsigned short index)
 {
     PyObject *op =
-        semaphore_new((PyTypeObject *)state->semaphore_type, NULL, NULL);
+        semaphore_make(state, (PyTypeObject *)state->semaphore_type);
     if (op != NULL) {
         core_handle(op)->index = index;
         core_handle_open(core_handle(op), key, id);

@@ -7,11 +7,11 @@
 
 #include <errno.h>
 
-static PyObject *
-semaphore_set_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
-                  PyObject *Py_UNUSED(keywords))
+static inline PyObject *
+semaphore_set_make(CoreState *state, PyTypeObject *type)
 {
-    return core_handle_new(type, &core_semaphore_set_kind);
+    return core_handle_make(state, type, &core_semaphore_set_kind,
+                            sizeof(SemaphoreSetObject));
 }
 
 /* --------------------------------------------------------------- opening */
@@ -155,8 +155,8 @@ CORE_CONSTRUCTOR(semaphore_set, "SemaphoreSet", 5, CORE_ARG_key,
 PyObject *
 core_semaphore_set_make(CoreState *state, int id, int64_t key)
 {
-    PyObject *op = semaphore_set_new((PyTypeObject *)state->semaphore_set_type,
-                                     NULL, NULL);
+    PyObject *op =
+        semaphore_set_make(state, (PyTypeObject *)state->semaphore_set_type);
     if (op == NULL) {
         return NULL;
     }

@@ -9,11 +9,11 @@
 
 #include <errno.h>
 
-static PyObject *
-shared_memory_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
-                  PyObject *Py_UNUSED(keywords))
+static inline PyObject *
+shared_memory_make(CoreState *state, PyTypeObject *type)
 {
-    return core_handle_new(type, &core_shared_memory_kind);
+    return core_handle_make(state, type, &core_shared_memory_kind,
+                            sizeof(SharedMemoryObject));
 }
 
 static int
@@ -195,7 +195,6 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
 {
     void *address;
     int flags;
-    struct os_info info = {0};
     if (convert_address(core_handle(op)->state, address_value, &address) < 0 ||
         convert_attach_flags(op, flags_value, address, &flags) < 0 ||
         core_handle_check(core_handle(op)) < 0 ||
@@ -203,11 +202,9 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
         return -1;
     }
     /* The size first, so that nothing can fail once it is attached. */
-    int rc = os_shm_stat(core_handle_id(op), &info);
-    size_t size = rc < 0 ? 0 : (size_t)info.shm.size;
     struct core_mapping *mapping = &shared_memory(op)->mapping;
-    struct core_attachment attachment = {.id = core_handle_id(op),
-                                         .size = size};
+    struct core_attachment attachment = {.id = core_handle_id(op)};
+    int rc = os_shm_size(attachment.id, &attachment.size);
     if (rc == 0 && (flags & OS_SHM_REMAP)) {
         rc = remap(op, address, flags);
     }
@@ -218,7 +215,7 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
         (void)core_handle_raise(op, rc, "attach");
         return -1;
     }
-    shared_memory(op)->size = size;
+    shared_memory(op)->size = attachment.size;
     if (attachment.address == NULL) {
         return 0;
     }

@@ -90,10 +90,8 @@ adopt(PyObject *op, const struct core_request *request,
     bool readonly = (opened->access & 0200) == 0;
     struct core_mapping *mapping = &shared_memory(op)->mapping;
     struct core_attachment attachment = {.id = opened->id};
-    struct os_info info = {0};
-    int rc = os_shm_stat(opened->id, &info);
-    if (rc >= 0) {
-        attachment.size = (size_t)info.shm.size;
+    int rc = os_shm_size(opened->id, &attachment.size);
+    if (rc == 0) {
         rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
                                  &attachment);
     }

@@ -126,6 +126,7 @@ int os_shm_get(key_t key, size_t size, int flags);
 int os_shm_attach(int id, void *wanted, int flags, void **address);
 int os_shm_detach(void *address);
 int os_shm_stat(int id, struct os_info *info);
+int os_shm_size(int id, size_t *size);
 int os_shm_list(int place, struct os_info *info);
 int os_shm_last_place(void);
 int os_shm_set(int id, const struct os_info *info);

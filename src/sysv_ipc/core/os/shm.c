@@ -84,6 +84,18 @@ os_shm_stat(int id, struct os_info *info)
     return shm_read(id, IPC_STAT, info);
 }
 
+/* The size alone, without the work of the rest. */
+int
+os_shm_size(int id, size_t *size)
+{
+    struct shmid_ds data;
+    if (shmctl(id, IPC_STAT, &data) == -1) {
+        return -errno;
+    }
+    *size = data.shm_segsz;
+    return 0;
+}
+
 #ifdef __linux__
 
 int
