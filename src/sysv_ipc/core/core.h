@@ -169,10 +169,11 @@ extern const struct core_kind core_semaphore_set_kind;
 extern const struct core_kind core_shared_memory_kind;
 extern const struct core_kind core_message_queue_kind;
 
-/* What Semaphore, SharedMemory and MessageQueue begin with.  state and kind
- * are set by tp_new and never change; id and key are set by tp_init, which
- * may run again while others read, so they are atomic.  id is -1 and key
- * CORE_NO_KEY until the first tp_init has succeeded. */
+/* What Semaphore, SharedMemory and MessageQueue begin with.  state, kind and
+ * exact, which is false for a subclass, are set by tp_new and never change; id
+ * and key are set by tp_init, which may run again while others read, so they
+ * are atomic.  id is -1 and key CORE_NO_KEY until the first tp_init has
+ * succeeded. */
 typedef struct {
     PyObject_HEAD
     CoreState *state;
@@ -181,6 +182,7 @@ typedef struct {
     _Atomic int id;
     _Atomic int64_t key;
     _Atomic unsigned short index; /* of a member of a set */
+    bool exact;
 } CoreHandle;
 
 static inline CoreHandle *

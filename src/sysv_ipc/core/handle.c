@@ -55,24 +55,37 @@ core_handle_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
+/* Keep the memory of an object that is gone; false where it is to be freed.
+ * Where the collector takes module, type and object together, the state may
+ * be gone too: the type has let go of its module then. */
+static bool
+keep_spare(PyObject *op, PyTypeObject *type)
+{
+    CoreHandle *self = core_handle(op);
+    if (!self->exact || ((PyHeapTypeObject *)type)->ht_module == NULL) {
+        return false;
+    }
+    PyObject **spare = core_state_object(self->state, self->kind->spare);
+    if ((PyObject *)type !=
+            *core_state_object(self->state, self->kind->type) ||
+        *spare != NULL || !CORE_KEEPS_SPARES) {
+        return false;
+    }
+    *spare = op;
+    return true;
+}
+
 void
 core_handle_free(PyObject *op)
 {
-    CoreState *state = core_handle(op)->state;
-    const struct core_kind *kind = core_handle(op)->kind;
     PyTypeObject *type = Py_TYPE(op);
-    PyObject **spare = core_state_object(state, kind->spare);
-    if (!core_handle_is_exact(state, type, kind)) {
+    if (!core_handle(op)->exact) {
         PyObject_GC_UnTrack(op);
     }
     if (core_handle(op)->weak_references != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    if (CORE_KEEPS_SPARES && *spare == NULL &&
-        core_handle_is_exact(state, type, kind)) {
-        *spare = op;
-    }
-    else {
+    if (!keep_spare(op, type)) {
         type->tp_free(op);
     }
     Py_DECREF(type);

@@ -23,14 +23,6 @@
 #define CORE_KEEPS_SPARES 1
 #endif
 
-/* Whether a handle's type is the kind's own, not one below it. */
-static inline bool
-core_handle_is_exact(CoreState *state, PyTypeObject *type,
-                     const struct core_kind *kind)
-{
-    return (PyObject *)type == *core_state_object(state, kind->type);
-}
-
 /* A new object of a kind whose objects have this size, all zero but for the
  * handle: id -1 and no key. */
 static inline PyObject *
@@ -38,7 +30,7 @@ core_handle_make(CoreState *state, PyTypeObject *type,
                  const struct core_kind *kind, size_t size)
 {
     PyObject **spare = core_state_object(state, kind->spare), *op = *spare;
-    bool exact = core_handle_is_exact(state, type, kind);
+    bool exact = (PyObject *)type == *core_state_object(state, kind->type);
     if (exact && op != NULL) {
         *spare = NULL;
         memset(op + 1, 0, size - sizeof(*op));
@@ -54,6 +46,7 @@ core_handle_make(CoreState *state, PyTypeObject *type,
         CoreHandle *self = core_handle(op);
         self->state = state;
         self->kind = kind;
+        self->exact = exact;
         atomic_init(&self->id, -1);
         atomic_init(&self->key, CORE_NO_KEY);
     }
