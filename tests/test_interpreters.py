@@ -399,3 +399,27 @@ handle.remove()
 """
     done = run_python(code)
     assert (done.stdout, done.stderr) == ("True\nbusy\n" * 2, "")
+
+
+def test_a_class_whose_module_has_gone_makes_no_handles(run_python: Run) -> None:
+    """The collector clears classes in any order; what runs meanwhile may still call them."""
+    code = """
+import ctypes, os, sysv_ipc
+PY_TP_CLEAR = 51
+slot = ctypes.pythonapi.PyType_GetSlot
+slot.restype, slot.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_int]
+clear = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)(slot(type, PY_TP_CLEAR))
+classes = [
+    sysv_ipc.Semaphore, sysv_ipc.SemaphoreSet, sysv_ipc.SharedMemory, sysv_ipc.MessageQueue
+]
+for cls in classes:
+    clear(cls)
+    try:
+        cls(5)
+    except TypeError as error:
+        print(error, flush=True)
+os._exit(0)
+"""
+    done = run_python(code)
+    assert done.stderr == ""
+    assert done.stdout.count("has no associated module") == 4

@@ -338,7 +338,7 @@ def test_removal_between_two_attempts_ends_the_wait_as_any_other() -> None:
     """A wait that polls is seldom inside of a call when its object goes."""
     done = run(
         "from sysv_ipc import *",
-        "import threading, time",
+        "import threading",
         "set_wait_signal(None)",
         "for make, call in (",
         "    (lambda: Semaphore(None, IPC_CREX), lambda x: x.acquire(timeout=60)),",

@@ -55,9 +55,20 @@ core_handle_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
+/* Making and freeing an object of the garbage collector's costs as much as
+ * the rest of opening: so of each type the memory of one handle is kept for
+ * the next.  Not where threads would have to agree on it, nor where a
+ * sanitizer is to see that memory was freed. */
+#if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
+#define KEEPS_SPARES 0
+#else
+#define KEEPS_SPARES 1
+#endif
+
 /* Keep the memory of an object that is gone; false where it is to be freed.
  * Where the collector takes module, type and object together, the state may
- * be gone too: the type has let go of its module then. */
+ * be gone too: the type has let go of its module then.  A state that is
+ * cleared has no types, and frees no more spares. */
 static bool
 keep_spare(PyObject *op, PyTypeObject *type)
 {
@@ -68,7 +79,7 @@ keep_spare(PyObject *op, PyTypeObject *type)
     PyObject **spare = core_state_object(self->state, self->kind->spare);
     if ((PyObject *)type !=
             *core_state_object(self->state, self->kind->type) ||
-        *spare != NULL || !CORE_KEEPS_SPARES) {
+        *spare != NULL || !KEEPS_SPARES) {
         return false;
     }
     *spare = op;

@@ -94,9 +94,7 @@ core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
         }
         return rc;
     }
-    if (ghost != NULL) {
-        PyMem_RawFree(ghost);
-    }
+    PyMem_RawFree(ghost);
     return 0;
 }
 

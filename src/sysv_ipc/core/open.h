@@ -6,22 +6,14 @@
 
 #include <errno.h>
 
-/* Programs open the same object again and again, and making and freeing an
- * object of the garbage collector's costs as much as the rest of that: so of
- * each type the memory of one handle is kept for the next.  Not where threads
- * would have to agree on it, nor where a sanitizer is to see that memory was
- * freed.  And the collector does not look at handles of our own types: they
- * refer to nothing but those, so no garbage is found through them; objects of
- * subclasses may have attributes.
- *
- * After a system call the processor has to find out anew where calls through
- * pointers go, those to the interpreter among them: so what follows is inline,
- * and asks it for as little as possible. */
-#if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
-#define CORE_KEEPS_SPARES 0
-#else
-#define CORE_KEEPS_SPARES 1
-#endif
+/* Programs open the same object again and again.  After a system call the
+ * processor has to find out anew where calls through pointers go, those to the
+ * interpreter among them: so what leads from the type's call to the system
+ * call is inline, and asks the interpreter for as little as possible.  Memory
+ * may be that of a handle before (handle.c), and the collector does not look
+ * at handles of our own types, which refer to nothing but these: only a module
+ * that is dropped while it has one in its own namespace is not found to be
+ * garbage.  Objects of subclasses may have attributes, so it looks at them. */
 
 /* A new object of a kind whose objects have this size, all zero but for the
  * handle: id -1 and no key. */
@@ -74,7 +66,8 @@ core_construct(const struct core_constructor *constructor, PyObject *type,
 {
     PyObject *given[CORE_MOST_ARGUMENTS];
     CoreState *state = PyType_GetModuleState((PyTypeObject *)type);
-    PyObject *op = constructor->make(state, (PyTypeObject *)type);
+    PyObject *op =
+        state == NULL ? NULL : constructor->make(state, (PyTypeObject *)type);
     if (op != NULL &&
         (core_bind(state, &constructor->signature, args,
                    PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
