@@ -180,6 +180,9 @@ def main(words: list[str]) -> int:
         sys.exit("this interpreter does not count references: run it with a debug one")
     warnings.simplefilter("error")
     faulthandler.enable()
+    # A call that hangs ends the process.  Once, because a thread that starts frees memory, and
+    # must not do so while set_nomemory() exchanges the allocators.
+    faulthandler.dump_traceback_later(1200, exit=True)
     enter_namespace()
     world = refcount_table.world = World()
     methods, functions = method_table(), function_table()
@@ -198,8 +201,6 @@ def main(words: list[str]) -> int:
     for name, call in calls:
         if not all(word in name for word in words):
             continue
-        # A call that hangs ends the process.
-        faulthandler.dump_traceback_later(120, exit=True)
         raised += once(call)
         done += 1
         lost = leak(call, 4 if name.endswith("runs out") else ROUNDS)

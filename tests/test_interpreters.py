@@ -372,6 +372,8 @@ for _ in range(20):
     segment = Own(None, module.IPC_CREX)
     segment.note = memoryview(segment), module
     segment.remove()
+    module.kept = module.SharedMemory(None, module.IPC_CREX)
+    module.kept.remove()
     dropped += [weakref.ref(module.Semaphore), weakref.ref(module.Error), weakref.ref(module)]
     del handle, segment, module, caught, Own
 load()

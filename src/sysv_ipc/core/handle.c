@@ -90,9 +90,7 @@ void
 core_handle_free(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    if (!core_handle(op)->exact) {
-        PyObject_GC_UnTrack(op);
-    }
+    PyObject_GC_UnTrack(op);
     if (core_handle(op)->weak_references != NULL) {
         PyObject_ClearWeakRefs(op);
     }

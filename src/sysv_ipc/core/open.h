@@ -10,10 +10,7 @@
  * processor has to find out anew where calls through pointers go, those to the
  * interpreter among them: so what leads from the type's call to the system
  * call is inline, and asks the interpreter for as little as possible.  Memory
- * may be that of a handle before (handle.c), and the collector does not look
- * at handles of our own types, which refer to nothing but these: only a module
- * that is dropped while it has one in its own namespace is not found to be
- * garbage.  Objects of subclasses may have attributes, so it looks at them. */
+ * may be that of a handle before (handle.c). */
 
 /* A new object of a kind whose objects have this size, all zero but for the
  * handle: id -1 and no key. */
@@ -27,12 +24,10 @@ core_handle_make(CoreState *state, PyTypeObject *type,
         *spare = NULL;
         memset(op + 1, 0, size - sizeof(*op));
         (void)PyObject_Init(op, type);
+        PyObject_GC_Track(op);
     }
     else {
         op = type->tp_alloc(type, 0);
-        if (exact && op != NULL) {
-            PyObject_GC_UnTrack(op);
-        }
     }
     if (op != NULL) {
         CoreHandle *self = core_handle(op);
