@@ -1,4 +1,5 @@
 /* Message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2). */
+#include "call.h"
 #include "os.h"
 
 #include <errno.h>
@@ -6,21 +7,19 @@
 int
 os_msg_get(key_t key, int flags)
 {
-    int id = msgget(key, flags);
-    return id == -1 ? -errno : id;
+    return (int)OS_CALL(msgget, key, flags);
 }
 
 int
 os_msg_send(int id, const void *message, size_t size, int flags)
 {
-    return msgsnd(id, message, size, flags) == -1 ? -errno : 0;
+    return (int)OS_CALL(msgsnd, id, message, size, flags);
 }
 
 ssize_t
 os_msg_receive(int id, void *message, size_t size, long type, int flags)
 {
-    ssize_t count = msgrcv(id, message, size, type, flags);
-    return count == -1 ? -errno : count;
+    return OS_CALL(msgrcv, id, message, size, type, flags);
 }
 
 /* The kernel has no timed msgsnd() or msgrcv(): with time, these wait for
@@ -58,10 +57,10 @@ os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns)
 static int
 msg_read(int id, int command, struct os_info *info)
 {
-    struct msqid_ds data;
-    int rc = msgctl(id, command, &data);
-    if (rc == -1) {
-        return -errno;
+    struct msqid_ds data = {0};
+    int rc = (int)OS_CALL(msgctl, id, command, &data);
+    if (rc < 0) {
+        return rc;
     }
     *info = (struct os_info){
         .key = MSG_KEY(data.msg_perm),
@@ -104,8 +103,7 @@ os_msg_last_place(void)
 {
     struct msqid_ds data;
     /* The kernel fills a struct msginfo, which is smaller. */
-    int last = msgctl(0, MSG_INFO, &data);
-    return last == -1 ? -errno : last;
+    return (int)OS_CALL(msgctl, 0, MSG_INFO, &data);
 }
 
 #else
@@ -138,11 +136,11 @@ os_msg_set(int id, const struct os_info *info)
             },
         .msg_qbytes = (msglen_t)info->msg.max_size,
     };
-    return msgctl(id, IPC_SET, &data) == -1 ? -errno : 0;
+    return (int)OS_CALL(msgctl, id, IPC_SET, &data);
 }
 
 int
 os_msg_remove(int id)
 {
-    return msgctl(id, IPC_RMID, NULL) == -1 ? -errno : 0;
+    return (int)OS_CALL(msgctl, id, IPC_RMID, NULL);
 }

@@ -1,4 +1,5 @@
 /* Semaphores: semget(2), semop(2), semtimedop(2), semctl(2). */
+#include "call.h"
 #include "os.h"
 #include "semun.h"
 
@@ -9,8 +10,7 @@
 int
 os_sem_get(key_t key, size_t nsems, int flags)
 {
-    int id = semget(key, (int)nsems, flags);
-    return id == -1 ? -errno : id;
+    return (int)OS_CALL(semget, key, (int)nsems, flags);
 }
 
 #ifdef __linux__
@@ -19,13 +19,13 @@ int
 os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
 {
     if (timeout_ns == OS_FOREVER) {
-        return semop(id, operations, count) == -1 ? -errno : 0;
+        return (int)OS_CALL(semop, id, operations, count);
     }
     struct timespec left = {
         .tv_sec = (time_t)(timeout_ns / 1000000000),
         .tv_nsec = (long)(timeout_ns % 1000000000),
     };
-    return semtimedop(id, operations, count, &left) == -1 ? -errno : 0;
+    return (int)OS_CALL(semtimedop, id, operations, count, &left);
 }
 
 #else
@@ -36,7 +36,7 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
 {
     struct sembuf attempt[500];
     if (timeout_ns != 0) {
-        return semop(id, operations, count) == -1 ? -errno : 0;
+        return (int)OS_CALL(semop, id, operations, count);
     }
     if (count > sizeof(attempt) / sizeof(attempt[0])) {
         return -E2BIG;
@@ -45,7 +45,7 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
         attempt[i] = operations[i];
         attempt[i].sem_flg = (short)(attempt[i].sem_flg | IPC_NOWAIT);
     }
-    return semop(id, attempt, count) == -1 ? -errno : 0;
+    return (int)OS_CALL(semop, id, attempt, count);
 }
 
 #endif
@@ -56,25 +56,29 @@ os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns)
     return os_sem_op(call->id, call->operations, call->size, timeout_ns);
 }
 
-/* semctl() for the commands that take a number, or nothing. */
 static int
-sem_control(int id, int index, int command, int value)
+sem_control(int id, int index, int command, union semun argument)
 {
-    union semun argument = {.val = value};
-    int rc = semctl(id, index, command, argument);
-    return rc == -1 ? -errno : rc;
+    return (int)OS_CALL(semctl, id, index, command, SEM_ARGUMENT(argument));
+}
+
+/* For the commands that need no argument. */
+static int
+sem_ask(int id, int index, int command)
+{
+    return sem_control(id, index, command, (union semun){.val = 0});
 }
 
 int
 os_sem_get_value(int id, int index)
 {
-    return sem_control(id, index, GETVAL, 0);
+    return sem_ask(id, index, GETVAL);
 }
 
 int
 os_sem_set_value(int id, int index, int value)
 {
-    return sem_control(id, index, SETVAL, value);
+    return sem_control(id, index, SETVAL, (union semun){.val = value});
 }
 
 int
@@ -83,32 +87,31 @@ os_sem_set_all(int id, const unsigned short *values)
     /* semctl() only reads the array, but its union has no const member. */
     union semun argument;
     memcpy(&argument.array, &values, sizeof(values));
-    return semctl(id, 0, SETALL, argument) == -1 ? -errno : 0;
+    return sem_control(id, 0, SETALL, argument);
 }
 
 int
 os_sem_get_all(int id, unsigned short *values)
 {
-    union semun argument = {.array = values};
-    return semctl(id, 0, GETALL, argument) == -1 ? -errno : 0;
+    return sem_control(id, 0, GETALL, (union semun){.array = values});
 }
 
 int
 os_sem_get_pid(int id, int index)
 {
-    return sem_control(id, index, GETPID, 0);
+    return sem_ask(id, index, GETPID);
 }
 
 int
 os_sem_get_ncnt(int id, int index)
 {
-    return sem_control(id, index, GETNCNT, 0);
+    return sem_ask(id, index, GETNCNT);
 }
 
 int
 os_sem_get_zcnt(int id, int index)
 {
-    return sem_control(id, index, GETZCNT, 0);
+    return sem_ask(id, index, GETZCNT);
 }
 
 #ifdef __APPLE__
@@ -140,12 +143,10 @@ static int
 sem_read(int id, int command, struct os_info *info)
 {
     struct semid_ds data = {0};
-    union semun argument = {.buf = &data};
-    int rc = semctl(id, 0, command, argument);
-    if (rc == -1) {
-        return -errno;
+    int rc = sem_control(id, 0, command, (union semun){.buf = &data});
+    if (rc >= 0) {
+        sem_info(&data, info);
     }
-    sem_info(&data, info);
     return rc;
 }
 
@@ -167,9 +168,7 @@ int
 os_sem_last_place(void)
 {
     struct seminfo data;
-    union semun argument = {.__buf = &data};
-    int last = semctl(0, 0, SEM_INFO, argument);
-    return last == -1 ? -errno : last;
+    return sem_control(0, 0, SEM_INFO, (union semun){.__buf = &data});
 }
 
 #else
@@ -201,12 +200,11 @@ os_sem_set(int id, const struct os_info *info)
                 .mode = (unsigned short)info->mode,
             },
     };
-    union semun argument = {.buf = &data};
-    return semctl(id, 0, IPC_SET, argument) == -1 ? -errno : 0;
+    return sem_control(id, 0, IPC_SET, (union semun){.buf = &data});
 }
 
 int
 os_sem_remove(int id)
 {
-    return sem_control(id, 0, IPC_RMID, 0);
+    return sem_ask(id, 0, IPC_RMID);
 }

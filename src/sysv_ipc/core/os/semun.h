@@ -1,7 +1,9 @@
 /* The last argument of semctl(2), which the caller has to declare; macOS has
- * its own. */
+ * its own.  To the C library it is the union, to the kernel a word. */
 #ifndef SYSV_IPC_SEMUN_H
 #define SYSV_IPC_SEMUN_H
+
+#include "call.h"
 
 #ifndef __APPLE__
 union semun {
@@ -12,6 +14,12 @@ union semun {
     struct seminfo *__buf;
 #endif
 };
+#endif
+
+#if OS_CALL_IS_DIRECT
+#define SEM_ARGUMENT(argument) (argument).buf
+#else
+#define SEM_ARGUMENT(argument) (argument)
 #endif
 
 #endif

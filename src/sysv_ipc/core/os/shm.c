@@ -1,5 +1,6 @@
 /* Shared memory: shmget(2), shmat(2), shmdt(2), shmctl(2), and the pages that
  * stay where a segment was. */
+#include "call.h"
 #include "os.h"
 
 #include <errno.h>
@@ -9,8 +10,7 @@
 int
 os_shm_get(key_t key, size_t size, int flags)
 {
-    int id = shmget(key, size, flags);
-    return id == -1 ? -errno : id;
+    return (int)OS_CALL(shmget, key, size, flags);
 }
 
 int
@@ -27,7 +27,7 @@ os_shm_attach(int id, void *wanted, int flags, void **address)
 int
 os_shm_detach(void *address)
 {
-    return shmdt(address) == -1 ? -errno : 0;
+    return (int)OS_CALL(shmdt, address);
 }
 
 #ifdef __APPLE__
@@ -50,10 +50,10 @@ os_shm_detach(void *address)
 static int
 shm_read(int id, int command, struct os_info *info)
 {
-    struct shmid_ds data;
-    int rc = shmctl(id, command, &data);
-    if (rc == -1) {
-        return -errno;
+    struct shmid_ds data = {0};
+    int rc = (int)OS_CALL(shmctl, id, command, &data);
+    if (rc < 0) {
+        return rc;
     }
     *info = (struct os_info){
         .key = SHM_KEY(data.shm_perm),
@@ -88,12 +88,12 @@ os_shm_stat(int id, struct os_info *info)
 int
 os_shm_size(int id, size_t *size)
 {
-    struct shmid_ds data;
-    if (shmctl(id, IPC_STAT, &data) == -1) {
-        return -errno;
+    struct shmid_ds data = {0};
+    int rc = (int)OS_CALL(shmctl, id, IPC_STAT, &data);
+    if (rc == 0) {
+        *size = data.shm_segsz;
     }
-    *size = data.shm_segsz;
-    return 0;
+    return rc;
 }
 
 #ifdef __linux__
@@ -109,8 +109,7 @@ os_shm_last_place(void)
 {
     struct shmid_ds data;
     /* The kernel fills a struct shm_info, which is smaller. */
-    int last = shmctl(0, SHM_INFO, &data);
-    return last == -1 ? -errno : last;
+    return (int)OS_CALL(shmctl, 0, SHM_INFO, &data);
 }
 
 #else
@@ -142,13 +141,13 @@ os_shm_set(int id, const struct os_info *info)
                 .mode = (unsigned short)info->mode,
             },
     };
-    return shmctl(id, IPC_SET, &data) == -1 ? -errno : 0;
+    return (int)OS_CALL(shmctl, id, IPC_SET, &data);
 }
 
 int
 os_shm_remove(int id)
 {
-    return shmctl(id, IPC_RMID, NULL) == -1 ? -errno : 0;
+    return (int)OS_CALL(shmctl, id, IPC_RMID, NULL);
 }
 
 #ifdef __linux__
@@ -156,13 +155,13 @@ os_shm_remove(int id)
 int
 os_shm_lock(int id)
 {
-    return shmctl(id, SHM_LOCK, NULL) == -1 ? -errno : 0;
+    return (int)OS_CALL(shmctl, id, SHM_LOCK, NULL);
 }
 
 int
 os_shm_unlock(int id)
 {
-    return shmctl(id, SHM_UNLOCK, NULL) == -1 ? -errno : 0;
+    return (int)OS_CALL(shmctl, id, SHM_UNLOCK, NULL);
 }
 
 #else
