@@ -6,7 +6,6 @@ does on them, and ``compat/differences.toml`` what this library does instead, an
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import tomllib
@@ -138,10 +137,17 @@ def test_every_row_of_the_table_is_a_difference(
 )
 def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]]) -> None:
     try:
-        now = both[1].result()
+        text = both[1].result()
     except record.CannotInstallError as error:
         pytest.skip(str(error))
-    if calls.NOT_RUN in now:
+    if calls.NOT_RUN in text:
         pytest.skip("only root can become another user")
-    old = record.RECORDING.read_text()
-    assert now == old, "\n".join(difflib.unified_diff(old.splitlines(), now.splitlines(), n=0))
+    now, recorded = parse(text), parse(record.RECORDING.read_text())
+    assert list(now) == list(recorded)
+    # Where 1.2.0 reads memory that nobody has set, as in bad calls of send(), it raises on one
+    # machine and crashes on another.
+    assert not {
+        call: (outcome, now[call])
+        for call, outcome in recorded.items()
+        if now[call] != outcome and not now[call].startswith("crashed")
+    }
