@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import subprocess
 import types
@@ -118,6 +119,33 @@ def test_a_star_import_gives_all_names_of_1_2_0() -> None:
         " remove_shared_memory"
     )
     assert set(names.split()) <= set(public_names())
+
+
+RECORDS = ["Limits", "MessageQueueInfo", "SemaphoreInfo", "SemaphoreMemberInfo", "SharedMemoryInfo"]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_types_of_records_are_there_as_if_they_had_been_made(name: str) -> None:
+    record = getattr(sysv_ipc, name)
+    assert getattr(sysv_ipc, name) is record
+    assert name in dir(sysv_ipc)
+    assert vars(sysv_ipc)["__all__"].count(name) == 1
+    assert pickle.loads(pickle.dumps(record)) is record
+
+
+@pytest.mark.parametrize("name", ["limit", "\ud800", ""])
+def test_a_name_that_is_not_there_is_none_of_the_modules(name: str) -> None:
+    told = []
+    for module in sysv_ipc, types.ModuleType("sysv_ipc"):
+        with pytest.raises(AttributeError) as caught:
+            getattr(module, name)
+        told.append((str(caught.value), caught.value.name))
+    assert told[0] == told[1]
+
+
+def test_what_is_no_name_at_all_is_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute '1'"):
+        vars(sysv_ipc)["__getattr__"](1)
 
 
 # ------------------------------------------------------------------ docstrings, signatures

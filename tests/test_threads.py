@@ -81,6 +81,27 @@ print(getattr(sys, "_is_gil_enabled", lambda: True)())
     assert (done.stdout, done.stderr) == (f"{not FREE_THREADED}\n", "")
 
 
+def test_threads_that_ask_for_a_records_type_at_once_get_the_same(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """It is made when it is first asked for, which an interpreter can be asked only once."""
+    code = """
+import sys, threading, sysv_ipc
+sys.setswitchinterval(1e-6)
+names = [name for name in sysv_ipc.__all__ if name.endswith("Info")] + ["Limits"]
+start, got = threading.Barrier(8), []
+def ask():
+    start.wait()
+    got.extend(getattr(sysv_ipc, name) for name in names)
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(names), len(got), len(set(got)), type(sysv_ipc.limits()) in got)
+"""
+    done = run_python(code)
+    assert (done.stdout, done.stderr) == ("5 40 5 True\n", "")
+
+
 @pytest.fixture
 def two_queues() -> Iterator[list[MessageQueue]]:
     queues = [MessageQueue(None, IPC_CREX, max_message_size=100 + i) for i in range(2)]

@@ -64,11 +64,6 @@
     X(pin_type)               \
     X(atomic_type)            \
     X(message_queue_type)     \
-    X(semaphore_info)         \
-    X(semaphore_member_info)  \
-    X(shared_memory_info)     \
-    X(message_queue_info)     \
-    X(limits)                 \
     X(semaphore_name)         \
     X(shared_memory_name)     \
     X(message_queue_name)     \
@@ -117,11 +112,27 @@ enum core_argument {
         CORE_ARGUMENT_COUNT
 };
 
+/* The types of records (info.c). */
+#define CORE_RECORDS(X)     \
+    X(SemaphoreInfo)        \
+    X(SemaphoreMemberInfo)  \
+    X(SharedMemoryInfo)     \
+    X(MessageQueueInfo)     \
+    X(Limits)
+
+enum core_record {
+#define X(name) CORE_RECORD_##name,
+    CORE_RECORDS(X)
+#undef X
+        CORE_RECORD_COUNT
+};
+
 typedef struct {
 #define X(name, ...) PyObject *name;
     CORE_STATE_OBJECTS(X)
 #undef X
-    PyObject *arguments[CORE_ARGUMENT_COUNT]; /* their names, interned */
+    _Atomic(PyObject *) records[CORE_RECORD_COUNT]; /* NULL until needed */
+    PyObject *arguments[CORE_ARGUMENT_COUNT];       /* their names, interned */
     /* Memory for the next handle of each type (handle.c): no references. */
     PyObject *semaphore_spare, *semaphore_set_spare;
     PyObject *shared_memory_spare, *message_queue_spare;
@@ -148,10 +159,9 @@ struct core_request;
 struct core_kind {
     const char *name;
     size_t name_object; /* the same for Python, an offset in CoreState */
-    size_t record;      /* the record's type, an offset in CoreState */
-    size_t type;        /* the handles' type, an offset in CoreState */
-    size_t spare;       /* a handle's memory, an offset in CoreState */
-    const struct core_field *fields;
+    enum core_record record;
+    size_t type;  /* the handles' type, an offset in CoreState */
+    size_t spare; /* a handle's memory, an offset in CoreState */
     int (*get)(key_t key, size_t size, int flags);
     /* Make a new object: its id, -errno or CORE_RAISED. */
     int (*create)(const struct core_request *request, key_t key);
@@ -334,8 +344,11 @@ int core_kind_stat_any(const struct core_kind *kind, int id,
 PyObject *core_field_value(const struct core_field *field, const void *values);
 PyObject *core_info_record(CoreState *state, const struct core_kind *kind,
                            struct os_info *info, int id);
-int core_info_init(PyObject *module, CoreState *state);
 PyObject *core_info_limits(CoreState *state, const struct os_limits *limits);
+/* The records' types as attributes of the module. */
+int core_info_append_names(PyObject *list);
+PyObject *core_info_getattr(PyObject *module, PyObject *name);
+PyObject *core_info_dir(PyObject *module, PyObject *unused);
 extern PyMethodDef core_listing_methods[];
 
 #define CORE_HANDLE_MEMBERS                                             \

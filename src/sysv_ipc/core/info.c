@@ -81,10 +81,9 @@ static const struct core_field member_fields[] = {
 const struct core_kind core_semaphore_kind = {
     .name = "semaphore",
     .name_object = offsetof(CoreState, semaphore_name),
-    .record = offsetof(CoreState, semaphore_info),
+    .record = CORE_RECORD_SemaphoreInfo,
     .type = offsetof(CoreState, semaphore_type),
     .spare = offsetof(CoreState, semaphore_spare),
-    .fields = semaphore_fields,
     .get = os_sem_get,
     .create = core_semaphore_create,
     .accept = core_semaphore_accept,
@@ -99,10 +98,9 @@ const struct core_kind core_semaphore_kind = {
 const struct core_kind core_semaphore_set_kind = {
     .name = "semaphore",
     .name_object = offsetof(CoreState, semaphore_name),
-    .record = offsetof(CoreState, semaphore_info),
+    .record = CORE_RECORD_SemaphoreInfo,
     .type = offsetof(CoreState, semaphore_set_type),
     .spare = offsetof(CoreState, semaphore_set_spare),
-    .fields = semaphore_fields,
     .get = os_sem_get,
     .create = core_semaphore_create,
     .accept = core_semaphore_accept,
@@ -116,10 +114,9 @@ const struct core_kind core_semaphore_set_kind = {
 const struct core_kind core_shared_memory_kind = {
     .name = "shared memory",
     .name_object = offsetof(CoreState, shared_memory_name),
-    .record = offsetof(CoreState, shared_memory_info),
+    .record = CORE_RECORD_SharedMemoryInfo,
     .type = offsetof(CoreState, shared_memory_type),
     .spare = offsetof(CoreState, shared_memory_spare),
-    .fields = shared_memory_fields,
     .get = os_shm_get,
     .create = core_create,
     .stat = os_shm_stat,
@@ -138,10 +135,9 @@ message_queue_get(key_t key, size_t Py_UNUSED(size), int flags)
 const struct core_kind core_message_queue_kind = {
     .name = "message queue",
     .name_object = offsetof(CoreState, message_queue_name),
-    .record = offsetof(CoreState, message_queue_info),
+    .record = CORE_RECORD_MessageQueueInfo,
     .type = offsetof(CoreState, message_queue_type),
     .spare = offsetof(CoreState, message_queue_spare),
-    .fields = message_queue_fields,
     .get = message_queue_get,
     .create = core_create,
     .stat = os_msg_stat,
@@ -189,12 +185,119 @@ core_field_value(const struct core_field *field, const void *values)
     Py_RETURN_NONE;
 }
 
-/* A record with the values of these fields. */
-static PyObject *
-make_record(PyObject *type, const struct core_field *fields,
-            const void *values)
+/* --------------------------------------------------------------- records */
+
+static const struct record {
+    const char *name, *doc;
+    const struct core_field *fields;
+    const char *hidden; /* from this field on, none is in the sequence */
+} records[] = {
+#define RECORD(name, fields, hidden, doc) \
+    [CORE_RECORD_##name] = {"sysv_ipc." #name, doc, fields, hidden}
+    RECORD(SemaphoreInfo, semaphore_fields, "members",
+           "What the kernel knows of a semaphore set; see semctl(2)."),
+    RECORD(SemaphoreMemberInfo, member_fields, NULL,
+           "One member of a semaphore set; see semctl(2)."),
+    RECORD(SharedMemoryInfo, shared_memory_fields, "pids",
+           "What the kernel knows of a segment; see shmctl(2)."),
+    RECORD(MessageQueueInfo, message_queue_fields, NULL,
+           "What the kernel knows of a message queue; see msgctl(2)."),
+    RECORD(Limits, limits_fields, NULL,
+           "The limits of the IPC namespace, by the names of their sysctls, "
+           "and\nwhat is in use; see proc(5)."),
+};
+
+static const char *
+attribute_name(const struct record *record)
 {
-    PyObject *record = PyStructSequence_New((PyTypeObject *)type);
+    return record->name + strlen("sysv_ipc.");
+}
+
+static PyObject *
+make_type(const struct record *record)
+{
+    PyStructSequence_Field items[32] = {{NULL, NULL}};
+    const struct core_field *fields = record->fields;
+    int count = 0, visible = -1;
+    for (; fields[count].type != CORE_END; count++) {
+        items[count].name = fields[count].name;
+        items[count].doc = fields[count].doc;
+        if (record->hidden != NULL &&
+            strcmp(record->hidden, fields[count].name) == 0) {
+            visible = count;
+        }
+    }
+    PyStructSequence_Desc description = {
+        .name = record->name,
+        .doc = record->doc,
+        .fields = items,
+        .n_in_sequence = visible < 0 ? count : visible,
+    };
+    return (PyObject *)PyStructSequence_NewType(&description);
+}
+
+/* The type of a record, borrowed from the state.  All five would be a sixth
+ * of what the import costs, and few programs need one: so each is made when
+ * it is first asked for, where two threads do that at once by both. */
+static PyObject *
+record_type(CoreState *state, enum core_record record)
+{
+    PyObject *type = atomic_load(&state->records[record]);
+    if (type == NULL) {
+        PyObject *made = make_type(&records[record]);
+        if (made == NULL || atomic_compare_exchange_strong(
+                                &state->records[record], &type, made)) {
+            return made;
+        }
+        Py_DECREF(made);
+    }
+    return type;
+}
+
+int
+core_info_append_names(PyObject *list)
+{
+    int rc = 0;
+    for (int i = 0; i < CORE_RECORD_COUNT && rc == 0; i++) {
+        PyObject *name = PyUnicode_FromString(attribute_name(&records[i]));
+        rc = name == NULL ? -1 : PyList_Append(list, name);
+        Py_XDECREF(name);
+    }
+    return rc;
+}
+
+PyObject *
+core_info_getattr(PyObject *module, PyObject *name)
+{
+    for (int i = 0; i < CORE_RECORD_COUNT && PyUnicode_Check(name); i++) {
+        if (PyUnicode_CompareWithASCIIString(
+                name, attribute_name(&records[i])) == 0) {
+            return Py_XNewRef(record_type(core_state_of_module(module),
+                                          (enum core_record)i));
+        }
+    }
+    return PyErr_Format(PyExc_AttributeError,
+                        "module 'sysv_ipc' has no attribute '%S'", name);
+}
+
+PyObject *
+core_info_dir(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    PyObject *names = PyDict_Keys(PyModule_GetDict(module));
+    if (names != NULL && core_info_append_names(names) < 0) {
+        Py_CLEAR(names);
+    }
+    return names;
+}
+
+/* A record with these values. */
+static PyObject *
+make_record(CoreState *state, enum core_record which, const void *values)
+{
+    const struct core_field *fields = records[which].fields;
+    PyObject *type = record_type(state, which);
+    PyObject *record =
+        type == NULL ? NULL : PyStructSequence_New((PyTypeObject *)type);
     if (record == NULL) {
         return NULL;
     }
@@ -213,67 +316,12 @@ PyObject *
 core_info_record(CoreState *state, const struct core_kind *kind,
                  struct os_info *info, int id)
 {
-    PyObject *type = *core_state_object(state, kind->record);
     info->id = id;
-    return make_record(type, kind->fields, info);
+    return make_record(state, kind->record, info);
 }
 
 PyObject *
 core_info_limits(CoreState *state, const struct os_limits *limits)
 {
-    return make_record(state->limits, limits_fields, limits);
-}
-
-/* A struct sequence type; fields from hidden on have names but no place in
- * the sequence. */
-static PyObject *
-add_record(PyObject *module, const char *name, const char *doc,
-           const struct core_field *fields, const char *hidden)
-{
-    PyStructSequence_Field items[32] = {{NULL, NULL}};
-    int count = 0, visible = -1;
-    for (; fields[count].type != CORE_END; count++) {
-        items[count].name = fields[count].name;
-        items[count].doc = fields[count].doc;
-        if (hidden != NULL && strcmp(hidden, fields[count].name) == 0) {
-            visible = count;
-        }
-    }
-    PyStructSequence_Desc description = {
-        .name = name,
-        .doc = doc,
-        .fields = items,
-        .n_in_sequence = visible < 0 ? count : visible,
-    };
-    PyTypeObject *type = PyStructSequence_NewType(&description);
-    if (type != NULL && PyModule_AddType(module, type) < 0) {
-        Py_CLEAR(type);
-    }
-    return (PyObject *)type;
-}
-
-int
-core_info_init(PyObject *module, CoreState *state)
-{
-    state->semaphore_info =
-        add_record(module, "sysv_ipc.SemaphoreInfo",
-                   "What the kernel knows of a semaphore set; see semctl(2).",
-                   semaphore_fields, "members");
-    state->semaphore_member_info = add_record(
-        module, "sysv_ipc.SemaphoreMemberInfo",
-        "One member of a semaphore set; see semctl(2).", member_fields, NULL);
-    state->shared_memory_info =
-        add_record(module, "sysv_ipc.SharedMemoryInfo",
-                   "What the kernel knows of a segment; see shmctl(2).",
-                   shared_memory_fields, "pids");
-    state->message_queue_info =
-        add_record(module, "sysv_ipc.MessageQueueInfo",
-                   "What the kernel knows of a message queue; see msgctl(2).",
-                   message_queue_fields, NULL);
-    state->limits = add_record(
-        module, "sysv_ipc.Limits",
-        "The limits of the IPC namespace, by the names of their sysctls, and\n"
-        "what is in use; see proc(5).",
-        limits_fields, NULL);
-    return PyErr_Occurred() ? -1 : 0;
+    return make_record(state, CORE_RECORD_Limits, limits);
 }

@@ -2,7 +2,8 @@
  * package itself, with modules in Python below it: a __init__.py around it
  * would make the import take half as long again.
  *
- * The state is made once by core_exec and only read afterwards. */
+ * The state is made once by core_exec and only read afterwards, but for the
+ * types of records and the spare handles. */
 #include "open.h"
 
 #include <errno.h>
@@ -276,6 +277,8 @@ static PyMethodDef core_methods[] = {
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},
+    {"__getattr__", core_info_getattr, METH_O, NULL},
+    {"__dir__", core_info_dir, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -305,6 +308,9 @@ add_all(PyObject *module)
             Py_CLEAR(all);
         }
     }
+    if (all != NULL && core_info_append_names(all) < 0) {
+        Py_CLEAR(all);
+    }
     int rc = all == NULL ? -1 : PyModule_AddObjectRef(module, "__all__", all);
     Py_XDECREF(all);
     return rc;
@@ -316,9 +322,6 @@ core_exec(PyObject *module)
     CoreState *state = core_state_of_module(module);
     if (core_exceptions_init(module, state) < 0 ||
         core_error_init(state) < 0 || core_arguments_init(state) < 0) {
-        return -1;
-    }
-    if (core_info_init(module, state) < 0) {
         return -1;
     }
     state->semaphore_type =
@@ -349,6 +352,9 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(name, ...) Py_VISIT(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
+    for (int i = 0; i < CORE_RECORD_COUNT; i++) {
+        Py_VISIT(state->records[i]);
+    }
     return 0;
 }
 
@@ -360,6 +366,9 @@ core_clear(PyObject *module)
 #define X(name, ...) Py_CLEAR(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
+    for (int i = 0; i < CORE_RECORD_COUNT; i++) {
+        Py_XDECREF(atomic_exchange(&state->records[i], NULL));
+    }
     for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
         Py_CLEAR(state->arguments[i]);
     }
