@@ -1,6 +1,8 @@
 /* os/sem.c against the kernel: values, waiting, errors, two processes. */
 #include "check.h"
 
+#include <sys/resource.h>
+
 static int
 operate(int id, short delta, short flags, int64_t timeout_ns)
 {
@@ -49,6 +51,30 @@ test_operations(int id)
     CHECK_EQUAL(os_sem_op(id, &past_end, 1, OS_FOREVER), -EFBIG);
 }
 
+static long
+sleeps(void)
+{
+    struct rusage usage;
+    CHECK_EQUAL(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+/* Who looks again and again whether it has to wait does not go to sleep in
+ * between, as semtimedop(2) does also where it has no time. */
+static void
+test_attempts_without_time(int id)
+{
+    struct sembuf operations[OS_SEM_TRIED_MAX] = {{.sem_op = -1}};
+    CHECK_EQUAL(os_sem_set_value(id, 0, 0), 0);
+    long before = sleeps();
+    for (int i = 0; i < 1000; i++) {
+        CHECK_EQUAL(operate(id, -1, 0, 0), -EAGAIN);
+        CHECK_EQUAL(os_sem_op(id, operations, OS_SEM_TRIED_MAX, 0), -EAGAIN);
+    }
+    CHECK(sleeps() - before < 100);
+    CHECK_EQUAL(operations[0].sem_flg, 0);
+}
+
 /* A child waits; the parent lets it go. */
 static void
 test_two_processes(int id)
@@ -87,6 +113,7 @@ main(void)
     CHECK_EQUAL(os_sem_get(77, 4, 0), -EINVAL);
     test_values(id);
     test_operations(id);
+    test_attempts_without_time(id);
     test_two_processes(id);
     CHECK_EQUAL(os_sem_remove(id), 0);
     CHECK_EQUAL(os_sem_remove(id), -EINVAL);

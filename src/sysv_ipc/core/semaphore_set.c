@@ -284,7 +284,10 @@ semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
         result = PyTuple_New(nsems);
     }
     for (Py_ssize_t i = 0; result != NULL && i < nsems; i++) {
-        PyObject *value = PyLong_FromLong(values[i]);
+        /* Neighbours are often equal: they share an int. */
+        PyObject *value = i > 0 && values[i] == values[i - 1]
+                              ? Py_NewRef(PyTuple_GET_ITEM(result, i - 1))
+                              : PyLong_FromLong(values[i]);
         if (value == NULL) {
             Py_CLEAR(result);
             break;

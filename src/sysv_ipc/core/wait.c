@@ -112,20 +112,13 @@ core_set_wait_signal(PyObject *module, PyObject *value)
     return PyLong_FromLong(before);
 }
 
-/* More operations than this are not tried with the GIL held. */
-#define TRIED_OPERATIONS 64
-
 ssize_t
 core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
                        size_t count, int64_t timeout_ns)
 {
-    struct sembuf tried[TRIED_OPERATIONS];
-    if (count <= TRIED_OPERATIONS) {
-        for (size_t i = 0; i < count; i++) {
-            tried[i] = operations[i];
-            tried[i].sem_flg = (short)(tried[i].sem_flg | IPC_NOWAIT);
-        }
-        int rc = os_sem_op(id, tried, count, OS_FOREVER);
+    /* More are not tried with the GIL held. */
+    if (count <= OS_SEM_TRIED_MAX) {
+        int rc = os_sem_try(id, operations, count);
         if (rc != -EAGAIN || timeout_ns == 0) {
             return rc;
         }

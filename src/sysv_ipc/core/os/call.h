@@ -9,8 +9,6 @@
 #ifndef SYSV_IPC_CALL_H
 #define SYSV_IPC_CALL_H
 
-#include "os.h"
-
 #if defined(__linux__) && defined(__LP64__) && \
     (defined(__x86_64__) || defined(__aarch64__))
 

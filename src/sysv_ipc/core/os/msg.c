@@ -1,5 +1,4 @@
 /* Message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2). */
-#include "call.h"
 #include "os.h"
 
 #include <errno.h>

@@ -7,6 +7,8 @@
 #ifndef SYSV_IPC_OS_H
 #define SYSV_IPC_OS_H
 
+#include "call.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -108,6 +110,20 @@ int os_sem_get(key_t key, size_t nsems, int flags);
 
 int os_sem_op(int id, struct sembuf *operations, size_t count,
               int64_t timeout_ns);
+/* The same without waiting, by a copy with IPC_NOWAIT: a semtimedop(2) without
+ * time goes to sleep all the same, to be woken at once, which takes longer
+ * than many a wait.  Inline, because most operations are one. */
+#define OS_SEM_TRIED_MAX 100
+static inline int
+os_sem_try(int id, const struct sembuf *operations, size_t count)
+{
+    struct sembuf tried[OS_SEM_TRIED_MAX];
+    for (size_t i = 0; i < count; i++) {
+        tried[i] = operations[i];
+        tried[i].sem_flg = (short)(tried[i].sem_flg | IPC_NOWAIT);
+    }
+    return (int)OS_CALL(semop, id, tried, count);
+}
 int os_sem_get_value(int id, int index);
 int os_sem_set_value(int id, int index, int value);
 int os_sem_set_all(int id, const unsigned short *values);

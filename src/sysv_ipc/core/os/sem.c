@@ -1,5 +1,4 @@
 /* Semaphores: semget(2), semop(2), semtimedop(2), semctl(2). */
-#include "call.h"
 #include "os.h"
 #include "semun.h"
 
@@ -13,42 +12,27 @@ os_sem_get(key_t key, size_t nsems, int flags)
     return (int)OS_CALL(semget, key, (int)nsems, flags);
 }
 
-#ifdef __linux__
-
 int
 os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
 {
     if (timeout_ns == OS_FOREVER) {
         return (int)OS_CALL(semop, id, operations, count);
     }
+    if (timeout_ns == 0 && count <= OS_SEM_TRIED_MAX) {
+        return os_sem_try(id, operations, count);
+    }
+#ifdef __linux__
     struct timespec left = {
         .tv_sec = (time_t)(timeout_ns / 1000000000),
         .tv_nsec = (long)(timeout_ns % 1000000000),
     };
     return (int)OS_CALL(semtimedop, id, operations, count, &left);
-}
-
 #else
-
-/* Without semtimedop(2) there is only for ever, or not at all. */
-int
-os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
-{
-    struct sembuf attempt[500];
-    if (timeout_ns != 0) {
-        return (int)OS_CALL(semop, id, operations, count);
-    }
-    if (count > sizeof(attempt) / sizeof(attempt[0])) {
-        return -E2BIG;
-    }
-    for (size_t i = 0; i < count; i++) {
-        attempt[i] = operations[i];
-        attempt[i].sem_flg = (short)(attempt[i].sem_flg | IPC_NOWAIT);
-    }
-    return (int)OS_CALL(semop, id, attempt, count);
-}
-
+    /* There is only for ever, or not at all. */
+    return timeout_ns == 0 ? -E2BIG
+                           : (int)OS_CALL(semop, id, operations, count);
 #endif
+}
 
 ssize_t
 os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns)

@@ -3,7 +3,7 @@
 #ifndef SYSV_IPC_SEMUN_H
 #define SYSV_IPC_SEMUN_H
 
-#include "call.h"
+#include "os.h"
 
 #ifndef __APPLE__
 union semun {

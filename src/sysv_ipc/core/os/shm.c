@@ -1,6 +1,5 @@
 /* Shared memory: shmget(2), shmat(2), shmdt(2), shmctl(2), and the pages that
  * stay where a segment was. */
-#include "call.h"
 #include "os.h"
 
 #include <errno.h>

@@ -37,8 +37,8 @@
 #define NAP_MIN_NS 20000
 #define NAP_MAX_NS 1000000
 /* How often the main thread looks for what interrupted it just before the
- * call: from one to the other. */
-#define TICK_MIN_NS 1000000
+ * call: from one to the other.  Each time it loses its turn. */
+#define TICK_MIN_NS 16000000
 #define TICK_MAX_NS 128000000
 
 /* What others end so soon costs all of them less where the thread does not go
