@@ -62,15 +62,17 @@ core_wait(PyObject *op, const struct os_call *call,
 void
 core_wait_cancel(PyObject *op)
 {
+    if (!os_wait_cancel(op)) {
+        return;
+    }
     int64_t nap_ns = CANCEL_NAP_MIN_NS;
-    os_wait_cancel(op);
+    Py_BEGIN_ALLOW_THREADS
     while (os_wait_interrupt(op)) {
-        Py_BEGIN_ALLOW_THREADS(void)
-        os_sleep_ns(nap_ns);
-        Py_END_ALLOW_THREADS
+        (void)os_sleep_ns(nap_ns);
         nap_ns = nap_ns * 2 > CANCEL_NAP_MAX_NS ? CANCEL_NAP_MAX_NS
                                                 : nap_ns * 2;
     }
+    Py_END_ALLOW_THREADS
 }
 
 PyObject *

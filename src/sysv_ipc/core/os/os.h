@@ -258,9 +258,10 @@ int os_wait_begin(struct os_wait *wait, const void *owner);
 ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
                      int64_t left_ns);
 void os_wait_end(struct os_wait *wait);
-/* Let all waits in progress of an owner end.  Then os_wait_interrupt() has to
- * be called again and again while it returns true. */
-void os_wait_cancel(const void *owner);
+/* Let all waits in progress of an owner end: whether there are any.  Then
+ * os_wait_interrupt() has to be called again and again while it returns
+ * true. */
+bool os_wait_cancel(const void *owner);
 bool os_wait_interrupt(const void *owner);
 /* The signal that ends waits, or OS_WAIT_POLLS.  os_wait_set_signal() returns
  * 0 or an error, -EBUSY where the program uses that signal. */

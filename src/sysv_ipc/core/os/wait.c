@@ -486,16 +486,19 @@ os_wait_call(struct os_wait *wait, const struct os_call *call, int64_t left_ns)
     return call_interruptibly(wait, call, left_ns);
 }
 
-void
+bool
 os_wait_cancel(const void *owner)
 {
+    bool any = false;
     (void)pthread_mutex_lock(&wait_lock);
     for (struct os_wait *wait = wait_first; wait != NULL; wait = wait->next) {
         if (wait->owner == owner) {
             atomic_store(&wait->cancelled, true);
+            any = true;
         }
     }
     (void)pthread_mutex_unlock(&wait_lock);
+    return any;
 }
 
 bool
