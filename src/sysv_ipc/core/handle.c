@@ -1,6 +1,7 @@
 /* What the three kinds of object have in common: key, id, owner, mode,
  * equality, removal.  The kernel holds all but key and id, which are atomic
  * (core.h), so nothing here takes a lock. */
+#include "info.h"
 #include "open.h"
 
 #include <errno.h>

@@ -2,6 +2,7 @@
  *
  * The fields are listed once (core.h): the attributes of the objects and the
  * items of their records are made from the same lists. */
+#include "info.h"
 #include "open.h"
 
 #include <errno.h>

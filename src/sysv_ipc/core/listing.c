@@ -3,7 +3,7 @@
  *
  * What only /proc knows is added by listing.py, which is imported when it is
  * needed: it would be a fifth of what the import of sysv_ipc costs. */
-#include "core.h"
+#include "info.h"
 
 /* One record for each object of a kind, readable or not. */
 static PyObject *

@@ -5,6 +5,7 @@
  * max_message_size is set by tp_init, which may run again while others read,
  * so it is atomic; long_size is a guess that stands for nothing else, so it
  * is atomic too; all else is in the kernel. */
+#include "info.h"
 #include "message_queue.h"
 #include "open.h"
 

@@ -4,6 +4,7 @@
  *
  * The state is made once by core_exec and only read afterwards, but for the
  * types of records and the spare handles. */
+#include "info.h"
 #include "open.h"
 
 #include <errno.h>

@@ -98,13 +98,15 @@ core_construct(const struct core_constructor *constructor, PyObject *type,
                               keywords);                                     \
     }
 
-PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
-                              size_t nargsf, PyObject *keywords);
+CORE_WHOLE PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
+                                         size_t nargsf, PyObject *keywords);
+CORE_WHOLE PyObject *core_message_queue_call(PyObject *type,
+                                             PyObject *const *args,
+                                             size_t nargsf,
+                                             PyObject *keywords);
 PyObject *core_semaphore_set_call(PyObject *type, PyObject *const *args,
                                   size_t nargsf, PyObject *keywords);
 PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
-                                  size_t nargsf, PyObject *keywords);
-PyObject *core_message_queue_call(PyObject *type, PyObject *const *args,
                                   size_t nargsf, PyObject *keywords);
 
 /* ------------------------------------------------------ keys and opening */
@@ -113,7 +115,8 @@ struct core_key {
     enum { CORE_KEY_VALUE, CORE_KEY_RANDOM, CORE_KEY_PRIVATE } type;
     key_t value;
 };
-int core_key_given(CoreState *state, PyObject *value, struct core_key *out);
+CORE_SELDOM int core_key_given(CoreState *state, PyObject *value,
+                               struct core_key *out);
 
 static inline int
 core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
@@ -147,8 +150,9 @@ struct core_opened {
     int access; /* the permission bits that were asked for */
 };
 /* flags and mode as the constructors take them; mode may be NULL. */
-int core_request_given(CoreState *state, struct core_request *request,
-                       PyObject *key, PyObject *flags, PyObject *mode);
+CORE_SELDOM int core_request_given(CoreState *state,
+                                   struct core_request *request, PyObject *key,
+                                   PyObject *flags, PyObject *mode);
 
 static inline int
 core_request_convert(CoreState *state, struct core_request *request,
@@ -161,8 +165,9 @@ core_request_convert(CoreState *state, struct core_request *request,
                : core_request_given(state, request, key, flags, mode);
 }
 
-int core_open_or_create(CoreState *state, const struct core_request *request,
-                        struct core_opened *opened);
+CORE_SELDOM int core_open_or_create(CoreState *state,
+                                    const struct core_request *request,
+                                    struct core_opened *opened);
 
 /* 0, or -1 with an exception.  The usual case, an object that is there, is
  * inline: the compiler then knows which system calls the kind has. */

@@ -43,7 +43,7 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
     return 0;
 }
 
-static ssize_t
+CORE_SELDOM static ssize_t
 wait_for_message(PyObject *op, struct core_message *message, size_t size,
                  int flags, struct wanted *wanted)
 {
@@ -91,7 +91,7 @@ longest(int id, size_t limit)
 
 /* The message is longer than the stack has room for.  It is still queued:
  * take it with all the room that there may be use for. */
-static ssize_t
+CORE_SELDOM static ssize_t
 receive_long(PyObject *op, struct core_room *room, size_t limit,
              struct wanted *wanted)
 {
@@ -142,7 +142,7 @@ pair(const struct core_message *message, ssize_t size)
 }
 
 /* A message that memory was lacking for goes back to the queue. */
-static void
+CORE_SELDOM static void
 give_back(int id, const struct core_message *message, ssize_t size)
 {
     (void)os_msg_send(id, message, (size_t)size, IPC_NOWAIT);
@@ -242,7 +242,7 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
     return result;
 }
 
-PyObject *
+CORE_WHOLE PyObject *
 core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *keywords)
 {

@@ -2,6 +2,7 @@
  *
  * block and undo are lone flags that stand for nothing but themselves, so
  * they are atomic; the value is in the kernel, and the kernel is its lock. */
+#include "info.h"
 #include "open.h"
 
 #include <errno.h>
@@ -104,7 +105,7 @@ raise_failed(PyObject *op, struct member member, ssize_t rc,
 }
 
 /* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
-static int
+CORE_SELDOM static int
 convert_delta_given(CoreState *state, PyObject *value, int *out)
 {
     long long delta = 1;
@@ -129,7 +130,7 @@ convert_delta(CoreState *state, PyObject *value, int *out)
     return value == NULL ? 0 : convert_delta_given(state, value, out);
 }
 
-static PyObject *
+CORE_WHOLE static PyObject *
 semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *keywords)
 {
@@ -152,7 +153,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_TRUE;
 }
 
-static PyObject *
+CORE_WHOLE static PyObject *
 semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                       PyObject *keywords)
 {
@@ -176,7 +177,7 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_TRUE;
 }
 
-static PyObject *
+CORE_WHOLE static PyObject *
 semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *keywords)
 {
@@ -219,7 +220,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_TRUE;
 }
 
-static PyObject *
+CORE_WHOLE static PyObject *
 semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     struct member member = member_of(op);
@@ -232,7 +233,7 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 
 /* An exception inside the block goes on, also where the semaphore cannot be
  * released, because it is gone for instance: that becomes a note. */
-static PyObject *
+CORE_WHOLE static PyObject *
 semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     struct member member = member_of(op);

@@ -16,6 +16,7 @@
  * Who finds a marked set waits for the lock.  When it has the lock and the
  * set is still marked, the creator has died: the set is removed, and it is
  * as if it had never been. */
+#include "info.h"
 #include "open.h"
 
 #include <errno.h>

@@ -2,8 +2,9 @@
  *
  * nsems is set by tp_init, which may run again while others read, so it is
  * atomic; all else is in the kernel. */
-#include "semaphore_set.h"
+#include "info.h"
 #include "open.h"
+#include "semaphore_set.h"
 
 #include <errno.h>
 

@@ -85,7 +85,7 @@ send_object(PyObject *op, int id, PyObject *message, PyObject *type_value,
     return rc;
 }
 
-PyObject *
+CORE_WHOLE PyObject *
 core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *keywords)
 {

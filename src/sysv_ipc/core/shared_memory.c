@@ -4,8 +4,9 @@
  *
  * mapping is guarded by the object's critical section (mapping.h); size is
  * set when opened, and written with it. */
-#include "shared_memory.h"
+#include "info.h"
 #include "open.h"
+#include "shared_memory.h"
 
 #include <errno.h>
 
