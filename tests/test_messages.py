@@ -142,6 +142,43 @@ def test_receive_into_knows_types_and_flags(three: MessageQueue) -> None:
         three.receive_into(buffer, block=False, type=7)
 
 
+def test_receive_into_takes_long_messages_of_any_order_whole(long_messages: None) -> None:
+    """The size of the last ones is only a guess at that of the next."""
+    queue = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
+    sizes = [20_000] * 4 + [200_000, 5, 20_000, 20_000, 20_000, 19_999, 20_001, 9000, 9000, 9000]
+    for size in sizes:
+        text, buffer = os.urandom(size), bytearray(250_000)
+        queue.send(text, type=size)
+        assert queue.receive_into(buffer) == (size, size)
+        assert buffer == text + bytes(250_000 - size)
+    for size in 20_000, 8999:
+        queue.send(b"x" * size)
+        with pytest.raises(ArgumentError, match=r"^\[Errno 7\]"):
+            queue.receive_into(bytearray(size - 1))
+        buffer = bytearray(size - 1)
+        assert queue.receive_into(buffer, truncate=True) == (size - 1, 1)
+        assert buffer == b"x" * (size - 1)
+    queue.remove()
+
+
+def test_a_long_message_after_others_of_its_size_takes_one_system_call(
+    long_messages: None,
+) -> None:
+    queue = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
+    for _ in range(3):
+        queue.send(b"x" * 20_000)
+    code = (
+        "import os, sys, sysv_ipc\n"
+        "q = sysv_ipc.MessageQueue(int(sys.argv[1]), max_message_size=1 << 20)\n"
+        "b = bytearray(100_000); q.receive_into(b); q.receive_into(b)\n"
+        "os.write(2, b'begin'); q.receive_into(b); os.write(2, b'end')"
+    )
+    calls = [line.partition("(")[0] for line in system_calls(code, queue.key)]
+    assert calls.count("msgrcv") == 1, calls
+    assert not [name for name in calls if name not in ("msgrcv", "brk", "mmap", "munmap")]
+    queue.remove()
+
+
 @pytest.mark.parametrize("buffer", [b"abc", "abc", 5, None, memoryview(bytearray(8))[::2]])
 def test_what_is_no_writable_buffer_is_refused(three: MessageQueue, buffer: Any) -> None:
     with pytest.raises((TypeError, BufferError)):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import sysv_ipc
 from sysv_ipc import IPC_CREX
 
-from ..harness import Bench, Table, add_against_floor, python, raise_limit
+from ..harness import Bench, Table, add_against_floor, add_growth, python, raise_limit
 
 LARGEST = 65_536
 SIZES = (0, 1, 64, 256, 1024, 2048, 4096, 8192, 16_384, 32_768, LARGEST)
@@ -29,5 +29,6 @@ def ask(bench: Bench) -> Iterator[Table]:
         ours = python("q.send(m)\nq.receive_into(b)", q=queue, m=message, b=buffer)
         add_against_floor(into, f"{size} B", bench.measure({"floor": floor, "ours": ours}), None)
     queue.remove()
-    yield table
-    yield into
+    for curve in table, into:
+        add_growth(curve)
+        yield curve

@@ -296,6 +296,27 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
                : core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
+/* The same for as much as the buffer holds.  What is probably longer than the
+ * stack has room for is not first refused for it. */
+static ssize_t
+receive_for_buffer(PyObject *op, struct core_room *room,
+                   const Py_buffer *buffer, struct wanted *wanted)
+{
+    Py_ssize_t expected = expected_size(op);
+    if (expected > CORE_STACK_TEXT && expected <= buffer->len) {
+        if (core_room_get(room, (size_t)expected) < 0) {
+            return CORE_RAISED;
+        }
+        ssize_t rc = receive_once(op, room->message, (size_t)expected,
+                                  wanted->flags & ~MSG_NOERROR, wanted);
+        if (rc != -E2BIG) {
+            return rc;
+        }
+        core_room_release(room);
+    }
+    return receive_into_room(op, room, (size_t)buffer->len, wanted);
+}
+
 PyObject *
 core_messages_receive_into(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *keywords)
@@ -320,8 +341,9 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     }
     struct core_room room;
     PyObject *result = NULL;
-    ssize_t rc = receive_into_room(op, &room, (size_t)buffer.len, &wanted);
+    ssize_t rc = receive_for_buffer(op, &room, &buffer, &wanted);
     if (rc >= 0) {
+        note_size(op, rc);
         result = make_pair(PyLong_FromSsize_t(rc),
                            PyLong_FromLong(room.message->type));
         if (result == NULL) {
