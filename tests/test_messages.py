@@ -158,6 +158,10 @@ def test_receive_into_takes_long_messages_of_any_order_whole(long_messages: None
         buffer = bytearray(size - 1)
         assert queue.receive_into(buffer, truncate=True) == (size - 1, 1)
         assert buffer == b"x" * (size - 1)
+    buffer = bytearray(9000)
+    for size in 12_000, 12_000, 9000, 12_000, 12_000, 9001, 10:
+        queue.send(b"x" * size)
+        assert queue.receive_into(buffer, truncate=True) == (min(size, 9000), 1)
     queue.remove()
 
 

@@ -1,6 +1,6 @@
 /* Records: what IPC_STAT and the _INFO commands tell, as struct sequences.
  *
- * The fields are listed once (core.h): the attributes of the objects and the
+ * The fields are listed once (info.h): the attributes of the objects and the
  * items of their records are made from the same lists. */
 #include "info.h"
 #include "open.h"
@@ -270,11 +270,15 @@ core_info_append_names(PyObject *list)
 PyObject *
 core_info_getattr(PyObject *module, PyObject *name)
 {
+    CoreState *state = core_state_of_module(module);
     for (int i = 0; i < CORE_RECORD_COUNT && PyUnicode_Check(name); i++) {
         if (PyUnicode_CompareWithASCIIString(
                 name, attribute_name(&records[i])) == 0) {
-            return Py_XNewRef(record_type(core_state_of_module(module),
-                                          (enum core_record)i));
+            /* From here on it is an attribute like all others. */
+            PyObject *type = record_type(state, (enum core_record)i);
+            return type == NULL || PyObject_SetAttr(module, name, type) < 0
+                       ? NULL
+                       : Py_NewRef(type);
         }
     }
     return PyErr_Format(PyExc_AttributeError,
@@ -284,10 +288,15 @@ core_info_getattr(PyObject *module, PyObject *name)
 PyObject *
 core_info_dir(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    PyObject *names = PyDict_Keys(PyModule_GetDict(module));
-    if (names != NULL && core_info_append_names(names) < 0) {
-        Py_CLEAR(names);
+    PyObject *all = PyDict_Copy(PyModule_GetDict(module));
+    for (int i = 0; i < CORE_RECORD_COUNT && all != NULL; i++) {
+        if (PyDict_SetItemString(all, attribute_name(&records[i]), Py_None) <
+            0) {
+            Py_CLEAR(all);
+        }
     }
+    PyObject *names = all == NULL ? NULL : PyDict_Keys(all);
+    Py_XDECREF(all);
     return names;
 }
 

@@ -296,25 +296,28 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
                : core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
-/* The same for as much as the buffer holds.  What is probably longer than the
- * stack has room for is not first refused for it. */
+/* receive_into_room() for as much as the buffer holds.  What is probably
+ * longer than the stack has room for is not first refused for it. */
 static ssize_t
 receive_for_buffer(PyObject *op, struct core_room *room,
                    const Py_buffer *buffer, struct wanted *wanted)
 {
     Py_ssize_t expected = expected_size(op);
-    if (expected > CORE_STACK_TEXT && expected <= buffer->len) {
-        if (core_room_get(room, (size_t)expected) < 0) {
-            return CORE_RAISED;
-        }
-        ssize_t rc = receive_once(op, room->message, (size_t)expected,
-                                  wanted->flags & ~MSG_NOERROR, wanted);
-        if (rc != -E2BIG) {
-            return rc;
-        }
-        core_room_release(room);
+    if (expected <= CORE_STACK_TEXT || expected > buffer->len) {
+        return receive_into_room(op, room, (size_t)buffer->len, wanted);
     }
-    return receive_into_room(op, room, (size_t)buffer->len, wanted);
+    if (core_room_get(room, (size_t)expected) < 0) {
+        return CORE_RAISED;
+    }
+    bool whole = expected < buffer->len;
+    ssize_t rc = receive_once(
+        op, room->message, (size_t)expected,
+        whole ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
+    if (rc == -E2BIG && whole) {
+        core_room_release(room);
+        rc = receive_long(op, room, (size_t)buffer->len, wanted);
+    }
+    return rc;
 }
 
 PyObject *

@@ -5,7 +5,9 @@
  * is called without that function between.  A processor does not know the
  * way back from a system call: each return behind it costs as much as tens of
  * instructions, and a library's function has one or two of them, an errno in
- * the thread's storage, and with threads a point of cancellation. */
+ * the thread's storage, and with threads a point of cancellation.  What stands
+ * in for the C library by LD_PRELOAD does not see these calls; strace(1) and
+ * valgrind(1) do. */
 #ifndef SYSV_IPC_CALL_H
 #define SYSV_IPC_CALL_H
 

@@ -92,15 +92,6 @@ struct os_info {
 
 /* semget(2), semop(2), semctl(2).  os_sem_set() takes uid, gid and mode. */
 int os_sem_get(key_t key, size_t nsems, int flags);
-/* The flags of msgrcv(2) that not all systems have; 0 where they lack. */
-#ifdef __linux__
-#define OS_MSG_COPY MSG_COPY
-#define OS_MSG_EXCEPT MSG_EXCEPT
-#else
-#define OS_MSG_COPY 0
-#define OS_MSG_EXCEPT 0
-#endif
-
 /* Whether os_sem_op() keeps a timeout other than 0 and OS_FOREVER. */
 #ifdef __linux__
 #define OS_SEM_KEEPS_DEADLINE true
@@ -158,6 +149,15 @@ int os_memory_release(void *address, size_t size);
  * had.  -ENOSYS where the system has no such call. */
 int os_memory_populate(void *address, size_t size);
 size_t os_page_size(void);
+
+/* The flags of msgrcv(2) that not all systems have; 0 where they lack. */
+#ifdef __linux__
+#define OS_MSG_COPY MSG_COPY
+#define OS_MSG_EXCEPT MSG_EXCEPT
+#else
+#define OS_MSG_COPY 0
+#define OS_MSG_EXCEPT 0
+#endif
 
 /* msgget(2), msgop(2), msgctl(2).  A message begins with its type, a long;
  * sizes count the text behind it.  os_msg_set() also takes max_size. */

@@ -28,7 +28,8 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
     };
     return (int)OS_CALL(semtimedop, id, operations, count, &left);
 #else
-    /* There is only for ever, or not at all. */
+    /* There is only for ever, or not at all; and no more operations than those
+     * where an administrator has not raised the limit. */
     return timeout_ns == 0 ? -E2BIG
                            : (int)OS_CALL(semop, id, operations, count);
 #endif
