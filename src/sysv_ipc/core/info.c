@@ -255,18 +255,6 @@ record_type(CoreState *state, enum core_record record)
     return type;
 }
 
-int
-core_info_append_names(PyObject *list)
-{
-    int rc = 0;
-    for (int i = 0; i < CORE_RECORD_COUNT && rc == 0; i++) {
-        PyObject *name = PyUnicode_FromString(attribute_name(&records[i]));
-        rc = name == NULL ? -1 : PyList_Append(list, name);
-        Py_XDECREF(name);
-    }
-    return rc;
-}
-
 PyObject *
 core_info_getattr(PyObject *module, PyObject *name)
 {

@@ -114,7 +114,6 @@ PyObject *core_info_record(CoreState *state, const struct core_kind *kind,
                            struct os_info *info, int id);
 PyObject *core_info_limits(CoreState *state, const struct os_limits *limits);
 /* The records' types as attributes of the module. */
-int core_info_append_names(PyObject *list);
 PyObject *core_info_getattr(PyObject *module, PyObject *name);
 PyObject *core_info_dir(PyObject *module, PyObject *unused);
 extern PyMethodDef core_listing_methods[];

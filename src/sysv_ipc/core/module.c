@@ -300,18 +300,16 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
 static int
 add_all(PyObject *module)
 {
-    PyObject *all = PyList_New(0), *name, *value;
-    Py_ssize_t position = 0;
-    while (all != NULL &&
-           PyDict_Next(PyModule_GetDict(module), &position, &name, &value)) {
+    PyObject *names = core_info_dir(module, NULL);
+    PyObject *all = names == NULL ? NULL : PyList_New(0);
+    for (Py_ssize_t i = 0; all != NULL && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i);
         if (PyUnicode_READ_CHAR(name, 0) != '_' &&
             PyList_Append(all, name) < 0) {
             Py_CLEAR(all);
         }
     }
-    if (all != NULL && core_info_append_names(all) < 0) {
-        Py_CLEAR(all);
-    }
+    Py_XDECREF(names);
     int rc = all == NULL ? -1 : PyModule_AddObjectRef(module, "__all__", all);
     Py_XDECREF(all);
     return rc;
