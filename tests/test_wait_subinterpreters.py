@@ -43,11 +43,6 @@ async def main():
     except sysv_ipc.BusyError:
         pass
 asyncio.run(main())
-# Helpers end when nobody wants them: 3.11 destroys no interpreter that has threads.
-import threading
-for thread in threading.enumerate():
-    if thread is not threading.current_thread():
-        thread.join(0.5)
 """,
     "aio, closed while a task waits": """
 import asyncio
@@ -70,7 +65,45 @@ loop.run_until_complete(asyncio.sleep(0.005))
 task._log_destroy_pending = False
 loop.close()
 """,
+    "aio, collected after a wait": """
+import asyncio, sys
+from sysv_ipc import aio
+async def main():
+    global tasks
+    tasks = aio.MessageQueue.from_id(queue.id)
+    task = asyncio.create_task(tasks.receive())
+    await asyncio.sleep(0.005)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+asyncio.run(main())
+if sys.version_info >= (3, 12):
+    del tasks
+""",
 }
+
+#: Threads of aio that take their time to go, after the last line of their code.
+SLOWLY = """
+import threading, time
+from sysv_ipc import _lines
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.02)
+
+local = threading.local()
+
+def slowly(function):
+    def run(self):
+        local.slow = Slow()
+        function(self)
+    return run
+
+_lines._Helper.run = slowly(_lines._Helper.run)
+_lines.Lines.outlive = slowly(_lines.Lines.outlive)
+"""
 
 PROGRAM = """
 import sys
@@ -104,16 +137,30 @@ print(queue.receive(timeout=10))
 KINDS = ["isolated", "legacy"] if sys.version_info >= (3, 12) else ["legacy"]
 
 
+def check(run_python: RunPython, queue: sysv_ipc.MessageQueue, kind: str, code: str) -> None:
+    """Run this in interpreters of this kind."""
+    done = run_python(PROGRAM, kind, queue.id, code)
+    assert (done.stdout, done.stderr, done.returncode) == ("(b'and still', 1)\n", "", 0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", CODE)
+@pytest.mark.parametrize("name", [name for name in CODE if not name.startswith("aio")])
 def test_interpreters_wait_and_are_destroyed(
     run_python: RunPython, queue: sysv_ipc.MessageQueue, name: str, kind: str
 ) -> None:
-    if sys.version_info[:2] == (3, 12) and kind == "isolated" and name.startswith("aio"):
+    check(run_python, queue, kind, CODE[name])
+
+
+@pytest.mark.parametrize("threads", ["that go at once", "that go slowly"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in CODE if name.startswith("aio")])
+def test_interpreters_whose_tasks_have_waited_are_destroyed(
+    run_python: RunPython, queue: sysv_ipc.MessageQueue, name: str, kind: str, threads: str
+) -> None:
+    if sys.version_info[:2] == (3, 12) and kind == "isolated":
         pytest.skip("importing asyncio itself crashes isolated interpreters of CPython 3.12")
-    code = CODE[name]
-    if sys.version_info < (3, 12) and "destroyed" in name:
+    code = (SLOWLY if threads == "that go slowly" else "") + CODE[name]
+    if sys.version_info < (3, 12):
         # 3.11 does not destroy an interpreter that has threads.
         code += "tasks.close()\n"
-    done = run_python(PROGRAM, kind, queue.id, code)
-    assert (done.stdout, done.stderr, done.returncode) == ("(b'and still', 1)\n", "", 0)
+    check(run_python, queue, kind, "\n" + code)

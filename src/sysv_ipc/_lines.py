@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import copy
 import os
+import sys
 import threading
 import time
 import weakref
@@ -40,6 +41,10 @@ _collected: "set[Lines]" = set()
 _helpers: "set[_Helper]" = set()
 #: Helpers without a line; the last is the one that has waited least.
 _idle: "list[_Helper]" = []
+#: Helpers that end, and may not have ended yet.
+_leaving: "set[_Helper]" = set()
+#: Threads that close what belonged to collected objects.
+_undertakers: "set[_Thread]" = set()
 _ended = False
 
 
@@ -454,19 +459,60 @@ class _Helper(threading.Thread):
                     _idle.remove(self)
             if self.line is None:
                 _helpers.discard(self)
+                _leaving.difference_update([one for one in _leaving if not one.is_alive()])
+                _leaving.add(self)
             return self.line
 
 
 def _dismiss_idle() -> None:
-    """End the helpers that have no line."""
+    """End the helpers that have no line, and wait until those that end have gone."""
+    current = threading.current_thread()
     with _lock:
-        dismissed = [helper for helper in _idle if helper is not threading.current_thread()]
+        dismissed = [helper for helper in _idle if helper is not current]
         for helper in dismissed:
             _idle.remove(helper)
             helper.dismissed = True
             helper.wanted.notify()
-    for helper in dismissed:
+        # Two helpers that end, and collect garbage that closes, would wait for each other.
+        leaving = [] if isinstance(current, _Helper) else list(_leaving)
+    for helper in dismissed + leaving:
         helper.join()
+
+
+if sys.version_info >= (3, 13):
+    _Thread = _thread._ThreadHandle
+    _start_thread = _thread.start_joinable_thread
+else:
+
+    class _Thread:
+        """A thread that nobody waits for when it starts, and anybody may when it ends."""
+
+        def __init__(self, function: Callable[[], object]) -> None:
+            self._function = function
+            self._started = threading.Event()
+            self._gone = _thread.allocate_lock()
+            _thread.start_new_thread(self._run, ())
+
+        def _run(self) -> None:
+            try:
+                # The interpreter releases it when the thread has gone.
+                self._gone = _thread._set_sentinel()  # type: ignore[attr-defined]
+                self._gone.acquire()
+            finally:
+                self._started.set()
+            self._function()
+
+        def is_done(self) -> bool:
+            """Whether it has gone."""
+            return self._started.is_set() and not self._gone.locked()
+
+        def join(self) -> None:
+            """Wait until it has gone."""
+            self._started.wait()
+            with self._gone:
+                pass
+
+    _start_thread = _Thread
 
 
 def _forget_all() -> None:
@@ -477,8 +523,8 @@ def _forget_all() -> None:
         lines._given.clear()
         lines.kept.clear()
     _collected.clear()
-    _helpers.clear()
-    _idle.clear()
+    for threads in (_helpers, _idle, _leaving, _undertakers):
+        threads.clear()
     _lock.release()
 
 
@@ -492,12 +538,14 @@ def _close_all() -> None:
     with _lock:
         _ended = True
         every = list(_all)
-        helpers = list(_helpers)
+        helpers = _helpers | _leaving
     try:
         for lines in every:
             lines.end_waits(everything=True)
         _put_all_back(every)
     finally:
+        while _undertakers:
+            _undertakers.pop().join()
         while any(helper.is_alive() for helper in helpers):
             _dismiss_idle()
             time.sleep(_AGAIN / 4)
@@ -539,4 +587,5 @@ def collect(lines: Lines) -> None:
         _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.
         with contextlib.suppress(RuntimeError):
-            _thread.start_new_thread(lines.outlive, ())
+            _undertakers.add(_start_thread(lines.outlive))
+        _undertakers.difference_update([one for one in _undertakers.copy() if one.is_done()])
