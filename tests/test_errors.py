@@ -21,6 +21,7 @@ import sysv_ipc.aio
 from sysv_ipc import (
     IPC_CREAT,
     IPC_CREX,
+    IPC_EXCL,
     ArgumentError,
     BusyError,
     CancelledError,
@@ -442,6 +443,46 @@ def test_an_exception_of_an_argument_comes_through(
 def anything(value: object) -> Any:
     """Return what a type checker knows to be of a wrong type as what it cannot judge."""
     return value
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda key: Semaphore(key, mode=2**40), "semaphore"),
+        (lambda key: Semaphore(key, flags=IPC_EXCL), "semaphore"),
+        (lambda key: Semaphore(key, IPC_CREX, initial_value=-1), "semaphore"),
+        (lambda key: SemaphoreSet(key, -1), "semaphore"),
+        (lambda key: SemaphoreSet(key, 0, IPC_CREX), "semaphore"),
+        (lambda key: SemaphoreSet(key, 3, IPC_CREX, initial_values=[1]), "semaphore"),
+        (lambda key: SharedMemory(key, IPC_CREX, size=-1), "shared memory"),
+        (lambda key: SharedMemory(key, IPC_CREX, init_character=b"ab"), "shared memory"),
+        (lambda key: MessageQueue(key, max_message_size=-1), "message queue"),
+        (lambda key: type("Mine", (MessageQueue,), {})(key, flags=2**40), "message queue"),
+    ],
+)
+def test_a_constructors_refusal_tells_kind_and_key(
+    key: int, call: Callable[[int], object], kind: str
+) -> None:
+    for number, told in ((key, key), (key + 2**32, key)):
+        with pytest.raises(ArgumentError) as caught:
+            call(number)
+        assert (caught.value.kind, caught.value.key, caught.value.id) == (kind, told, None)
+
+
+@pytest.mark.parametrize("name", ["uid", "gid", "mode", "max_size"])
+def test_an_attributes_refusal_tells_the_object(queue: MessageQueue, name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{name} must be from 0 to") as caught:
+        setattr(queue, name, -1)
+    error = caught.value
+    assert (error.kind, error.key, error.id) == ("message queue", queue.key, queue.id)
+
+
+def test_a_programs_own_error_is_not_told_of_objects(key: int) -> None:
+    own = ArgumentError(22, "mine")
+    with pytest.raises(ArgumentError) as caught:
+        Semaphore(key, mode=anything(Mine(own)))
+    assert caught.value is own
+    assert (own.kind, own.key, own.id) == (None, None, None)
 
 
 @pytest.mark.parametrize(

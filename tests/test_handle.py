@@ -151,7 +151,8 @@ def test_a_handle_that_was_never_initialised_refuses(
 ) -> None:
     with pytest.raises(ExistentialError, match=r"was never initialised.*__init__\(\)") as caught:
         CALLS[cls][name](make_empty(cls))
-    assert (caught.value.key, caught.value.id) == (None, None)
+    kind = {SharedMemory: "shared memory", MessageQueue: "message queue"}.get(cls, "semaphore")
+    assert (caught.value.kind, caught.value.key, caught.value.id) == (kind, None, None)
 
 
 @pytest.mark.parametrize("cls", CALLS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import subprocess
 import sys
@@ -54,6 +55,70 @@ def test_sets_of_all_sizes(key: int, nsems: int) -> None:
     assert SemaphoreSet(key).values == tuple(number % 100 for number in range(nsems))
     assert made[-1].value == (nsems - 1) % 100
     made.remove()
+
+
+def test_a_new_set_of_no_members_is_refused_after_one_that_exists(key: int) -> None:
+    with pytest.raises(ArgumentError, match="a new set needs nsems or initial_values"):
+        SemaphoreSet(key, 0, IPC_CREX)
+    made = SemaphoreSet(key, 2, IPC_CREX)
+    with pytest.raises(ExistentialError) as caught:
+        SemaphoreSet(key, 0, IPC_CREX)
+    assert (caught.value.errno, caught.value.key) == (17, key)
+    assert len(made) == 2
+    made.remove()
+
+
+@pytest.mark.parametrize("index", [3, -4, 2**31, 2**63, 2**70, -(2**70)])
+def test_an_index_outside_the_set_is_told_with_its_size(trio: SemaphoreSet, index: int) -> None:
+    for call in (
+        lambda: trio.op([(0, 1), (index, 1)]),
+        lambda: trio.compile([(index, 1)]),
+        lambda: trio.acquire(0, index),
+        lambda: trio.release(index),
+        lambda: trio.zero(index),
+    ):
+        with pytest.raises(ArgumentError) as caught:
+            call()
+        error = caught.value
+        assert (error.errno, error.kind, error.id) == (27, "semaphore", trio.id)
+        assert str(error).endswith(f": index {index} is outside a set of 3 members")
+    assert trio.values == (1, 2, 3)
+
+
+class Lying:
+    """A sequence that says it is as long as none can be."""
+
+    def __len__(self) -> int:
+        return 10**12
+
+    def __getitem__(self, index: int) -> int:
+        if index > 2:
+            raise IndexError
+        return index
+
+
+def test_the_length_that_a_sequence_tells_is_not_believed(trio: SemaphoreSet) -> None:
+    trio.values = Lying()  # type: ignore[assignment]
+    assert trio.values == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda trio: setattr(trio, "values", itertools.repeat(0)),
+        lambda trio: SemaphoreSet(None, 0, IPC_CREX, initial_values=itertools.repeat(0)),
+        lambda trio: trio.op(itertools.repeat((0, 1))),
+        lambda trio: trio.op([itertools.repeat(1)]),
+        lambda trio: trio.compile(itertools.repeat((0, 1))),
+    ],
+)
+def test_what_never_ends_is_refused(
+    trio: SemaphoreSet, call: Callable[[SemaphoreSet], object]
+) -> None:
+    with pytest.raises(ArgumentError, match="more than 1000000 items") as caught:
+        call(trio)
+    assert caught.value.errno == 7
+    assert trio.values == (1, 2, 3)
 
 
 def test_initial_values_tell_how_many_members(key: int) -> None:

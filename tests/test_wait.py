@@ -246,7 +246,11 @@ def test_impossible_timeouts_are_refused(semaphore: Semaphore, call: str, timeou
     assert semaphore.value == 1
 
 
-@pytest.mark.parametrize("timeout", ["1", b"1", [], {}, 1j, object(), Semaphore])
+NOT_NUMBERS = ["1", b"1", [], {}, 1j, object(), Semaphore]
+NUMPYS = [np.str_("1"), np.bytes_(b"1"), np.array([1, 2]), np.array([])]
+
+
+@pytest.mark.parametrize("timeout", NOT_NUMBERS + NUMPYS)
 @pytest.mark.parametrize("call", ["acquire", "Z"])
 def test_timeouts_that_are_no_numbers_are_refused(
     semaphore: Semaphore, call: str, timeout: object

@@ -11,6 +11,10 @@
 #define TIMEOUT_MAX_NS (INT64_MAX / 2)
 #define SECOND_NS ((int64_t)1000000000)
 
+/* An argument with more items than this never ends: the kernel's sets have at
+ * most 65 536 members that semop(2) can name. */
+#define MOST_ITEMS 1000000
+
 static const char timeout_text[] =
     "The timeout must be None or a non-negative number";
 
@@ -140,13 +144,14 @@ core_bind_dict(CoreState *state, const struct core_signature *signature,
     return check_required(signature, out);
 }
 
-/* Whether float() takes it. */
+/* Whether float() takes it; what NumPy makes of a text is one all the same. */
 static bool
 is_real(PyObject *value)
 {
     const PyNumberMethods *methods = Py_TYPE(value)->tp_as_number;
     return PyFloat_Check(value) ||
-           (methods != NULL &&
+           (!PyUnicode_Check(value) && !PyBytes_Check(value) &&
+            methods != NULL &&
             (methods->nb_float != NULL || methods->nb_index != NULL));
 }
 
@@ -219,6 +224,12 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
             PyErr_Clear();
             return timeout_out_of_range(state, value, out);
         }
+        /* An array of two is no number; any other's exception stays. */
+        if (PyErr_ExceptionMatches(PyExc_TypeError) &&
+            PySequence_Check(value)) {
+            PyErr_SetString(PyExc_TypeError, timeout_text);
+            return -1;
+        }
         if (!PyErr_ExceptionMatches(PyExc_ValueError) ||
             forgive_signaling_nan(value) < 0) {
             return -1;
@@ -246,12 +257,33 @@ core_index_given(PyObject *value, const char *what)
 }
 
 PyObject *
-core_tuple(PyObject *value, const char *what)
+core_tuple(CoreState *state, PyObject *value, const char *what)
 {
     if (core_check_iterable(value, what) < 0) {
         return NULL;
     }
-    return PySequence_Tuple(value);
+    if (PyTuple_CheckExact(value) || PyList_CheckExact(value)) {
+        return PySequence_Tuple(value);
+    }
+    /* Others may say any length, and never end. */
+    PyObject *iterator = PyObject_GetIter(value);
+    PyObject *list = iterator == NULL ? NULL : PyList_New(0);
+    PyObject *item;
+    int rc = list == NULL ? -1 : 0;
+    while (rc == 0 && (item = PyIter_Next(iterator)) != NULL) {
+        rc = PyList_Append(list, item);
+        Py_DECREF(item);
+        if (rc == 0 && PyList_GET_SIZE(list) > MOST_ITEMS) {
+            rc = -1;
+            (void)core_refuse(state, E2BIG, CORE_NO_SUBJECT,
+                              "%s: this one has more than %d items", what,
+                              MOST_ITEMS);
+        }
+    }
+    PyObject *tuple = rc < 0 || PyErr_Occurred() ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(list);
+    Py_XDECREF(iterator);
+    return tuple;
 }
 
 int

@@ -161,7 +161,7 @@ convert_order(CoreState *state, PyObject *value, struct request *request)
 /* One length, or a sequence of them, as a tuple.  An array of lengths has
  * __index__ too, which refuses. */
 static PyObject *
-shape_as_tuple(PyObject *value)
+shape_as_tuple(CoreState *state, PyObject *value)
 {
     PyObject *one = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
     if (one != NULL) {
@@ -176,14 +176,15 @@ shape_as_tuple(PyObject *value)
         }
         PyErr_Clear();
     }
-    return core_tuple(value, "shape must be a length or a sequence of them");
+    return core_tuple(state, value,
+                      "shape must be a length or a sequence of them");
 }
 
 /* A tuple of ints of which none is negative. */
 static int
 convert_shape(CoreState *state, PyObject *value, struct request *request)
 {
-    PyObject *given = shape_as_tuple(value);
+    PyObject *given = shape_as_tuple(state, value);
     if (given == NULL) {
         return -1;
     }

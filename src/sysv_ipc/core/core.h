@@ -290,10 +290,13 @@ CORE_SELDOM PyObject *core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,
 CORE_SELDOM PyObject *core_refuse(CoreState *state, int error,
                                   struct core_subject subject,
                                   const char *format, ...);
-/* The same for a class that its errno (0: none) does not stand for; op may
- * be NULL. */
+/* The same for a class that its errno (0: none) does not stand for. */
 PyObject *core_refuse_as(CoreState *state, PyObject *cls, int error,
-                         PyObject *op, const char *format, ...);
+                         struct core_subject subject, const char *format, ...);
+/* Tell what the refusal that is set, of an argument, was about; any other
+ * exception is left alone. */
+CORE_SELDOM void core_error_set_subject(CoreState *state,
+                                        struct core_subject subject);
 struct core_subject core_handle_subject(PyObject *op);
 CORE_SELDOM struct core_subject core_handle_subject_by_id(PyObject *op,
                                                           int id);
@@ -413,7 +416,7 @@ core_bool(PyObject *value, bool *out)
 /* PyNumber_Index(), for an argument of this name. */
 PyObject *core_index_given(PyObject *value, const char *what);
 /* PySequence_Tuple() for an argument of which "what" says what it must be. */
-PyObject *core_tuple(PyObject *value, const char *what);
+PyObject *core_tuple(CoreState *state, PyObject *value, const char *what);
 int core_check_iterable(PyObject *value, const char *what);
 
 /* PyNumber_Index(), without calls for what is an int already. */

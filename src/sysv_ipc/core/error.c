@@ -241,10 +241,12 @@ core_handle_subject_by_id(PyObject *op, int id)
 static void
 raise_never_initialised(CoreHandle *self)
 {
-    (void)core_refuse_as(self->state, self->state->ExistentialError, 0, NULL,
-                         "this %s was never initialised: %s.__init__() has "
-                         "not run or has failed",
-                         self->kind->name, Py_TYPE(self)->tp_name);
+    (void)core_refuse_as(
+        self->state, self->state->ExistentialError, 0,
+        (struct core_subject){self->kind, CORE_NO_KEY, CORE_NO_ID},
+        "this %s was never initialised: %s.__init__() has "
+        "not run or has failed",
+        self->kind->name, Py_TYPE(self)->tp_name);
 }
 
 int
@@ -317,16 +319,40 @@ core_refuse(CoreState *state, int error, struct core_subject subject,
 }
 
 PyObject *
-core_refuse_as(CoreState *state, PyObject *cls, int error, PyObject *op,
-               const char *format, ...)
+core_refuse_as(CoreState *state, PyObject *cls, int error,
+               struct core_subject subject, const char *format, ...)
 {
-    struct core_subject subject = op != NULL ? core_handle_subject(op)
-                                             : CORE_NO_SUBJECT;
     va_list arguments;
     va_start(arguments, format);
     (void)refuse(state, cls, error, subject, format, arguments);
     va_end(arguments);
     return NULL;
+}
+
+void
+core_error_set_subject(CoreState *state, struct core_subject subject)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *about =
+        state->Error != NULL &&
+                PyObject_TypeCheck(value, (PyTypeObject *)state->Error)
+            ? ((CoreError *)value)->about
+            : NULL;
+    /* A program's own error, from its __index__(), has none. */
+    if (about != NULL && PyTuple_Check(about) &&
+        PyTuple_GET_SIZE(about) == 3 &&
+        PyTuple_GET_ITEM(about, 0) == Py_None) {
+        about = subject_as_tuple(state, subject);
+        if (about != NULL) {
+            Py_SETREF(((CoreError *)value)->about, about);
+        }
+        else {
+            PyErr_Clear();
+        }
+    }
+    PyErr_Restore(type, value, traceback);
 }
 
 int

@@ -314,9 +314,12 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     CoreHandle *self = core_handle(op);
     int id = core_handle_id(op);
     long long number = 0;
-    if (core_handle_refuse_delete(value, field->name) < 0 ||
-        core_integer(self->state, value, field->name, 0,
+    if (core_handle_refuse_delete(value, field->name) < 0) {
+        return -1;
+    }
+    if (core_integer(self->state, value, field->name, 0,
                      (long long)field->maximum, &number) < 0) {
+        core_error_set_subject(self->state, core_handle_subject(op));
         return -1;
     }
     /* The owner may change also what the mode does not let it read. */

@@ -12,7 +12,8 @@ core_key_given(CoreState *state, PyObject *value, struct core_key *out)
         return 0;
     }
     if (!PyLong_CheckExact(value) && !PyIndex_Check(value)) {
-        (void)core_refuse_as(state, state->KeyTypeError, EINVAL, NULL,
+        (void)core_refuse_as(state, state->KeyTypeError, EINVAL,
+                             CORE_NO_SUBJECT,
                              "a key must be an int, None or IPC_PRIVATE, not "
                              "%.100s",
                              Py_TYPE(value)->tp_name);

@@ -162,6 +162,17 @@ core_construct_new(const struct core_constructor *constructor,
     return state == NULL ? NULL : constructor->make(state, type);
 }
 
+/* Tell what a refusal of an argument was about. */
+void
+core_construct_failed(CoreHandle *self, PyObject *key)
+{
+    struct core_subject subject = {self->kind, CORE_NO_KEY, CORE_NO_ID};
+    if (PyLong_CheckExact(key)) {
+        subject.key = (key_t)PyLong_AsUnsignedLongMask(key);
+    }
+    core_error_set_subject(self->state, subject);
+}
+
 int
 core_construct_init(const struct core_constructor *constructor, PyObject *op,
                     PyObject *args, PyObject *keywords)
@@ -171,5 +182,9 @@ core_construct_init(const struct core_constructor *constructor, PyObject *op,
                        keywords, given) < 0) {
         return -1;
     }
-    return constructor->open(op, given);
+    int rc = constructor->open(op, given);
+    if (rc < 0) {
+        core_construct_failed(core_handle(op), given[0]);
+    }
+    return rc;
 }

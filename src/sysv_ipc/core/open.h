@@ -53,6 +53,8 @@ PyObject *core_construct_new(const struct core_constructor *constructor,
                              PyTypeObject *type);
 int core_construct_init(const struct core_constructor *constructor,
                         PyObject *op, PyObject *args, PyObject *keywords);
+/* open() has failed. */
+CORE_SELDOM void core_construct_failed(CoreHandle *self, PyObject *key);
 
 /* tp_vectorcall, which is not inherited: type is the kind's own. */
 static inline PyObject *
@@ -63,13 +65,18 @@ core_construct(const struct core_constructor *constructor, PyObject *type,
     CoreState *state = PyType_GetModuleState((PyTypeObject *)type);
     PyObject *op =
         state == NULL ? NULL : constructor->make(state, (PyTypeObject *)type);
-    if (op != NULL &&
-        (core_bind(state, &constructor->signature, args,
-                   PyVectorcall_NARGS(nargsf), keywords, given) < 0 ||
-         constructor->open(op, given) < 0)) {
-        Py_CLEAR(op);
+    if (op == NULL) {
+        return NULL;
     }
-    return op;
+    if (core_bind(state, &constructor->signature, args,
+                  PyVectorcall_NARGS(nargsf), keywords, given) == 0) {
+        if (constructor->open(op, given) == 0) {
+            return op;
+        }
+        core_construct_failed(core_handle(op), given[0]);
+    }
+    Py_DECREF(op);
+    return NULL;
 }
 
 /* <kind>_new, <kind>_init and core_<kind>_call of a type with <kind>_make and

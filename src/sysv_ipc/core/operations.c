@@ -110,23 +110,28 @@ convert_index(const struct target *target, PyObject *value,
 {
     CoreState *state = core_handle(target->op)->state;
     Py_ssize_t nsems = target->nsems;
-    long long index = 0;
-    if (core_integer(state, value, "index", LLONG_MIN, LLONG_MAX, &index) <
-        0) {
+    PyObject *number = PyLong_CheckExact(value)
+                           ? Py_NewRef(value)
+                           : core_index_given(value, "index");
+    if (number == NULL) {
         return -1;
     }
+    int overflow, rc = -1;
+    long long index = PyLong_AsLongLongAndOverflow(number, &overflow);
     if (target->id < 0) {
         (void)core_handle_raise_by_id(target->op, target->id, 0, "");
-        return -1;
     }
-    if (index < -nsems || index >= nsems) {
+    else if (overflow != 0 || index < -nsems || index >= nsems) {
         (void)core_refuse(
             state, EFBIG, core_handle_subject_by_id(target->op, target->id),
-            "index %lld is outside a set of %zd members", index, nsems);
-        return -1;
+            "index %S is outside a set of %zd members", number, nsems);
     }
-    *out = (unsigned short)(index < 0 ? index + nsems : index);
-    return 0;
+    else {
+        *out = (unsigned short)(index < 0 ? index + nsems : index);
+        rc = 0;
+    }
+    Py_DECREF(number);
+    return rc;
 }
 
 /* (index, delta) or (index, delta, flags) */
@@ -136,7 +141,8 @@ convert_operation(const struct target *target, PyObject *value,
 {
     CoreState *state = core_handle(target->op)->state;
     PyObject *items = core_tuple(
-        value, "an operation must be (index, delta) or (index, delta, flags)");
+        state, value,
+        "an operation must be (index, delta) or (index, delta, flags)");
     if (items == NULL) {
         return -1;
     }
@@ -177,8 +183,8 @@ convert_operations(const struct target *target, PyObject *value,
 {
     CoreState *state = core_handle(target->op)->state;
     /* A tuple, because converting an item may run code that changes a list. */
-    PyObject *items =
-        core_tuple(value, "operations must be a sequence of operations");
+    PyObject *items = core_tuple(
+        state, value, "operations must be a sequence of operations");
     if (items == NULL) {
         return -1;
     }

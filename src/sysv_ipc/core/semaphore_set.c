@@ -28,7 +28,7 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
     char text[64];
     (void)PyOS_snprintf(text, sizeof(text), "%s must be a sequence of values",
                         what);
-    PyObject *items = core_tuple(sequence, text);
+    PyObject *items = core_tuple(state, sequence, text);
     if (items == NULL) {
         return NULL;
     }
@@ -90,6 +90,14 @@ convert_members(CoreState *state, PyObject *nsems_value,
     request->values = *values;
     if (request->size == 0 && ((request->flags & IPC_EXCL) ||
                                request->key.type == CORE_KEY_PRIVATE)) {
+        if (request->key.type == CORE_KEY_VALUE &&
+            core_semaphore_set_kind.get(request->key.value, 0, 0) >= 0) {
+            (void)core_raise(state, -EEXIST, "create",
+                             (struct core_subject){&core_semaphore_set_kind,
+                                                   request->key.value,
+                                                   CORE_NO_ID});
+            return -1;
+        }
         (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
                           "a new set needs nsems or initial_values");
         return -1;
@@ -365,7 +373,7 @@ PyDoc_STRVAR(
     "flags are IPC_NOWAIT and SEM_UNDO.  timeout is in seconds, None for "
     "ever.\n"
     "Returns True.  Raises BusyError (EAGAIN), ArgumentError (E2BIG above\n"
-    "kernel.sem's SEMOPM operations, EFBIG for an index past the end, "
+    "kernel.sem's SEMOPM operations, EFBIG for an index that the set lacks, "
     "ERANGE),\n"
     "ExistentialError (EINVAL, EIDRM), PermissionsError (EACCES).  See "
     "semop(2).");

@@ -17,16 +17,17 @@ core_shared_memory_raise_not_attached(PyObject *op)
     if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    return core_refuse_as(core_handle(op)->state,
-                          core_handle(op)->state->NotAttachedError, 0, op,
-                          "the segment is not attached: call attach()");
+    return core_refuse_as(
+        core_handle(op)->state, core_handle(op)->state->NotAttachedError, 0,
+        core_handle_subject(op), "the segment is not attached: call attach()");
 }
 
 PyObject *
 core_shared_bytes_raise_readonly(PyObject *op)
 {
     return core_refuse_as(core_handle(op)->state,
-                          core_handle(op)->state->ReadOnlyError, 0, op,
+                          core_handle(op)->state->ReadOnlyError, 0,
+                          core_handle_subject(op),
                           "the segment is attached read-only: call attach() "
                           "with flags=0 to write to it");
 }
