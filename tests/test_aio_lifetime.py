@@ -118,6 +118,49 @@ def test_objects_that_are_collected_while_helpers_start_hinder_nobody(
     run(main)
 
 
+def test_objects_are_closed_by_whoever_collects_their_owner(
+    run: Callable[[Main[None]], None], messages: aio.MessageQueue
+) -> None:
+    """A __del__() may run anywhere, also under the lock that helpers need to end."""
+    closed: list[aio.MessageQueue] = []
+
+    class Service:
+        def __init__(self) -> None:
+            self.queue = aio.MessageQueue(messages.key)
+            self.itself = self
+
+        def __del__(self) -> None:
+            self.queue.close()
+            closed.append(self.queue)
+
+    async def main() -> None:
+        thresholds = gc.get_threshold()
+        gc.set_threshold(1)
+        try:
+            for _ in range(100):
+                service = Service()
+                task = asyncio.create_task(service.queue.receive(type=5))
+                await asyncio.sleep(0.001)
+                task.cancel()
+                del service
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                del task
+                task = asyncio.create_task(messages.receive())
+                await messages.send("x")
+                assert await task == (b"x", 1)
+        finally:
+            gc.set_threshold(*thresholds)
+        gc.collect()
+        for queue in closed:
+            with pytest.raises(ValueError, match="has been closed"):
+                await queue.receive(timeout=0)
+
+    run(main)
+    assert len(closed) == 100
+    closed.clear()
+
+
 def test_a_forked_child_has_helpers_of_its_own(messages: aio.MessageQueue) -> None:
     async def main() -> None:
         task = asyncio.create_task(messages.receive())

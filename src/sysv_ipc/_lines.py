@@ -396,6 +396,11 @@ class Lines:
 
     def close(self) -> None:
         """End all waits, and put back what is kept; raise what stands in the way."""
+        if _lock._is_owned():  # type: ignore[attr-defined]
+            # A __del__() calls, of garbage that is collected under the lock, which helpers need.
+            self.closed = True
+            collect(self)
+            return
         self.end_waits()
         error = self.put_back()
         if error is not None:
