@@ -6,13 +6,11 @@ wants one, and ends where none comes.  What a helper has taken belongs to its ta
 comes to fetch it, and not before.  All of it is guarded by one lock, which a fork waits for.
 """
 
-import _thread
 import asyncio
 import atexit
 import contextlib
 import copy
 import os
-import sys
 import threading
 import time
 import weakref
@@ -20,6 +18,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import sysv_ipc
+from sysv_ipc._threads import Thread, start
 
 #: A helper whose call is to end may only just be about to make it: it is told again after this.
 _AGAIN = 0.001
@@ -44,7 +43,7 @@ _idle: "list[_Helper]" = []
 #: Helpers that end, and may not have ended yet.
 _leaving: "set[_Helper]" = set()
 #: Threads that close what belonged to collected objects.
-_undertakers: "set[_Thread]" = set()
+_undertakers: "set[Thread]" = set()
 _ended = False
 
 
@@ -484,42 +483,6 @@ def _dismiss_idle() -> None:
         helper.join()
 
 
-if sys.version_info >= (3, 13):
-    _Thread = _thread._ThreadHandle
-    _start_thread = _thread.start_joinable_thread
-else:
-
-    class _Thread:
-        """A thread that nobody waits for when it starts, and anybody may when it ends."""
-
-        def __init__(self, function: Callable[[], object]) -> None:
-            self._function = function
-            self._started = threading.Event()
-            self._gone = _thread.allocate_lock()
-            _thread.start_new_thread(self._run, ())
-
-        def _run(self) -> None:
-            try:
-                # The interpreter releases it when the thread has gone.
-                self._gone = _thread._set_sentinel()  # type: ignore[attr-defined]
-                self._gone.acquire()
-            finally:
-                self._started.set()
-            self._function()
-
-        def is_done(self) -> bool:
-            """Whether it has gone."""
-            return self._started.is_set() and not self._gone.locked()
-
-        def join(self) -> None:
-            """Wait until it has gone."""
-            self._started.wait()
-            with self._gone:
-                pass
-
-    _start_thread = _Thread
-
-
 def _forget_all() -> None:
     """In a forked child nobody waits, and what was taken is the parent's."""
     for lines in list(_all):
@@ -592,5 +555,5 @@ def collect(lines: Lines) -> None:
         _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.
         with contextlib.suppress(RuntimeError):
-            _undertakers.add(_start_thread(lines.outlive))
+            _undertakers.add(start(lines.outlive))
         _undertakers.difference_update([one for one in _undertakers.copy() if one.is_done()])
