@@ -5,7 +5,14 @@ Programs of the tests import this too: it is to be imported in no time.
 
 from __future__ import annotations
 
-NUMBERS = {"semop": 65, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70, "futex": 202}
+NUMBERS = {
+    "semop": 65,
+    "semtimedop": 220,
+    "msgsnd": 69,
+    "msgrcv": 70,
+    "futex": 202,
+    "clock_nanosleep": 230,
+}
 
 
 def blocked_in_system_call(thread_id: int, *names: str) -> bool:

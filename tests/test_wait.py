@@ -64,15 +64,15 @@ import os, signal, sys, threading, time
 from sysv_ipc import *
 from sleeping import blocked_in_system_call
 
-def when_blocked(action, thread=None):
+def when_blocked(action, *calls):
     '''Do something as soon as the main thread sleeps in a system call.'''
+    calls = calls or ("semop", "semtimedop", "msgsnd", "msgrcv")
     main = threading.main_thread().native_id
     def watch():
         # More than once: a call that may not wait can sleep for a moment too.
         seen = 0
         while seen < 3:
-            blocked = blocked_in_system_call(main, "semop", "semtimedop", "msgsnd", "msgrcv")
-            seen = seen + 1 if blocked else 0
+            seen = seen + 1 if blocked_in_system_call(main, *calls) else 0
             time.sleep(0.0005)
         action()
     threading.Thread(target=watch, daemon=True).start()
@@ -342,7 +342,6 @@ def test_removal_between_two_attempts_ends_the_wait_as_any_other() -> None:
     """A wait that polls is seldom inside of a call when its object goes."""
     done = run(
         "from sysv_ipc import *",
-        "import threading",
         "set_wait_signal(None)",
         "for make, call in (",
         "    (lambda: Semaphore(None, IPC_CREX), lambda x: x.acquire(timeout=60)),",
@@ -350,7 +349,7 @@ def test_removal_between_two_attempts_ends_the_wait_as_any_other() -> None:
         "):",
         "    for _ in range(20):",
         "        x = make()",
-        "        threading.Timer(0.005, x.remove).start()",
+        "        when_blocked(x.remove, 'semtimedop', 'clock_nanosleep')",
         "        try:",
         "            call(x)",
         "        except ExistentialError as error:",
