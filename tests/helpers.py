@@ -21,6 +21,7 @@ import uvloop
 from sleeping import blocked_process
 
 import sysv_ipc
+from sysv_ipc import _lines
 
 T = TypeVar("T")
 
@@ -267,4 +268,4 @@ async def begun(*tasks: asyncio.Task[Any]) -> None:
 
 def aio_helpers() -> int:
     """Return how many threads of sysv_ipc.aio there are."""
-    return sum(thread.name == "sysv_ipc.aio" for thread in threading.enumerate())
+    return sum(not thread.is_done() for thread in list(_lines._threads))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from helpers import aio_helpers, begun, wait_until
 
+import sysv_ipc
 from sysv_ipc import ArgumentError, BusyError, ExistentialError, aio
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
@@ -386,13 +387,13 @@ def test_tasks_that_are_cancelled_leave_no_lines_and_no_threads(
 def test_where_no_thread_is_to_be_had_every_task_is_told(
     messages: aio.MessageQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(_: threading.Thread) -> None:
+    def start(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     async def main() -> None:
         wait_until(lambda: aio_helpers() == 0)
         with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", start)
+            patch.setattr(sysv_ipc._lines, "start", start)
             tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
             for result in await asyncio.gather(*tasks, return_exceptions=True):
                 assert isinstance(result, RuntimeError)

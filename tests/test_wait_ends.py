@@ -77,9 +77,11 @@ def sleeping():
     if "asyncio" in call:
         lines = [line for one in (aio_semaphore, aio_queue, aio_full)
                  for line in one._lines._lines.values()]
-        helpers = [line.helper for line in lines if line.helper and line.helper.native_id]
-    count = sum(open(f"/proc/self/task/{t.native_id}/syscall").read().split()[0] in numbers
-                for t in (helpers if "asyncio" in call else threads))
+    # Where tasks wait, their helpers do, which are no threads of threading.
+    natives = (os.listdir("/proc/self/task") if "asyncio" in call
+               else [thread.native_id for thread in threads])
+    count = sum(open(f"/proc/self/task/{one}/syscall").read().split()[0] in numbers
+                for one in natives)
     return count * sum(len(line.requests) for line in lines) if "asyncio" in call else count
 
 while sleeping() < 16:

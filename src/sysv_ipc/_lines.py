@@ -14,6 +14,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -37,13 +38,14 @@ _lock = threading.RLock()
 _all: "weakref.WeakSet[Lines]" = weakref.WeakSet()
 #: Those whose objects have gone, until nothing of theirs is left.
 _collected: "set[Lines]" = set()
-_helpers: "set[_Helper]" = set()
 #: Helpers without a line; the last is the one that has waited least.
 _idle: "list[_Helper]" = []
-#: Helpers that end, and may not have ended yet.
-_leaving: "set[_Helper]" = set()
-#: Threads that close what belonged to collected objects.
-_undertakers: "set[Thread]" = set()
+#: The threads of helpers that end, and may not have gone yet.
+_leaving: "set[Thread]" = set()
+#: All threads that may not have gone yet.
+_threads: "deque[Thread]" = deque()
+#: In the thread of a helper, that one.
+_here = threading.local()
 _ended = False
 
 
@@ -66,10 +68,16 @@ class Call(NamedTuple):
 class _Request:
     """A task that stands in a line."""
 
-    __slots__ = ("arguments", "done", "expired", "future", "gone", "line", "loop", "result")
+    __slots__ = (
+        *("arguments", "call", "done", "expired", "future", "gone", "line", "lines", "loop"),
+        "result",
+    )
 
-    def __init__(self, line: "_Line", arguments: tuple[Any, ...]) -> None:
-        self.line = line
+    def __init__(self, lines: "Lines", call: Call, arguments: tuple[Any, ...]) -> None:
+        self.lines = lines
+        self.call = call
+        #: The one it has stood in last.
+        self.line: _Line | None = None
         self.arguments = arguments
         self.loop = asyncio.get_running_loop()
         #: What the task awaits: only that something is new, or an exception.
@@ -84,28 +92,31 @@ class _Request:
 
     # ------------------------------------------------------------- by the task and its loop
 
-    async def fetch(self, timeout: float | None, new: "_Helper | None") -> Any:
-        """Return the result as soon as there is one; start this helper first."""
+    async def wait(self, timeout: float | None) -> Any:
+        """Stand in line, and return the result as soon as there is one."""
         timer = None
         try:
             if timeout is not None and timeout < _FOR_EVER:
                 timer = self.loop.call_later(timeout, self._expire)
+            self.lines.stand(self)
             while True:
-                if new is not None:
-                    self.line.start(new)
                 await self.future
                 with _lock:
-                    lines = self.line.lines
-                    if self.done or lines.fetch(self):
+                    if self.done or self.lines.fetch(self):
                         return self.result
                     if self.expired:
                         # One last attempt, as in every wait.
-                        return self.line.call.attempt(*self.arguments)
+                        return self.call.attempt(*self.arguments)
                     # Its loop had stopped, and others could not wait for it.
                     self.future = self.loop.create_future()
-                    self.line, new = lines.stand_again(self)
+                    self.lines.stand(self, first=True)
         except BaseException as error:
-            self._leave()
+            try:
+                self._leave()
+            except BaseException:
+                # Ctrl-C may come also here.
+                self._leave()
+                raise
             if isinstance(error, asyncio.CancelledError):
                 # Who sends cannot give the result to another, and has to know.
                 error.done = await self._ended()  # type: ignore[attr-defined]
@@ -117,17 +128,22 @@ class _Request:
 
     def _leave(self) -> None:
         """Leave the line; what the task has been given goes to another."""
+        line = self.line
+        if line is None:
+            return
         with _lock:
-            self.line.requests.pop(self, None)
-            if self.line.lines.fetch(self):
-                self.line.give(self.result)
+            line.requests.pop(self, None)
+            if self.lines.fetch(self):
+                line.give(self.result)
+            if not line.requests and not line.working():
+                self.lines.forget(line)
             self._end_needless_call()
 
     def _end_needless_call(self) -> None:
         """End the call that the helper is in for this task, which has left, and for no other."""
         line = self.line
         with _lock:
-            if line.busy is self and (line.call.spare is None or not line.requests):
+            if line and line.busy is self and (self.call.spare is None or not line.requests):
                 line.interrupt()
                 # A loop that has been closed calls no more.
                 with contextlib.suppress(RuntimeError):
@@ -140,7 +156,7 @@ class _Request:
         """
         while True:
             with _lock:
-                if self.line.call.spare is not None or self.line.busy is not self:
+                if self.call.spare is not None or not self._is_busy():
                     return self.done
                 self.future = self.loop.create_future()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -149,12 +165,16 @@ class _Request:
     def _expire(self) -> None:
         """Time is up."""
         with _lock:
-            if self.done or self.line.lines.has_for(self):
+            if self.done or self.lines.has_for(self):
                 return
             self.expired = True
             self._leave()
-            if self.line.busy is not self or self.line.call.spare is not None:
+            if self.call.spare is not None or not self._is_busy():
                 self._wake()
+
+    def _is_busy(self) -> bool:
+        """Whether the helper is in a call for it."""
+        return self.line is not None and self.line.busy is self
 
     def _wake(self, error: Exception | None = None) -> None:
         if self.gone or self.future.done():
@@ -189,31 +209,33 @@ class _Line:
         self.busy: _Request | None = None
         self.helper: _Helper | None = None
 
-    def want_helper(self) -> "_Helper | None":
-        """Wake a helper for this line where it has none, or return one to start()."""
-        if self.helper is not None or _ended:
-            return None
-        new = None
-        if _idle:
-            self.helper = _idle.pop()
-        else:
-            new = self.helper = _Helper()
-            _helpers.add(new)
-        self.helper.line = self
-        self.helper.wanted.notify()
-        return new
+    def working(self) -> "_Helper | None":
+        """Return the helper that works for this line: both say so, or it has none."""
+        helper = self.helper
+        return helper if helper is not None and helper.line is self else None
 
-    def start(self, helper: "_Helper") -> None:
-        """Start it.  Without the lock: who starts a thread waits for it, and collects garbage."""
-        try:
-            helper.start()
-        except Exception as error:
-            # There are too many threads, or the interpreter ends.
-            with _lock:
-                _helpers.discard(helper)
-                self.helper = None
-                self.fail(error)
-                self.lines.forget(self)
+    def want_helper(self) -> None:
+        """See to it that a helper works for this line.
+
+        Ctrl-C may end this anywhere, and then another may be wanted: what has been done until
+        then must be right by itself.
+        """
+        helper = self.working()
+        if helper is None:
+            if _idle:
+                helper = _idle[-1]
+                helper.line = self
+                self.helper = helper
+                _idle.remove(helper)
+            else:
+                helper = _Helper(self)
+                helper.thread = _run_in_thread(helper.run)
+                self.helper = helper
+        helper.wanted.notify()
+
+    def is_needless(self) -> bool:
+        """Whether the helper is in a call for nobody, with a result that another may have."""
+        return self.busy is not None and not self.requests and self.call.spare is not None
 
     def interrupt(self) -> None:
         """End the call that the helper is in."""
@@ -225,7 +247,9 @@ class _Line:
 
     def next(self) -> bool:
         """Say whom to wait for; False where nobody stands here any more."""
-        self.busy = None if self.lines.closed else next(iter(self.requests), None)
+        if self.lines.closed and not _ended:
+            self.fail(self.lines.is_closed())
+        self.busy = None if _ended else next(iter(self.requests), None)
         if self.busy is None:
             self.helper = None
             self.lines.forget(self)
@@ -243,8 +267,6 @@ class _Line:
                 if request not in self.requests:
                     # It waits for this, where it cares.
                     request.tell()
-                if self.lines.closed and not _ended:
-                    self.fail(self.lines.is_closed())
         except Exception as error:
             with _lock:
                 self.busy = None
@@ -309,29 +331,44 @@ class Lines:
 
     async def ask(self, call: Call, arguments: tuple[Any, ...], timeout: float | None) -> Any:
         """Return the result of the call as soon as there is one."""
+        while True:
+            with _lock:
+                self._refuse_if_closed()
+                self._take_back()
+                self.put_back()
+                line = self._lines.get(call.name)
+                if timeout == 0 or line is None or not line.requests:
+                    try:
+                        return call.attempt(*arguments)
+                    except sysv_ipc.BusyError:
+                        if timeout == 0 and not self._end_needless_calls():
+                            raise
+            if timeout != 0:
+                return await _Request(self, call, arguments).wait(timeout)
+            # What has been taken for a task that is gone is back in a moment.
+            try:
+                await asyncio.sleep(_AGAIN / 4)
+            except asyncio.CancelledError as error:
+                error.done = False  # type: ignore[attr-defined]
+                raise
+
+    def _end_needless_calls(self) -> bool:
+        """End the calls that helpers make for nobody; whether there are any."""
+        needless = [line for line in self._lines.values() if line.is_needless()]
+        for line in needless:
+            line.interrupt()
+        return bool(needless)
+
+    def stand(self, request: _Request, first: bool = False) -> None:
+        """Let a task stand in its line, at the end or at the head."""
         with _lock:
             self._refuse_if_closed()
-            self._take_back()
-            self.put_back()
-            line = self._lines.get(call.name)
-            if timeout == 0 or line is None or not line.requests:
-                try:
-                    return call.attempt(*arguments)
-                except sysv_ipc.BusyError:
-                    if timeout == 0:
-                        raise
-            line = self.line(call)
-            request = _Request(line, arguments)
-            line.requests[request] = None
-            new = line.want_helper()
-        return await request.fetch(timeout, new)
-
-    def stand_again(self, request: _Request) -> "tuple[_Line, _Helper | None]":
-        """Let a task stand at the head of its line."""
-        self._refuse_if_closed()
-        line = self.line(request.line.call)
-        line.requests = {request: None, **line.requests}
-        return line, line.want_helper()
+            line = request.line = self.line(request.call)
+            if first:
+                line.requests = {request: None, **line.requests}
+            else:
+                line.requests[request] = None
+            line.want_helper()
 
     def line(self, call: Call) -> _Line:
         """Return the line for a call."""
@@ -354,7 +391,8 @@ class Lines:
 
     def is_closed(self) -> Exception:
         """Return what is raised then."""
-        return ValueError(f"{self.handle!r} has been closed")
+        why = ", because the interpreter ends" if _ended else ""
+        return ValueError(f"{self.handle!r} has been closed{why}")
 
     # ----------------------------------------- between the helper and the task that it is for
 
@@ -382,7 +420,8 @@ class Lines:
             if request.loop.is_running() and not everything:
                 return
             del self._given[request]
-            request.line.give(result)
+            if request.line is not None:
+                request.line.give(result)
 
     # ---------------------------------------------------------------------------- the end
 
@@ -416,7 +455,7 @@ class Lines:
                 for request in [one for one in line.requests if one is not busy]:
                     line.fail(self.is_closed(), only=request)
         for line in lines:
-            while line.helper not in (None, threading.current_thread()):
+            while line.working() not in (None, _this_helper()):
                 line.interrupt()
                 time.sleep(_AGAIN / 4)
         _dismiss_idle()
@@ -429,23 +468,18 @@ class Lines:
         _collected.discard(self)
 
 
-class _Helper(threading.Thread):
-    """A thread that waits in the kernel for one line, and then for another."""
+class _Helper:
+    """Waits in the kernel for one line, and then for another, in a thread of its own."""
 
-    def __init__(self) -> None:
-        try:
-            super().__init__(name="sysv_ipc.aio", daemon=True)
-        except RuntimeError:
-            # An interpreter with a GIL of its own has no daemon threads, and joins the others
-            # before atexit.
-            super().__init__(name="sysv_ipc.aio", daemon=False)
-            _close_before_threads_are_joined()
-        self.line: _Line | None = None
+    def __init__(self, line: _Line) -> None:
+        self.line: _Line | None = line
         self.wanted = threading.Condition(_lock)
         self.dismissed = False
+        self.thread: Thread | None = None
 
     def run(self) -> None:
         """Wait for one line after another."""
+        _here.helper = self
         while line := self._next():
             line.work()
             # What is waited for may be collected meanwhile.
@@ -454,23 +488,42 @@ class _Helper(threading.Thread):
     def _next(self) -> _Line | None:
         """Return the line to work for, or None where there has been none for a while."""
         with _lock:
-            while self.line is not None and not self.line.next():
+            while self.line is not None and not (self.line.helper is self and self.line.next()):
                 self.line = None
                 _idle.append(self)
-                self.wanted.wait_for(lambda: self.line is not None or self.dismissed, _LINGER)
+                self.wanted.wait_for(
+                    lambda: self.line is not None or self.dismissed, 0 if _ended else _LINGER
+                )
                 # Who gave it a line or dismissed it has taken it out.
                 if self in _idle:
                     _idle.remove(self)
-            if self.line is None:
-                _helpers.discard(self)
-                _leaving.difference_update([one for one in _leaving if not one.is_alive()])
-                _leaving.add(self)
+            if self.line is None and self.thread is not None:
+                _leaving.difference_update([one for one in _leaving if one.is_done()])
+                _leaving.add(self.thread)
             return self.line
+
+
+def _this_helper() -> _Helper | None:
+    """Return the helper whose thread this is."""
+    return getattr(_here, "helper", None)
+
+
+def _run_in_thread(function: Callable[[], object]) -> Thread:
+    """Run it in a thread that the end of the interpreter waits for."""
+    thread = start(function)
+    _threads.append(thread)
+    # To look at two for each that comes is enough to forget those that have gone.
+    with contextlib.suppress(IndexError):
+        for _ in range(2):
+            one = _threads.popleft()
+            if not one.is_done():
+                _threads.append(one)
+    return thread
 
 
 def _dismiss_idle() -> None:
     """End the helpers that have no line, and wait until those that end have gone."""
-    current = threading.current_thread()
+    current = _this_helper()
     with _lock:
         dismissed = [helper for helper in _idle if helper is not current]
         for helper in dismissed:
@@ -478,9 +531,9 @@ def _dismiss_idle() -> None:
             helper.dismissed = True
             helper.wanted.notify()
         # Two helpers that end, and collect garbage that closes, would wait for each other.
-        leaving = [] if isinstance(current, _Helper) else list(_leaving)
-    for helper in dismissed + leaving:
-        helper.join()
+        leaving = list(_leaving) if current is None else []
+    for thread in [helper.thread for helper in dismissed if helper.thread] + leaving:
+        thread.join()
 
 
 def _forget_all() -> None:
@@ -491,7 +544,7 @@ def _forget_all() -> None:
         lines._given.clear()
         lines.kept.clear()
     _collected.clear()
-    for threads in (_helpers, _idle, _leaving, _undertakers):
+    for threads in (_idle, _leaving, _threads):
         threads.clear()
     _lock.release()
 
@@ -506,17 +559,14 @@ def _close_all() -> None:
     with _lock:
         _ended = True
         every = list(_all)
-        helpers = _helpers | _leaving
     try:
         for lines in every:
             lines.end_waits(everything=True)
         _put_all_back(every)
     finally:
-        while _undertakers:
-            _undertakers.pop().join()
-        while any(helper.is_alive() for helper in helpers):
-            _dismiss_idle()
-            time.sleep(_AGAIN / 4)
+        _dismiss_idle()
+        while _threads:
+            _threads.popleft().join()
 
 
 def _put_all_back(every: list[Lines]) -> None:
@@ -540,11 +590,6 @@ def _put_all_back(every: list[Lines]) -> None:
         )
 
 
-def _close_before_threads_are_joined() -> None:
-    # There is no public way; concurrent.futures has the same need.
-    threading._register_atexit(_close_all)  # type: ignore[attr-defined]
-
-
 def collect(lines: Lines) -> None:
     """Close what belonged to an object that has been collected.
 
@@ -555,5 +600,4 @@ def collect(lines: Lines) -> None:
         _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.
         with contextlib.suppress(RuntimeError):
-            _undertakers.add(start(lines.outlive))
-        _undertakers.difference_update([one for one in _undertakers.copy() if one.is_done()])
+            _run_in_thread(lines.outlive)

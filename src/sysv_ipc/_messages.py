@@ -68,15 +68,12 @@ class Messages(Lines):
     def outlive(self) -> None:
         """Close, where the object has gone; a helper waits for room for what is kept."""
         self.end_waits()
-        new = None
         with _lines._lock, contextlib.suppress(sysv_ipc.ExistentialError):
             if isinstance(self.put_back(), sysv_ipc.BusyError):
                 line = self._lines[_Return.name] = _Return(self)
-                new = line.want_helper()
+                line.want_helper()
             elif not self.kept:
                 _lines._collected.discard(self)
-        if new is not None:
-            line.start(new)
 
 
 class _Return(_lines._Line):

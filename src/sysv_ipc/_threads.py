@@ -8,6 +8,7 @@ have gone, and an interpreter that ends before takes the process with it.
 import _thread
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 if sys.version_info >= (3, 13):
@@ -39,8 +40,8 @@ else:
 
         def join(self) -> None:
             """Wait until it has gone."""
-            self._started.wait()
-            with self._gone:
-                pass
+            # A signal handler may do the same in the middle of it, so nothing is locked here.
+            while not self.is_done():
+                time.sleep(0.0005)
 
     start = Thread

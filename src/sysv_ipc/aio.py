@@ -196,13 +196,7 @@ class SemaphoreSet(_Handle):
         CancelledError is True then.
         """
         handle = self.handle
-        which: Any = operations
-        if isinstance(which, Iterable):
-            # Iterators give what they have only once.
-            which = [tuple(one) if isinstance(one, Iterable) else one for one in which]
-        # What is wrong with them, it tells.
-        handle.compile(which)
-        given = tuple(tuple(map(index, operation)) for operation in which)
+        given = handle.compile(operations).operations
         call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
         return bool(await self._lines.ask(call, (), _seconds(timeout)))
 
@@ -228,8 +222,11 @@ class MessageQueue(_Handle):
         patience = _seconds(timeout) if block else 0
         if isinstance(message, str):
             message = message.encode()
-        with memoryview(message) as view:
-            fits = view.c_contiguous and view.nbytes <= handle.max_message_size
+        try:
+            with memoryview(message) as view:
+                fits = view.c_contiguous and view.nbytes <= handle.max_message_size
+        except TypeError:
+            fits = False
         if not fits or not 0 < number <= sys.maxsize:
             # What is wrong is told at once, whoever waits.
             handle.send(message, False, number)

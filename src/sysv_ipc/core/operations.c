@@ -410,6 +410,30 @@ operations_repr(PyObject *op)
                                 ((OperationsObject *)op)->target.op);
 }
 
+/* ((index, delta, flags), ...), as the kernel gets them. */
+static PyObject *
+operations_get_operations(PyObject *op, void *Py_UNUSED(closure))
+{
+    const struct sembuf *items = ((OperationsObject *)op)->items;
+    PyObject *result = PyTuple_New(Py_SIZE(op));
+    for (Py_ssize_t i = 0; result != NULL && i < Py_SIZE(op); i++) {
+        PyObject *one = Py_BuildValue("(Hhh)", items[i].sem_num,
+                                      items[i].sem_op, items[i].sem_flg);
+        if (one == NULL) {
+            Py_CLEAR(result);
+            break;
+        }
+        PyTuple_SET_ITEM(result, i, one);
+    }
+    return result;
+}
+
+static PyGetSetDef operations_getset[] = {
+    {"operations", operations_get_operations, NULL,
+     PyDoc_STR("The operations: a tuple of (index, delta, flags)."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 PyDoc_STRVAR(
     operations_doc,
     "Operations on a semaphore set, made by SemaphoreSet.compile().\n"
@@ -427,13 +451,10 @@ static PyMemberDef operations_members[] = {
 };
 
 static PyType_Slot operations_slots[] = {
-    {Py_tp_doc, (void *)operations_doc},
-    {Py_tp_dealloc, operations_dealloc},
-    {Py_tp_traverse, operations_traverse},
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_repr, operations_repr},
-    {Py_tp_members, operations_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)operations_doc},   {Py_tp_dealloc, operations_dealloc},
+    {Py_tp_traverse, operations_traverse}, {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_repr, operations_repr},         {Py_tp_members, operations_members},
+    {Py_tp_getset, operations_getset},     {0, NULL},
 };
 
 PyType_Spec core_operations_spec = {
