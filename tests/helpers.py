@@ -21,7 +21,7 @@ import uvloop
 from sleeping import blocked_process
 
 import sysv_ipc
-from sysv_ipc import _lines
+from sysv_ipc import _threads
 
 T = TypeVar("T")
 
@@ -268,4 +268,4 @@ async def begun(*tasks: asyncio.Task[Any]) -> None:
 
 def aio_helpers() -> int:
     """Return how many threads of sysv_ipc.aio there are."""
-    return sum(not thread.is_done() for thread in list(_lines._threads))
+    return sum(not thread.is_done() for thread in list(_threads._started))

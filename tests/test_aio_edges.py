@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from helpers import aio_helpers, begun, wait_until
 
-import sysv_ipc
-from sysv_ipc import ArgumentError, BusyError, ExistentialError, aio
+from sysv_ipc import ArgumentError, BusyError, ExistentialError, _threads, aio
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -393,7 +392,7 @@ def test_where_no_thread_is_to_be_had_every_task_is_told(
     async def main() -> None:
         wait_until(lambda: aio_helpers() == 0)
         with monkeypatch.context() as patch:
-            patch.setattr(sysv_ipc._lines, "start", start)
+            patch.setattr(_threads, "_start", start)
             tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
             for result in await asyncio.gather(*tasks, return_exceptions=True):
                 assert isinstance(result, RuntimeError)

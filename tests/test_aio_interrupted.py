@@ -15,7 +15,7 @@ import pytest
 from helpers import wait_until
 
 import sysv_ipc
-from sysv_ipc import IPC_CREX, ArgumentError, BusyError, aio
+from sysv_ipc import IPC_CREX, ArgumentError, BusyError, _threads, aio
 
 FILES = {aio.__file__, sysv_ipc._lines.__file__, sysv_ipc._messages.__file__}
 
@@ -142,10 +142,10 @@ def test_a_stack_that_is_nearly_full_loses_no_message() -> None:
 def test_a_signal_handler_closes_what_is_just_starting_a_thread(
     monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    start: Callable[[Callable[[], object]], object] = vars(sysv_ipc._lines)["start"]
+    start: Callable[[Callable[[], object]], object] = vars(_threads)["_start"]
 
     def interrupted(function: Callable[[], object]) -> Any:
-        monkeypatch.setattr(sysv_ipc._lines, "start", start)
+        monkeypatch.setattr(_threads, "_start", start)
         if moment == "before":
             signal.raise_signal(signal.SIGUSR1)
         thread = start(function)
@@ -157,7 +157,7 @@ def test_a_signal_handler_closes_what_is_just_starting_a_thread(
         messages = aio.MessageQueue(None, IPC_CREX)
         before = signal.signal(signal.SIGUSR1, lambda *_: messages.close())
         try:
-            monkeypatch.setattr(sysv_ipc._lines, "start", interrupted)
+            monkeypatch.setattr(_threads, "_start", interrupted)
             with pytest.raises(ValueError, match="has been closed"):
                 await asyncio.wait_for(messages.receive(), 10)
         finally:

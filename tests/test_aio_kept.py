@@ -241,6 +241,23 @@ def test_a_collected_object_whose_queue_is_removed_ends_its_wait(
     wait_until(lambda: not sysv_ipc._lines._collected)
 
 
+def test_closing_again_does_not_wait_for_the_thread_that_waits_for_room(
+    messages: aio.MessageQueue,
+) -> None:
+    """close() under the lock, as by the garbage collector, leaves the rest to a thread."""
+    same = aio.MessageQueue.from_id(messages.id)
+    asyncio.run(take_for_nobody(same, FILLER))
+    with sysv_ipc._lines._lock:
+        same.close()
+        same.close()
+    wait_until(lambda: same._lines._lines)
+    same.close()
+    assert messages.handle.receive(type=1, timeout=10) == (FILLER, 1)
+    assert messages.handle.receive(timeout=10) == (b"precious", 7)
+    wait_until(lambda: not sysv_ipc._lines._collected)
+    same.close()
+
+
 #: keep(queue) keeps a message that was taken off this queue.
 KEEP = """
 import asyncio, atexit, os, sys, time

@@ -14,12 +14,12 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import sysv_ipc
-from sysv_ipc._threads import Thread, start
+from sysv_ipc import _threads
+from sysv_ipc._threads import Thread
 
 #: A helper whose call is to end may only just be about to make it: it is told again after this.
 _AGAIN = 0.001
@@ -36,14 +36,12 @@ _lock = threading.RLock()
 
 #: All that is to be closed at the end of the interpreter, and forgotten by a forked child.
 _all: "weakref.WeakSet[Lines]" = weakref.WeakSet()
-#: Those whose objects have gone, until nothing of theirs is left.
+#: Those that a thread closes, as when their objects have gone, until nothing of theirs is left.
 _collected: "set[Lines]" = set()
 #: Helpers without a line; the last is the one that has waited least.
 _idle: "list[_Helper]" = []
 #: The threads of helpers that end, and may not have gone yet.
 _leaving: "set[Thread]" = set()
-#: All threads that may not have gone yet.
-_threads: "deque[Thread]" = deque()
 #: In the thread of a helper, that one.
 _here = threading.local()
 _ended = False
@@ -229,7 +227,7 @@ class _Line:
                 _idle.remove(helper)
             else:
                 helper = _Helper(self)
-                helper.thread = _run_in_thread(helper.run)
+                helper.thread = _threads.start(helper.run)
                 self.helper = helper
         helper.wanted.notify()
 
@@ -438,11 +436,11 @@ class Lines:
             # A __del__() calls, of garbage that is collected under the lock, which helpers need.
             self.closed = True
             collect(self)
-            return
-        self.end_waits()
-        error = self.put_back()
-        if error is not None:
-            raise error
+        elif self not in _collected:
+            self.end_waits()
+            error = self.put_back()
+            if error is not None:
+                raise error
 
     def end_waits(self, everything: bool = False) -> None:
         """End all waits, and let go of what was taken for nobody, or even for running loops."""
@@ -508,19 +506,6 @@ def _this_helper() -> _Helper | None:
     return getattr(_here, "helper", None)
 
 
-def _run_in_thread(function: Callable[[], object]) -> Thread:
-    """Run it in a thread that the end of the interpreter waits for."""
-    thread = start(function)
-    _threads.append(thread)
-    # To look at two for each that comes is enough to forget those that have gone.
-    with contextlib.suppress(IndexError):
-        for _ in range(2):
-            one = _threads.popleft()
-            if not one.is_done():
-                _threads.append(one)
-    return thread
-
-
 def _dismiss_idle() -> None:
     """End the helpers that have no line, and wait until those that end have gone."""
     current = _this_helper()
@@ -544,8 +529,9 @@ def _forget_all() -> None:
         lines._given.clear()
         lines.kept.clear()
     _collected.clear()
-    for threads in (_idle, _leaving, _threads):
-        threads.clear()
+    _idle.clear()
+    _leaving.clear()
+    _threads.forget_all()
     _lock.release()
 
 
@@ -565,8 +551,7 @@ def _close_all() -> None:
         _put_all_back(every)
     finally:
         _dismiss_idle()
-        while _threads:
-            _threads.popleft().join()
+        _threads.join_all()
 
 
 def _put_all_back(every: list[Lines]) -> None:
@@ -596,8 +581,8 @@ def collect(lines: Lines) -> None:
     In a thread of its own: garbage may be collected at any moment in any thread, also in one that
     holds the lock, or that a helper waits for.
     """
-    if lines._lines or lines._given or lines.kept:
+    if lines not in _collected and (lines._lines or lines._given or lines.kept):
         _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.
         with contextlib.suppress(RuntimeError):
-            _run_in_thread(lines.outlive)
+            _threads.start(lines.outlive)

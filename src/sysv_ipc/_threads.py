@@ -6,14 +6,16 @@ have gone, and an interpreter that ends before takes the process with it.
 """
 
 import _thread
+import contextlib
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 if sys.version_info >= (3, 13):
     Thread = _thread._ThreadHandle
-    start = _thread.start_joinable_thread
+    _start = _thread.start_joinable_thread
 else:
 
     class Thread:
@@ -44,4 +46,31 @@ else:
             while not self.is_done():
                 time.sleep(0.0005)
 
-    start = Thread
+    _start = Thread
+
+#: Those that may not have gone yet.
+_started: "deque[Thread]" = deque()
+
+
+def start(function: Callable[[], object]) -> Thread:
+    """Run it in a thread that join_all() waits for."""
+    thread = _start(function)
+    _started.append(thread)
+    # To look at two for each that comes is enough to forget those that have gone.
+    with contextlib.suppress(IndexError):
+        for _ in range(2):
+            one = _started.popleft()
+            if not one.is_done():
+                _started.append(one)
+    return thread
+
+
+def join_all() -> None:
+    """Wait until all have gone."""
+    while _started:
+        _started.popleft().join()
+
+
+def forget_all() -> None:
+    """In a forked child there are none."""
+    _started.clear()
