@@ -37,7 +37,7 @@ def test_a_message_on_its_way_to_a_loop_that_is_closed_goes_to_the_next(
     task = wait_in(stopped_loop, messages.receive())
     messages.handle.send("on its way")
     wait_until(lambda: messages.handle.current_messages == 0)
-    wait_until(lambda: messages._lines._given)
+    wait_until(lambda: messages._lines.given)
     stopped_loop.close()
     assert asyncio.run(messages.receive(timeout=10)) == (b"on its way", 1)
     assert not task.done()
@@ -48,7 +48,7 @@ def test_a_message_for_a_loop_that_never_runs_again_goes_to_the_next(
 ) -> None:
     task = wait_in(stopped_loop, messages.receive())
     messages.handle.send("first")
-    wait_until(lambda: messages._lines._given)
+    wait_until(lambda: messages._lines.given)
     assert asyncio.run(messages.receive(timeout=10)) == (b"first", 1)
     # It does run again, and the task waits for another.
     stopped_loop.run_until_complete(asyncio.sleep(0.01))
@@ -63,7 +63,7 @@ def test_a_permit_for_a_loop_that_is_closed_comes_back(
     permits.handle.acquire()
     wait_in(stopped_loop, permits.acquire())
     permits.handle.release()
-    wait_until(lambda: permits._lines._given)
+    wait_until(lambda: permits._lines.given)
     assert permits.handle.value == 0
     stopped_loop.close()
     permits.close()
@@ -149,7 +149,7 @@ def test_a_cancelled_task_stays_cancelled_where_the_object_has_gone(
         task = asyncio.create_task(permits.acquire())
         await begun(task)
         permits.handle.release()
-        wait_until(lambda: permits._lines._given)
+        wait_until(lambda: permits._lines.given)
         permits.remove()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -81,7 +81,7 @@ def test_what_was_given_to_a_loop_that_stopped_is_put_back_when_somebody_asks(
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     stopped_loop.run_until_complete(asyncio.sleep(0.01))
     messages.handle.send("precious", type=7)
-    wait_until(lambda: messages._lines._given)
+    wait_until(lambda: messages._lines.given)
     asyncio.run(ask(messages))
     assert messages.handle.receive(False) == (b"precious", 7)
 
@@ -317,7 +317,7 @@ queues[1].handle.receive(type=1)
     for full in (queues[0], queues[2]):
         assert f"1 of <sysv_ipc.MessageQueue key=0x{full.key:x}, id={full.id}" in done.stderr
         assert full.receive_many(9) == [(FILLER, 1)]
-    assert "and are lost" in done.stderr
+    assert "and is lost" in done.stderr
     assert f"id={queues[1].id}," not in done.stderr
 
 
@@ -402,7 +402,7 @@ async def main():
     await asyncio.sleep(0.02)
     semaphore.handle.undo = False
     semaphore.release()
-    while not semaphore._lines._given: time.sleep(0.001)
+    while not semaphore._lines.given: time.sleep(0.001)
     while semaphore._lines._lines: time.sleep(0.001)
     semaphore.handle.undo = {not undo}
     # The line's handle waits in another line meanwhile.

@@ -2,8 +2,8 @@
 
 Tasks that wait for the same stand in one line, and one helper thread waits in the kernel for the
 first of them.  A line lasts while somebody stands in it; a helper then takes the next line that
-wants one, and ends where none comes.  What a helper has taken belongs to its task when the task
-comes to fetch it, and not before.  All of it is guarded by one lock, which a fork waits for.
+wants one, and ends where none comes.  What helpers have taken, _taken.py keeps until a task has
+it.  All of it is guarded by one lock, which a fork waits for.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import sysv_ipc
 from sysv_ipc import _threads
+from sysv_ipc._taken import Stock, Taken
 from sysv_ipc._threads import Thread
 
 #: A helper whose call is to end may only just be about to make it: it is told again after this.
@@ -56,9 +57,9 @@ class Call(NamedTuple):
     wait: Callable[..., Any]
     #: attempt(*arguments) does not wait, and raises BusyError.
     attempt: Callable[..., Any]
-    #: Where a result is as good for one as for another, spare() gets what nobody wants any more;
-    #: where it is None, a result is its task's from the beginning.
-    spare: Callable[[Any], None] | None
+    #: Where a result is as good for one as for another, back(result) returns a function, in C,
+    #: that gives it back; where it is None, a result is its task's from the beginning.
+    back: Callable[[Any], Callable[[], object]] | None
     #: Whether what was taken for another line will do for this one.
     wants: Callable[[Any], bool] = lambda _: False
 
@@ -67,8 +68,7 @@ class _Request:
     """A task that stands in a line."""
 
     __slots__ = (
-        *("arguments", "call", "done", "expired", "future", "gone", "line", "lines", "loop"),
-        "result",
+        *("arguments", "call", "expired", "future", "gone", "line", "lines", "loop", "taken"),
     )
 
     def __init__(self, lines: "Lines", call: Call, arguments: tuple[Any, ...]) -> None:
@@ -80,9 +80,8 @@ class _Request:
         self.loop = asyncio.get_running_loop()
         #: What the task awaits: only that something is new, or an exception.
         self.future: asyncio.Future[None] = self.loop.create_future()
-        self.result: Any = None
-        #: What it asked for has been done, and the result is nobody else's.
-        self.done = False
+        #: What it has fetched, or what was its own from the beginning.
+        self.taken: Taken | None = None
         #: Its time is up.
         self.expired = False
         #: The task does not come any more.
@@ -92,22 +91,8 @@ class _Request:
 
     async def wait(self, timeout: float | None) -> Any:
         """Stand in line, and return the result as soon as there is one."""
-        timer = None
         try:
-            if timeout is not None and timeout < _FOR_EVER:
-                timer = self.loop.call_later(timeout, self._expire)
-            self.lines.stand(self)
-            while True:
-                await self.future
-                with _lock:
-                    if self.done or self.lines.fetch(self):
-                        return self.result
-                    if self.expired:
-                        # One last attempt, as in every wait.
-                        return self.call.attempt(*self.arguments)
-                    # Its loop had stopped, and others could not wait for it.
-                    self.future = self.loop.create_future()
-                    self.lines.stand(self, first=True)
+            return await self._wait(timeout)
         except BaseException as error:
             try:
                 self._leave()
@@ -120,6 +105,26 @@ class _Request:
                 error.done = await self._ended()  # type: ignore[attr-defined]
             self.gone = True
             raise
+
+    async def _wait(self, timeout: float | None) -> Any:
+        timer = None
+        try:
+            if timeout is not None and timeout < _FOR_EVER:
+                timer = self.loop.call_later(timeout, self._expire)
+            self.lines.stand(self)
+            while True:
+                await self.future
+                with _lock:
+                    self.lines.fetch(self)
+                    if self.taken is not None:
+                        return self.taken.result
+                    if self.expired:
+                        # One last attempt, as in every wait.
+                        return self.call.attempt(*self.arguments)
+                    # Its loop had stopped, or who had something for it was interrupted.
+                    self.future = self.loop.create_future()
+                    self.lines.stand(self, first=True)
+                    self.lines.settle()
         finally:
             if timer is not None:
                 timer.cancel()
@@ -131,8 +136,8 @@ class _Request:
             return
         with _lock:
             line.requests.pop(self, None)
-            if self.lines.fetch(self):
-                line.give(self.result)
+            self.lines.loosen(self)
+            self.lines.settle()
             if not line.requests and not line.working():
                 self.lines.forget(line)
             self._end_needless_call()
@@ -141,7 +146,7 @@ class _Request:
         """End the call that the helper is in for this task, which has left, and for no other."""
         line = self.line
         with _lock:
-            if line and line.busy is self and (self.call.spare is None or not line.requests):
+            if line and line.busy is self and (self.call.back is None or not line.requests):
                 line.interrupt()
                 # A loop that has been closed calls no more.
                 with contextlib.suppress(RuntimeError):
@@ -154,8 +159,8 @@ class _Request:
         """
         while True:
             with _lock:
-                if self.call.spare is not None or not self._is_busy():
-                    return self.done
+                if self.call.back is not None or not self._is_busy():
+                    return self.taken is not None
                 self.future = self.loop.create_future()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self.future
@@ -163,11 +168,11 @@ class _Request:
     def _expire(self) -> None:
         """Time is up."""
         with _lock:
-            if self.done or self.lines.has_for(self):
+            if self.taken is not None or self in self.lines.given:
                 return
             self.expired = True
             self._leave()
-            if self.call.spare is not None or not self._is_busy():
+            if self.call.back is not None or not self._is_busy():
                 self._wake()
 
     def _is_busy(self) -> bool:
@@ -233,7 +238,7 @@ class _Line:
 
     def is_needless(self) -> bool:
         """Whether the helper is in a call for nobody, with a result that another may have."""
-        return self.busy is not None and not self.requests and self.call.spare is not None
+        return self.busy is not None and not self.requests and self.call.back is not None
 
     def interrupt(self) -> None:
         """End the call that the helper is in."""
@@ -269,32 +274,33 @@ class _Line:
             with _lock:
                 self.busy = None
                 self.requests.setdefault(request)
-                self.fail(error, only=request if self.call.spare is None else None)
+                self.fail(error, only=request if self.call.back is None else None)
         else:
+            taken = Taken(self.call, result)
             with _lock:
                 self.busy = None
-                if self.call.spare is None:
+                if self.call.back is None:
                     self.requests.pop(request, None)
-                    request.result, request.done = result, True
+                    request.taken = taken
                     request.tell()
                 else:
-                    self.give(result)
+                    self.lines.loose[taken] = None
+                    self.lines.settle()
 
-    def give(self, result: Any) -> None:
-        """Give a result to the first who still wants it, or spare it."""
-        assert self.call.spare is not None
+    def give(self, taken: Taken) -> bool:
+        """Give it to the first who still wants it; False where nobody does."""
         while self.requests:
             # Who stands in a loop that has stopped may never come.
             running = (one for one in self.requests if one.loop.is_running())
             request = next(running, None) or next(iter(self.requests))
-            del self.requests[request]
-            self.lines.give(request, result)
-            if request.tell():
-                return
-            self.lines.fetch(request)
-        # What has been removed meanwhile takes nothing back.
-        with contextlib.suppress(sysv_ipc.Error):
-            self.call.spare(result)
+            # Before: who is told and finds nothing only stands in line again.
+            told = request.tell()
+            if request in self.requests:
+                del self.requests[request]
+                if told:
+                    self.lines.give(request, taken)
+                    return True
+        return False
 
     def fail(self, error: Exception, only: _Request | None = None) -> None:
         """Tell all who wait for the same: what one cannot have the others cannot either."""
@@ -311,19 +317,16 @@ def _copy(error: Exception) -> Exception:
         return error
 
 
-class Lines:
+class Lines(Stock):
     """All lines of one object, by the names of their calls."""
 
     def __init__(self, handle: Any) -> None:
+        super().__init__()
         self.handle = handle
         self.closed = _ended
         self._lines: dict[Hashable, _Line] = {}
         #: Handles of lines that are no more.
         self._free: list[Any] = []
-        #: What tasks have been given and have not come to fetch.
-        self._given: dict[_Request, Any] = {}
-        #: What was taken for tasks that did not want it any more, and has no room in the kernel.
-        self.kept: list[Any] = []
         with _lock:
             _all.add(self)
 
@@ -332,8 +335,8 @@ class Lines:
         while True:
             with _lock:
                 self._refuse_if_closed()
-                self._take_back()
-                self.put_back()
+                self.take_back()
+                self.settle()
                 line = self._lines.get(call.name)
                 if timeout == 0 or line is None or not line.requests:
                     try:
@@ -392,53 +395,32 @@ class Lines:
         why = ", because the interpreter ends" if _ended else ""
         return ValueError(f"{self.handle!r} has been closed{why}")
 
-    # ----------------------------------------- between the helper and the task that it is for
-
-    def give(self, request: _Request, result: Any) -> None:
-        """Keep a result until its task comes for it."""
-        request.result = result
-        self._given[request] = result
-
-    def has_for(self, request: _Request) -> bool:
-        """Whether there is something for this task."""
-        return request in self._given
-
-    def fetch(self, request: _Request) -> bool:
-        """Let the task have what it was given; False where that is nothing."""
-        if request not in self._given:
-            return False
-        del self._given[request]
-        return True
-
-    def _take_back(self, everything: bool = False) -> None:
-        """Let others have what was given to tasks whose loops have stopped before they came."""
-        while self._given:
-            # The first has had the longest time to come.
-            request, result = next(iter(self._given.items()))
-            if request.loop.is_running() and not everything:
-                return
-            del self._given[request]
-            if request.line is not None:
-                request.line.give(result)
-
-    # ---------------------------------------------------------------------------- the end
-
-    def put_back(self) -> Exception | None:
-        """Give the kernel what is kept, without waiting: None, or what stands in the way.
+    def settle(self) -> Exception | None:
+        """Give what is loose to who wants it, or back: None, or what stands in the way of that.
 
         Only messages can be in want of room.
         """
-        return None
+        with _lock:
+            return self.settle_by(self._give)
+
+    def _give(self, taken: Taken) -> bool:
+        """Give it to a task that wants it; False where there is none."""
+        own = self._lines.get(taken.call.name)
+        return (own is not None and own.give(taken)) or any(
+            line.give(taken) for line in list(self._lines.values()) if line.call.wants(taken.result)
+        )
+
+    # ---------------------------------------------------------------------------- the end
 
     def close(self) -> None:
-        """End all waits, and put back what is kept; raise what stands in the way."""
+        """End all waits, and give back what is loose; raise what stands in the way."""
         if _lock._is_owned():  # type: ignore[attr-defined]
             # A __del__() calls, of garbage that is collected under the lock, which helpers need.
             self.closed = True
             collect(self)
         elif self not in _collected:
             self.end_waits()
-            error = self.put_back()
+            error = self.settle()
             if error is not None:
                 raise error
 
@@ -449,7 +431,7 @@ class Lines:
             lines = list(self._lines.values())
             for line in lines if not _ended else []:
                 # Whether what the helper does for this one is done, the helper tells.
-                busy = line.busy if line.call.spare is None else None
+                busy = line.busy if line.call.back is None else None
                 for request in [one for one in line.requests if one is not busy]:
                     line.fail(self.is_closed(), only=request)
         for line in lines:
@@ -458,12 +440,14 @@ class Lines:
                 time.sleep(_AGAIN / 4)
         _dismiss_idle()
         with _lock:
-            self._take_back(everything)
+            self.take_back(everything)
+            self.settle()
 
     def outlive(self) -> None:
         """Close, where the object has gone."""
         self.end_waits()
-        _collected.discard(self)
+        if not self.loose:
+            _collected.discard(self)
 
 
 class _Helper:
@@ -526,8 +510,8 @@ def _forget_all() -> None:
     for lines in list(_all):
         lines._lines.clear()
         lines._free.clear()
-        lines._given.clear()
-        lines.kept.clear()
+        lines.given.clear()
+        lines.loose.clear()
     _collected.clear()
     _idle.clear()
     _leaving.clear()
@@ -548,30 +532,30 @@ def _close_all() -> None:
     try:
         for lines in every:
             lines.end_waits(everything=True)
-        _put_all_back(every)
+        _give_all_back(every)
     finally:
         _dismiss_idle()
         _threads.join_all()
 
 
-def _put_all_back(every: list[Lines]) -> None:
-    """Put back what is kept as soon as there is room, but not later; tell of what is lost."""
+def _give_all_back(every: list[Lines]) -> None:
+    """Give back what is loose as soon as there is room, but not later; tell of what is lost."""
     last = time.monotonic() + _LAST_WAIT
     while True:
-        errors = [(lines, error) for lines in every if (error := lines.put_back()) is not None]
+        errors = [(lines, error) for lines in every if (error := lines.settle()) is not None]
         if time.monotonic() > last or not any(
             isinstance(error, sysv_ipc.BusyError) for _, error in errors
         ):
             break
         time.sleep(_AGAIN)
     if errors:
-        lost = [f"{len(lines.kept)} of {lines.handle!r} ({error})" for lines, error in errors]
+        lost = [f"{len(lines.loose)} of {lines.handle!r} ({error})" for lines, error in errors]
         for lines, _ in errors:
             # It may be the end more than once.
-            lines.kept.clear()
+            lines.loose.clear()
         raise sysv_ipc.Error(
-            "messages that were taken for tasks that did not want them any more could not be put "
-            "back, and are lost: " + ", ".join(lost)
+            "what was taken for tasks that did not want it any more could not be put back, and is "
+            "lost: " + ", ".join(lost)
         )
 
 
@@ -581,7 +565,7 @@ def collect(lines: Lines) -> None:
     In a thread of its own: garbage may be collected at any moment in any thread, also in one that
     holds the lock, or that a helper waits for.
     """
-    if lines not in _collected and (lines._lines or lines._given or lines.kept):
+    if lines not in _collected and (lines._lines or lines.given or lines.loose):
         _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.
         with contextlib.suppress(RuntimeError):

@@ -1,7 +1,7 @@
 """Messages that a helper of _lines.py took for tasks that did not want them any more.
 
 They go to another task that would take them, else back to the end of the queue.  Only while that
-is full are they kept here, where the next who asks finds them.  All of it is guarded by the lock
+is full are they loose here, where the next who asks finds them.  All of it is guarded by the lock
 of _lines.py: a message is here until the kernel has it.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import sysv_ipc
 from sysv_ipc import _lines
 from sysv_ipc._lines import Call, Lines
+from sysv_ipc._taken import Taken
 
 Message = tuple[bytes, int]
 
@@ -25,55 +26,24 @@ def whole(handle: sysv_ipc.MessageQueue) -> sysv_ipc.MessageQueue:
 class Messages(Lines):
     """All lines of a queue."""
 
-    kept: list[Message]
-
-    def keep(self, message: Message) -> None:
-        """Give it to a line that would take it too, or put it back, or keep it."""
-        with _lines._lock:
-            for line in self._lines.values():
-                if line.requests and line.call.wants(message):
-                    line.give(message)
-                    return
-            self.kept.append(message)
-            self.put_back()
-
     def take(self, wants: Callable[[Message], bool], lowest: bool) -> Message | None:
         """Return the one that msgrcv(2) would take, if there is one."""
         with _lines._lock:
-            found = [message for message in self.kept if wants(message)]
+            found = [taken for taken in self.loose if wants(taken.result)]
             if not found:
                 return None
-            message = min(found, key=lambda one: one[1]) if lowest else found[0]
-            self.kept.remove(message)
+            taken = min(found, key=lambda one: one.result[1]) if lowest else found[0]
+            del self.loose[taken]
+            message: Message = taken.result
             return message
 
-    def put_back(self) -> Exception | None:
-        """Put back those for which there is room, the first first."""
-        with _lines._lock:
-            while self.kept:
-                # Garbage may be collected here, and call this again.
-                content, number = message = self.kept.pop(0)
-                try:
-                    whole(self.handle).send(content, False, number)
-                except sysv_ipc.ExistentialError:
-                    # It went with its queue.
-                    continue
-                except BaseException as error:
-                    self.kept.insert(0, message)
-                    if isinstance(error, Exception):
-                        return error
-                    raise
-        return None
-
     def outlive(self) -> None:
-        """Close, where the object has gone; a helper waits for room for what is kept."""
-        self.end_waits()
+        """Close, where the object has gone; a helper waits for room for what is loose."""
+        super().outlive()
         with _lines._lock, contextlib.suppress(sysv_ipc.ExistentialError):
-            if isinstance(self.put_back(), sysv_ipc.BusyError):
+            if isinstance(self.settle(), sysv_ipc.BusyError):
                 line = self._lines[_Return.name] = _Return(self)
                 line.want_helper()
-            elif not self.kept:
-                _lines._collected.discard(self)
 
 
 class _Return(_lines._Line):
@@ -89,14 +59,15 @@ class _Return(_lines._Line):
         super().__init__(
             lines, Call(self.name, nobody_asks, nobody_asks, None), whole(lines.handle)
         )
-        self.message: Message | None = None
+        self.taken: Taken | None = None
 
     def next(self) -> bool:
         """Say which message is to go; False where there is none, or no room will do."""
-        error = self.lines.put_back()
+        error = self.lines.settle()
         if isinstance(error, sysv_ipc.BusyError) and not _lines._ended:
             # Nobody else is to send it meanwhile.
-            self.message = self.lines.kept.pop(0)
+            self.taken = next(iter(self.lines.loose))
+            del self.lines.loose[self.taken]
             return True
         if error is None:
             _lines._collected.discard(self.lines)
@@ -106,11 +77,11 @@ class _Return(_lines._Line):
 
     def work(self) -> None:
         """Wait for room for it.  Called by the helper, without the lock."""
-        assert self.message is not None
-        content, number = self.message
+        assert self.taken is not None
+        content, number = self.taken.result
         try:
             self.handle.send(content, True, number)
         except Exception:
             # What stands in the way, next() sees.
             with _lines._lock:
-                self.lines.kept.insert(0, self.message)
+                self.lines.loose = {self.taken: None, **self.lines.loose}

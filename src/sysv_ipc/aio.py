@@ -13,7 +13,8 @@ import copy
 import errno
 import sys
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from operator import index
 from typing import Any, Self, SupportsFloat, SupportsIndex
 
@@ -113,13 +114,13 @@ class Semaphore(_Handle):
             own.block, own.undo = True, undo
             return own.acquire(None, number)
 
-        def release(_: object) -> None:
+        def back(_: object) -> Callable[[], object]:
             # The handle's undo may be another by now, and the kernel would count it wrongly.
             own = copy.copy(handle)
             own.undo = undo
-            own.release(number)
+            return partial(own.release, number)
 
-        call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), release)
+        call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), back)
         return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
 
     def release(self, delta: int = 1) -> None:
@@ -170,7 +171,7 @@ class SemaphoreSet(_Handle):
             ("acquire", which),
             lambda own: own.acquire(*which),
             lambda: handle.acquire(*which, timeout=0),
-            lambda _: handle.release(*which),
+            lambda _: partial(handle.release, *which),
         )
         return bool(await self._lines.ask(call, (), _seconds(timeout)))
 
@@ -268,6 +269,10 @@ class MessageQueue(_Handle):
                 return _receive_whole(own, number, other)
             return own.receive(True, number, except_type=other)
 
+        def back(message: Message) -> Callable[[], object]:
+            content, number = message
+            return partial(whole(handle).send, content, False, number)
+
         def attempt() -> Message:
             return lines.take(wants, number < 0) or handle.receive(
                 False, number, except_type=other, truncate=cut
@@ -277,7 +282,7 @@ class MessageQueue(_Handle):
             fits = cut or len(message[0]) <= handle.max_message_size
             return fits and _matches(message[1], number, other)
 
-        call = Call(("receive", number, other, cut), wait, attempt, lines.keep, wants)
+        call = Call(("receive", number, other, cut), wait, attempt, back, wants)
         content, taken = await lines.ask(call, (), patience)
         # Only now, because another would have wanted it whole.
         return content[: handle.max_message_size], taken
@@ -301,8 +306,9 @@ def _reopen(kind: type[_Handle], handle: Any) -> _Handle:
     return self
 
 
-def _nothing(_: object) -> None:
-    """Spare what was not taken."""
+def _nothing(_: object) -> Callable[[], object]:
+    """Return what gives back what was not taken."""
+    return bool
 
 
 def _integer(value: SupportsIndex, name: str) -> int:
