@@ -14,16 +14,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from collections.abc import Hashable
+from typing import Any
 
 import sysv_ipc
 from sysv_ipc import _threads
-from sysv_ipc._taken import Stock, Taken
+from sysv_ipc._taken import Call, Stock, Taken
 from sysv_ipc._threads import Thread
 
-#: A helper whose call is to end may only just be about to make it: it is told again after this.
-_AGAIN = 0.001
+#: Between two looks whether a helper has come out of its call.
+_NAP = 0.00025
 #: A helper without a line waits so long for another; a subinterpreter may have to end before.
 _LINGER = 1.0 if sysv_ipc._in_main_interpreter() else 0.0
 #: Loops keep no longer timers, in seconds: three years are for ever.
@@ -46,22 +46,6 @@ _leaving: "set[Thread]" = set()
 #: In the thread of a helper, that one.
 _here = threading.local()
 _ended = False
-
-
-class Call(NamedTuple):
-    """What tasks wait for."""
-
-    #: Who waits by the same name stands in the same line.
-    name: Hashable
-    #: wait(handle, *arguments) waits in the kernel, on a handle that only this wait has.
-    wait: Callable[..., Any]
-    #: attempt(*arguments) does not wait, and raises BusyError.
-    attempt: Callable[..., Any]
-    #: Where a result is as good for one as for another, back(result) returns a function, in C,
-    #: that gives it back; where it is None, a result is its task's from the beginning.
-    back: Callable[[Any], Callable[[], object]] | None
-    #: Whether what was taken for another line will do for this one.
-    wants: Callable[[Any], bool] = lambda _: False
 
 
 class _Request:
@@ -92,21 +76,27 @@ class _Request:
     async def wait(self, timeout: float | None) -> Any:
         """Stand in line, and return the result as soon as there is one."""
         try:
-            return await self._wait(timeout)
+            await self._wait(timeout)
         except BaseException as error:
+            # Another Ctrl-C cannot come before this has been said.
+            self.gone = True
+            if self.taken is not None and self.call.back is not None:
+                self.lines.loose[self.taken] = None
+                self.taken = None
             try:
                 self._leave()
             except BaseException:
-                # Ctrl-C may come also here.
                 self._leave()
                 raise
             if isinstance(error, asyncio.CancelledError):
                 # Who sends cannot give the result to another, and has to know.
                 error.done = await self._ended()  # type: ignore[attr-defined]
-            self.gone = True
             raise
+        # And none can come from here to the task.
+        assert self.taken is not None
+        return self.taken.result
 
-    async def _wait(self, timeout: float | None) -> Any:
+    async def _wait(self, timeout: float | None) -> None:
         timer = None
         try:
             if timeout is not None and timeout < _FOR_EVER:
@@ -116,11 +106,13 @@ class _Request:
                 await self.future
                 with _lock:
                     self.lines.fetch(self)
+                    self.lines.take_back()
                     if self.taken is not None:
-                        return self.taken.result
+                        return
                     if self.expired:
                         # One last attempt, as in every wait.
-                        return self.call.attempt(*self.arguments)
+                        self.taken = Taken(self.call, self.call.attempt(*self.arguments))
+                        return
                     # Its loop had stopped, or who had something for it was interrupted.
                     self.future = self.loop.create_future()
                     self.lines.stand(self, first=True)
@@ -140,17 +132,8 @@ class _Request:
             self.lines.settle()
             if not line.requests and not line.working():
                 self.lines.forget(line)
-            self._end_needless_call()
-
-    def _end_needless_call(self) -> None:
-        """End the call that the helper is in for this task, which has left, and for no other."""
-        line = self.line
-        with _lock:
-            if line and line.busy is self and (self.call.back is None or not line.requests):
+            if line.is_needless() or (self.call.back is None and line.busy is self):
                 line.interrupt()
-                # A loop that has been closed calls no more.
-                with contextlib.suppress(RuntimeError):
-                    self.loop.call_later(_AGAIN, self._end_needless_call)
 
     async def _ended(self) -> bool:
         """Wait until no helper is in a call for this task: whether it has been done all the same.
@@ -180,12 +163,12 @@ class _Request:
         return self.line is not None and self.line.busy is self
 
     def _wake(self, error: Exception | None = None) -> None:
-        if self.gone or self.future.done():
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(error)
+        # A handler of a signal may cancel the task in the middle of this.
+        with contextlib.suppress(asyncio.InvalidStateError):
+            if error is None or self.gone:
+                self.future.set_result(None)
+            else:
+                self.future.set_exception(error)
 
     # ------------------------------------------------------------------------ by any thread
 
@@ -234,25 +217,33 @@ class _Line:
                 helper = _Helper(self)
                 helper.thread = _threads.start(helper.run)
                 self.helper = helper
-        helper.wanted.notify()
+        helper.wanted.notify_all()
+
+    def first(self) -> _Request | None:
+        """Return the first who stands here."""
+        while self.requests:
+            request = next(iter(self.requests))
+            if not request.gone:
+                return request
+            self.requests.pop(request, None)
+        return None
 
     def is_needless(self) -> bool:
         """Whether the helper is in a call for nobody, with a result that another may have."""
-        return self.busy is not None and not self.requests and self.call.back is not None
+        return self.call.back is not None and self.busy is not None and self.first() is None
 
     def interrupt(self) -> None:
-        """End the call that the helper is in."""
-        # One that has been removed has ended it already.
-        with contextlib.suppress(sysv_ipc.Error):
-            self.handle.cancel()
+        """End the call that the helper is in, or is only about to make."""
+        sysv_ipc._end_waits(self.handle)
 
     # ----------------------------------------------------------- on the side of the helper
 
     def next(self) -> bool:
         """Say whom to wait for; False where nobody stands here any more."""
+        sysv_ipc._allow_waits(self.handle)
         if self.lines.closed and not _ended:
             self.fail(self.lines.is_closed())
-        self.busy = None if _ended else next(iter(self.requests), None)
+        self.busy = None if _ended else self.first()
         if self.busy is None:
             self.helper = None
             self.lines.forget(self)
@@ -289,16 +280,19 @@ class _Line:
 
     def give(self, taken: Taken) -> bool:
         """Give it to the first who still wants it; False where nobody does."""
-        while self.requests:
-            # Who stands in a loop that has stopped may never come.
-            running = (one for one in self.requests if one.loop.is_running())
-            request = next(running, None) or next(iter(self.requests))
+        while request := self.first():
+            if not request.loop.is_running():
+                # It may never come.
+                standing = [one for one in list(self.requests) if not one.gone]
+                request = next((one for one in standing if one.loop.is_running()), request)
             # Before: who is told and finds nothing only stands in line again.
             told = request.tell()
             if request in self.requests:
                 del self.requests[request]
                 if told:
                     self.lines.give(request, taken)
+                    if self.is_needless():
+                        self.interrupt()
                     return True
         return False
 
@@ -336,7 +330,6 @@ class Lines(Stock):
             with _lock:
                 self._refuse_if_closed()
                 self.take_back()
-                self.settle()
                 line = self._lines.get(call.name)
                 if timeout == 0 or line is None or not line.requests:
                     try:
@@ -348,7 +341,7 @@ class Lines(Stock):
                 return await _Request(self, call, arguments).wait(timeout)
             # What has been taken for a task that is gone is back in a moment.
             try:
-                await asyncio.sleep(_AGAIN / 4)
+                await asyncio.sleep(_NAP)
             except asyncio.CancelledError as error:
                 error.done = False  # type: ignore[attr-defined]
                 raise
@@ -395,6 +388,11 @@ class Lines(Stock):
         why = ", because the interpreter ends" if _ended else ""
         return ValueError(f"{self.handle!r} has been closed{why}")
 
+    def take_back(self, everything: bool = False) -> None:
+        """Let others have what was given to tasks that do not come."""
+        self.loosen_stopped(everything)
+        self.settle()
+
     def settle(self) -> Exception | None:
         """Give what is loose to who wants it, or back: None, or what stands in the way of that.
 
@@ -434,14 +432,19 @@ class Lines(Stock):
                 busy = line.busy if line.call.back is None else None
                 for request in [one for one in line.requests if one is not busy]:
                     line.fail(self.is_closed(), only=request)
+        self.interrupt()
         for line in lines:
             while line.working() not in (None, _this_helper()):
-                line.interrupt()
-                time.sleep(_AGAIN / 4)
+                time.sleep(_NAP)
         _dismiss_idle()
         with _lock:
             self.take_back(everything)
-            self.settle()
+
+    def interrupt(self) -> None:
+        """End the calls that helpers are in."""
+        with _lock:
+            for line in list(self._lines.values()):
+                line.interrupt()
 
     def outlive(self) -> None:
         """Close, where the object has gone."""
@@ -463,7 +466,13 @@ class _Helper:
         """Wait for one line after another."""
         _here.helper = self
         while line := self._next():
-            line.work()
+            try:
+                line.work()
+            except Exception as error:
+                # Such as MemoryError.
+                with _lock:
+                    line.busy = None
+                    line.fail(error)
             # What is waited for may be collected meanwhile.
             del line
 
@@ -498,7 +507,7 @@ def _dismiss_idle() -> None:
         for helper in dismissed:
             _idle.remove(helper)
             helper.dismissed = True
-            helper.wanted.notify()
+            helper.wanted.notify_all()
         # Two helpers that end, and collect garbage that closes, would wait for each other.
         leaving = list(_leaving) if current is None else []
     for thread in [helper.thread for helper in dismissed if helper.thread] + leaving:
@@ -508,6 +517,9 @@ def _dismiss_idle() -> None:
 def _forget_all() -> None:
     """In a forked child nobody waits, and what was taken is the parent's."""
     for lines in list(_all):
+        for line in lines._lines.values():
+            line.busy = line.helper = None
+            line.requests.clear()
         lines._lines.clear()
         lines._free.clear()
         lines.given.clear()
@@ -534,6 +546,9 @@ def _close_all() -> None:
             lines.end_waits(everything=True)
         _give_all_back(every)
     finally:
+        # Ctrl-C may have come before.
+        for lines in every:
+            lines.interrupt()
         _dismiss_idle()
         _threads.join_all()
 
@@ -547,7 +562,7 @@ def _give_all_back(every: list[Lines]) -> None:
             isinstance(error, sysv_ipc.BusyError) for _, error in errors
         ):
             break
-        time.sleep(_AGAIN)
+        time.sleep(_NAP)
     if errors:
         lost = [f"{len(lines.loose)} of {lines.handle!r} ({error})" for lines, error in errors]
         for lines, _ in errors:

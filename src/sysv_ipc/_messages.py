@@ -12,8 +12,8 @@ from typing import Any
 
 import sysv_ipc
 from sysv_ipc import _lines
-from sysv_ipc._lines import Call, Lines
-from sysv_ipc._taken import Taken
+from sysv_ipc._lines import Lines
+from sysv_ipc._taken import Call, Taken
 
 Message = tuple[bytes, int]
 
@@ -28,14 +28,13 @@ class Messages(Lines):
 
     def take(self, wants: Callable[[Message], bool], lowest: bool) -> Message | None:
         """Return the one that msgrcv(2) would take, if there is one."""
-        with _lines._lock:
-            found = [taken for taken in self.loose if wants(taken.result)]
-            if not found:
-                return None
-            taken = min(found, key=lambda one: one.result[1]) if lowest else found[0]
-            del self.loose[taken]
-            message: Message = taken.result
-            return message
+        found = [taken for taken in list(self.loose) if wants(taken.result)]
+        if not found:
+            return None
+        taken = min(found, key=lambda one: one.result[1]) if lowest else found[0]
+        del self.loose[taken]
+        message: Message = taken.result
+        return message
 
     def outlive(self) -> None:
         """Close, where the object has gone; a helper waits for room for what is loose."""
@@ -63,6 +62,7 @@ class _Return(_lines._Line):
 
     def next(self) -> bool:
         """Say which message is to go; False where there is none, or no room will do."""
+        sysv_ipc._allow_waits(self.handle)
         error = self.lines.settle()
         if isinstance(error, sysv_ipc.BusyError) and not _lines._ended:
             # Nobody else is to send it meanwhile.

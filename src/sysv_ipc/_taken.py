@@ -2,20 +2,36 @@
 
 The handler of a signal may raise in the middle of this: where a function begins, where a call that
 a line here makes has returned, and where a loop begins again.  At each of these points a result is
-in one place, and in no other: among the loose, with those given, or fetched by its task.  Who calls
-has the lock of _lines.py.
+in one place, and in no other: among the loose, with those given, or with its task.  Who calls has
+the lock of _lines.py, except that a task makes loose what it has without it.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sysv_ipc
 
 if TYPE_CHECKING:
-    from sysv_ipc._lines import Call, _Request
+    from sysv_ipc._lines import _Request
+
+
+class Call(NamedTuple):
+    """What tasks wait for."""
+
+    #: Who waits by the same name stands in the same line.
+    name: Hashable
+    #: wait(handle, *arguments) waits in the kernel, on a handle that only this wait has.
+    wait: Callable[..., Any]
+    #: attempt(*arguments) does not wait, and raises BusyError.
+    attempt: Callable[..., Any]
+    #: Where a result is as good for one as for another, back(result) returns a function, in C,
+    #: that gives it back; where it is None, a result is its task's from the beginning.
+    back: Callable[[Any], Callable[[], object]] | None
+    #: Whether what was taken for another line will do for this one.
+    wants: Callable[[Any], bool] = lambda _: False
 
 
 class Taken:
@@ -50,20 +66,17 @@ class Stock:
             del self.given[request]
 
     def loosen(self, request: _Request) -> None:
-        """Let others have what the task was given, or has fetched and does not want."""
-        if request.taken is not None and request.call.back is not None:
-            self.loose[request.taken] = None
-            request.taken = None
+        """Let others have what the task was given, if anything."""
         if request in self.given:
             self.loose[self.given[request]] = None
             del self.given[request]
 
-    def take_back(self, everything: bool = False) -> None:
-        """Let others have what was given to tasks whose loops have stopped before they came."""
+    def loosen_stopped(self, everything: bool) -> None:
+        """Let others have what tasks were given that do not come."""
         while self.given:
             # The first has had the longest time to come.
             request = next(iter(self.given))
-            if request.loop.is_running() and not everything:
+            if request.loop.is_running() and not request.gone and not everything:
                 return
             self.loosen(request)
 
@@ -80,9 +93,10 @@ class Stock:
         assert taken.call.back is not None
         try:
             back = taken.call.back(taken.result)
+            calls = map(operator.call, [back])
             if taken in self.loose:
                 # It is map() that calls it, so no handler comes between that and the next line.
-                for _ in map(operator.call, [back]):
+                for _ in calls:
                     del self.loose[taken]
         except sysv_ipc.ExistentialError:
             # It went with its object.

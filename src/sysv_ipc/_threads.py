@@ -67,8 +67,9 @@ def start(function: Callable[[], object]) -> Thread:
 
 def join_all() -> None:
     """Wait until all have gone."""
-    while _started:
-        _started.popleft().join()
+    with contextlib.suppress(IndexError):
+        while True:
+            _started.popleft().join()
 
 
 def forget_all() -> None:

@@ -20,8 +20,9 @@ from typing import Any, Self, SupportsFloat, SupportsIndex
 
 import sysv_ipc
 from sysv_ipc import _seconds
-from sysv_ipc._lines import Call, Lines, collect
+from sysv_ipc._lines import Lines, collect
 from sysv_ipc._messages import Message, Messages, whole
+from sysv_ipc._taken import Call
 
 __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]
 
@@ -59,7 +60,9 @@ class _Handle:
         self._lines = self._lines_of(handle)
 
     def _open(self, handle: Any) -> None:
+        before = self._lines
         self._set(handle)
+        collect(before)
         weakref.finalize(self, collect, self._lines).atexit = False
 
     @property
@@ -121,7 +124,8 @@ class Semaphore(_Handle):
             return partial(own.release, number)
 
         call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), back)
-        return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
+        taken: bool = await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0)
+        return taken
 
     def release(self, delta: int = 1) -> None:
         """Give delta back.  Never waits."""
@@ -136,7 +140,8 @@ class Semaphore(_Handle):
             return own.Z()
 
         call = Call("zero", wait, lambda: handle.Z(0), _nothing)
-        return bool(await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0))
+        taken: bool = await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0)
+        return taken
 
     async def __aenter__(self) -> Self:
         """Acquire it."""
@@ -173,7 +178,8 @@ class SemaphoreSet(_Handle):
             lambda: handle.acquire(*which, timeout=0),
             lambda _: partial(handle.release, *which),
         )
-        return bool(await self._lines.ask(call, (), _seconds(timeout)))
+        taken: bool = await self._lines.ask(call, (), _seconds(timeout))
+        return taken
 
     def release(self, *indexes: int) -> None:
         """Give 1 back to each of these members.  Never waits."""
@@ -188,7 +194,8 @@ class SemaphoreSet(_Handle):
             lambda: handle.zero(*which, timeout=0),
             _nothing,
         )
-        return bool(await self._lines.ask(call, (), _seconds(timeout)))
+        taken: bool = await self._lines.ask(call, (), _seconds(timeout))
+        return taken
 
     async def op(self, operations: _Operations, timeout: _Timeout = None) -> bool:
         """Do all of the operations or none; True.
@@ -199,7 +206,8 @@ class SemaphoreSet(_Handle):
         handle = self.handle
         given = handle.compile(operations).operations
         call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
-        return bool(await self._lines.ask(call, (), _seconds(timeout)))
+        taken: bool = await self._lines.ask(call, (), _seconds(timeout))
+        return taken
 
 
 class MessageQueue(_Handle):
@@ -215,7 +223,8 @@ class MessageQueue(_Handle):
     ) -> None:
         """Put a message on the queue, waiting while it is full.
 
-        Messages of one handle go in the order in which they were given.  A task that is
+        Messages of one handle that wait go in the order in which they were given; one that does
+        not wait, or whose time is just up, goes where there is room for it.  A task that is
         cancelled just when its message goes is told: the attribute ``done`` of the
         CancelledError is True then.  The rest is as in ``sysv_ipc.MessageQueue.send``.
         """

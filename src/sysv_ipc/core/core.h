@@ -200,6 +200,7 @@ typedef struct {
     _Atomic int64_t key;
     _Atomic unsigned short index; /* of a member of a set */
     bool exact;
+    atomic_bool waits_end; /* whatever waits begin: core_end_waits() */
 } CoreHandle;
 
 static inline CoreHandle *
@@ -232,6 +233,7 @@ PyObject *core_handle_reduce(PyObject *op, PyObject *arguments,
 PyObject *core_reopen(PyObject *module, PyObject *args);
 /* Checks, before the kernel is asked, that tp_init has run: 0, or -1. */
 int core_handle_check(CoreHandle *self);
+bool core_is_handle(CoreState *state, PyObject *op);
 /* IPC_STAT: 0, or -1 with an exception. */
 int core_handle_stat(PyObject *op, struct os_info *info);
 
@@ -457,6 +459,10 @@ CORE_SELDOM ssize_t core_wait(PyObject *op, const struct os_call *call,
 /* Let all waits in progress of an object end. */
 void core_wait_cancel(PyObject *op);
 PyObject *core_handle_cancel(PyObject *op, PyObject *unused);
+/* Let all waits of a handle end as by cancel(), also those that are only about
+ * to begin, until they are allowed again. */
+PyObject *core_end_waits(PyObject *module, PyObject *op);
+PyObject *core_allow_waits(PyObject *module, PyObject *op);
 extern const char core_handle_cancel_doc[];
 PyObject *core_set_wait_signal(PyObject *module, PyObject *value);
 extern const char core_set_wait_signal_doc[];

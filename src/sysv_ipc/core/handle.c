@@ -101,8 +101,8 @@ core_handle_free(PyObject *op)
     Py_DECREF(type);
 }
 
-static bool
-is_handle(CoreState *state, PyObject *op)
+bool
+core_is_handle(CoreState *state, PyObject *op)
 {
     return PyObject_TypeCheck(op, (PyTypeObject *)state->semaphore_type) ||
            PyObject_TypeCheck(op, (PyTypeObject *)state->semaphore_set_type) ||
@@ -114,7 +114,7 @@ PyObject *
 core_handle_compare(PyObject *a, PyObject *b, int operation)
 {
     if ((operation != Py_EQ && operation != Py_NE) ||
-        !is_handle(core_handle(a)->state, b)) {
+        !core_is_handle(core_handle(a)->state, b)) {
         Py_RETURN_NOTIMPLEMENTED;
     }
     bool equal = a == b || (core_handle(a)->kind == core_handle(b)->kind &&

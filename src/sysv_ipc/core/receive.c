@@ -54,6 +54,7 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
         .size = size,
         .type = wanted->type,
         .message = message,
+        .ended = &core_handle(op)->waits_end,
     };
     return core_wait(op, &call, &wanted->patience);
 }

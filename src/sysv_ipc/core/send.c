@@ -51,6 +51,7 @@ send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
             .id = id,
             .size = size,
             .message = room.message,
+            .ended = &core_handle(op)->waits_end,
         };
         rc = core_wait(op, &call, patience);
     }

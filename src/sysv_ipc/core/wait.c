@@ -85,6 +85,36 @@ core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
+static bool
+set_waits_end(PyObject *module, PyObject *op, bool end)
+{
+    if (!core_is_handle(core_state_of_module(module), op)) {
+        PyErr_SetString(PyExc_TypeError, "no handle");
+        return false;
+    }
+    atomic_store(&core_handle(op)->waits_end, end);
+    return true;
+}
+
+PyObject *
+core_end_waits(PyObject *module, PyObject *op)
+{
+    if (!set_waits_end(module, op, true)) {
+        return NULL;
+    }
+    core_wait_cancel(op);
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_allow_waits(PyObject *module, PyObject *op)
+{
+    if (!set_waits_end(module, op, false)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyObject *
 core_set_wait_signal(PyObject *module, PyObject *value)
 {
@@ -134,6 +164,7 @@ core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
         .id = id,
         .size = count,
         .operations = operations,
+        .ended = &core_handle(op)->waits_end,
     };
     struct core_patience patience = {.timeout_ns = timeout_ns};
     return core_wait(op, &call, &patience);

@@ -214,6 +214,7 @@ struct os_call {
         const void *address; /* of a number */
     };
     uint32_t expected;
+    const atomic_bool *ended; /* while true, it does not wait; may be NULL */
 };
 ssize_t os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns);
@@ -253,8 +254,9 @@ struct os_wait {
  * from here on they poll. */
 int os_wait_begin(struct os_wait *wait, const void *owner);
 /* Make the call, and wait at most so long.  -EINTR where there is time left:
- * look for signals and call again; -ECANCELED after os_wait_cancel(); else
- * what the call returns, -EAGAIN or -ENOMSG when time is up. */
+ * look for signals and call again; -ECANCELED after os_wait_cancel(), or where
+ * the call is ended; else what it returns, -EAGAIN or -ENOMSG when time is
+ * up. */
 ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
                      int64_t left_ns);
 void os_wait_end(struct os_wait *wait);

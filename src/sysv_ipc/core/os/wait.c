@@ -460,6 +460,10 @@ call_interruptibly(struct os_wait *wait, const struct os_call *call,
 ssize_t
 os_wait_call(struct os_wait *wait, const struct os_call *call, int64_t left_ns)
 {
+    /* Who ends it says so before os_wait_cancel(). */
+    if (call->ended != NULL && atomic_load(call->ended)) {
+        return -ECANCELED;
+    }
     if (!wait->spun && left_ns != 0) {
         wait->spun = true;
         int64_t start_ns = os_clock_ns();
