@@ -414,7 +414,6 @@ class Lines(Stock):
         """End all waits, and give back what is loose; raise what stands in the way."""
         if _lock._is_owned():  # type: ignore[attr-defined]
             # A __del__() calls, of garbage that is collected under the lock, which helpers need.
-            self.closed = True
             collect(self)
         elif self not in _collected:
             self.end_waits()
@@ -449,7 +448,7 @@ class Lines(Stock):
     def outlive(self) -> None:
         """Close, where the object has gone."""
         self.end_waits()
-        if not self.loose:
+        if self.settle() is None:
             _collected.discard(self)
 
 
@@ -580,6 +579,7 @@ def collect(lines: Lines) -> None:
     In a thread of its own: garbage may be collected at any moment in any thread, also in one that
     holds the lock, or that a helper waits for.
     """
+    lines.closed = True
     if lines not in _collected and (lines._lines or lines.given or lines.loose):
         _collected.add(lines)
         # At the end of the interpreter there are no new threads, and atexit has closed all.

@@ -38,11 +38,14 @@ class Messages(Lines):
 
     def outlive(self) -> None:
         """Close, where the object has gone; a helper waits for room for what is loose."""
-        super().outlive()
+        self.end_waits()
         with _lines._lock, contextlib.suppress(sysv_ipc.ExistentialError):
-            if isinstance(self.settle(), sysv_ipc.BusyError):
+            error = self.settle()
+            if isinstance(error, sysv_ipc.BusyError):
                 line = self._lines[_Return.name] = _Return(self)
                 line.want_helper()
+            elif error is None:
+                _lines._collected.discard(self)
 
 
 class _Return(_lines._Line):
