@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ from sysv_ipc import (
     CancelledError,
     SharedMemory,
 )
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 #: More than anybody has threads.
 ALL = 2**31 - 1
@@ -453,3 +456,83 @@ def test_waits_leave_nothing_behind(segment: SharedMemory) -> None:
     gc.collect()
     assert (sys.getrefcount(number), sys.getrefcount(segment)) == before
     assert timers() <= 1
+
+
+# ------------------------------------------------------ changes that nobody announces
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+@pytest.mark.parametrize("interval", [None, 0.01, 0.3])
+def test_a_change_without_a_wake_is_noticed_alike_in_all_threads(
+    run_python: Run, interval: float | None, thread: str
+) -> None:
+    """A program in another language stores a number, and knows nothing of futexes."""
+    code = f"""
+import sys, threading, time, sysv_ipc
+sys.path[:0] = sys.argv[1:]
+from sleeping import waits_for_number
+memory = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, init_character=bytes(1))
+memory.remove()
+number = memory.atomic(0, "u32")
+ids, ended = [], []
+def wait():
+    ids.append(threading.get_native_id())
+    ended.append(number.wait(0, interval={interval!r}))
+def change():
+    while not ids or not waits_for_number(ids[0]):
+        time.sleep(0.001)
+    number.store(1)
+first, second = (wait, change) if {thread!r} == "main" else (change, wait)
+other = threading.Thread(target=second); other.start()
+first()
+other.join()
+print(ended)
+"""
+    assert run_python(code, Path(__file__).parent).stdout == "[True]\n"
+
+
+@pytest.mark.parametrize("interval", [0, 0.0, -1, float("nan"), -float("inf")])
+def test_intervals_that_are_no_time_are_refused(segment: SharedMemory, interval: Any) -> None:
+    number = segment.atomic(0, "u32")
+    with pytest.raises(ArgumentError, match="interval must be None or a number of seconds above 0"):
+        number.wait(1, 0, interval=interval)
+
+
+def test_an_interval_that_is_no_number_is_a_type_error(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    with pytest.raises(TypeError, match="must be real number"):
+        number.wait(1, 0, interval="soon")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        number.wait(1, 0, 0.1)  # type: ignore[misc]
+
+
+def test_a_long_interval_does_not_lengthen_a_timeout(segment: SharedMemory) -> None:
+    number = segment.atomic(0, "u32")
+    start = time.monotonic()
+    with pytest.raises(BusyError):
+        number.wait(number.load(), 0.05, interval=100)
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(("interval", "most"), [("None", 20), ("float('inf')", 2)])
+def test_a_wait_sleeps_between_two_looks(run_python: Run, interval: str, most: int) -> None:
+    code = f"""
+import sys, threading, time, sysv_ipc
+memory = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, init_character=bytes(1))
+memory.remove()
+number = memory.atomic(0, "u32")
+def wait():
+    number.wait(0, interval={interval})
+thread = threading.Thread(target=wait); thread.start()
+def switches():
+    with open(f"/proc/self/task/{{thread.native_id}}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("voluntary"))
+time.sleep(0.2)
+before = switches()
+time.sleep(1)
+print(switches() - before <= {most})
+number.store(1)
+number.wake()
+thread.join()
+"""
+    assert run_python(code).stdout == "True\n"

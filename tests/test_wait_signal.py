@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from helpers import run_in_thread, wait_until
@@ -17,6 +18,9 @@ import sysv_ipc
 from sysv_ipc import ArgumentError, BusyError, MessageQueue
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+#: Where sleeping.py is.
+HERE = Path(__file__).parent
 
 NO_MESSAGE = """
 def wait(seconds=0.02):
@@ -139,7 +143,7 @@ def test_a_warning_that_raises_ends_the_wait_before_it_begins(run_python: Run) -
         + """
 wait()
 queue.send("stays")
-signal.signal(signal.SIGRTMAX - 1, signal.SIG_IGN)
+signal.signal(signal.SIGRTMAX - 1, lambda *_: None)
 warnings.simplefilter("error")
 try:
     queue.receive(type=5, timeout=0.1)
@@ -235,6 +239,8 @@ def test_no_signal_is_left_pending_where_all_are_blocked(run_python: Run, ender:
     code = (
         START
         + f"""
+# One that is named is unblocked for the time of the call.
+sysv_ipc.set_wait_signal(signal.SIGRTMIN + 4)
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 left = []; done = threading.Event()
 def work():
@@ -408,3 +414,262 @@ def test_waiting_in_a_thread_while_the_signal_is_changed(queue: MessageQueue) ->
     sysv_ipc.set_wait_signal(signal.SIGRTMIN + 5)
     assert isinstance(result(), BusyError)
     assert time.monotonic() - start < 10
+
+
+#: What a program may do with the signal while a wait uses it.
+DISPOSITIONS = {
+    "ignored": "signal.signal(number, signal.SIG_IGN)",
+    "default": "signal.signal(number, signal.SIG_DFL)",
+    "handled": "signal.signal(number, lambda *_: None)",
+}
+
+
+@pytest.mark.parametrize("ender", ["time", "cancel"])
+@pytest.mark.parametrize("call", ["queue.receive", "semaphore.acquire"])
+@pytest.mark.parametrize("how", DISPOSITIONS)
+def test_a_wait_ends_although_the_program_changes_all_signals_meanwhile(
+    run_python: Run, how: str, call: str, ender: str
+) -> None:
+    code = (
+        START
+        + f"""
+semaphore = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
+sys.path[:0] = sys.argv[1:]
+from sleeping import blocked_in_system_call
+before = sysv_ipc.set_wait_signal(None); sysv_ipc.set_wait_signal(before)
+ended = []
+def work():
+    try:
+        {call}(timeout={"0.5" if ender == "time" else "60"})
+    except sysv_ipc.Error as error:
+        ended.append(type(error).__name__)
+thread = threading.Thread(target=work, daemon=True); thread.start()
+while not blocked_in_system_call(thread.native_id, "msgrcv", "semtimedop"):
+    time.sleep(0.001)
+for number in signal.valid_signals():
+    try:
+        {DISPOSITIONS[how]}
+    except (OSError, ValueError):
+        pass
+if {ender!r} == "cancel":
+    {call.split(".")[0]}.cancel()
+thread.join(30)
+print(ended)
+warnings.simplefilter("ignore")
+print(wait())
+queue.remove(); semaphore.remove()
+"""
+    )
+    done = run_python(code, HERE)
+    wanted = "BusyError" if ender == "time" else "CancelledError"
+    assert (done.returncode, done.stdout) == (0, f"['{wanted}']\nTrue\n"), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGRTMAX - 1, signal.SIGRTMIN + 3])
+def test_a_wait_of_the_main_thread_ends_although_another_thread_changes_the_signal(
+    run_python: Run, number: int
+) -> None:
+    """signal(2) from C: Python's function is for the main thread, which waits."""
+    code = (
+        START
+        + f"""
+import ctypes
+libc = ctypes.CDLL(None)
+sys.path[:0] = sys.argv[1:]
+from sleeping import blocked_process
+sysv_ipc.set_wait_signal({int(number)})
+main = threading.get_native_id()
+def change():
+    from sleeping import blocked_in_system_call
+    while not blocked_in_system_call(main, "msgrcv"):
+        time.sleep(0.001)
+    libc.signal({int(number)}, {{"default": 0, "ignored": 1}}[sys.argv[2]])
+for how in "default", "ignored":
+    sys.argv[2:] = [how]
+    thread = threading.Thread(target=change); thread.start()
+    print(wait(0.5))
+    thread.join()
+queue.remove()
+"""
+    )
+    done = run_python(code, HERE)
+    assert (done.returncode, done.stdout) == (0, "True\nTrue\n"), done.stderr
+
+
+@pytest.mark.parametrize("full", ["before the wait", "during the wait"])
+@pytest.mark.parametrize("ender", ["cancel", "time"])
+@pytest.mark.parametrize("by", ["limit", "another process"])
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_a_wait_ends_although_no_signal_can_be_queued(
+    run_python: Run, by: str, ender: str, full: str, thread: str
+) -> None:
+    """RLIMIT_SIGPENDING counts over all processes of a user."""
+    code = (
+        START
+        + f"""
+import codecs, ctypes, resource
+# What another user may not read has to be imported before.
+codecs.lookup("ascii")
+libc = ctypes.CDLL(None)
+sys.path[:0] = sys.argv[1:]
+from sleeping import blocked_in_system_call
+# A user of its own, so that no other test has this one's trouble.
+queue.remove()
+os.setgid(4711); os.setuid(4711)
+# What changes its user keeps /proc/self to root: prctl(2), PR_SET_DUMPABLE.
+libc.prctl(4, 1, 0, 0, 0)
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+resource.setrlimit(resource.RLIMIT_SIGPENDING, (200, 200))
+warnings.simplefilter("ignore")
+def hog(number=signal.SIGRTMIN + 3):
+    # Leaves no room in the user's queue of signals.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        while True:
+            signal.pthread_kill(threading.get_ident(), number)
+    except OSError:
+        os.write(writer, b"full")
+    os.read(stay, 1)
+reader, writer = os.pipe(); stay, leave = os.pipe()
+def fill():
+    if {by!r} == "limit":
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0))
+    elif os.fork() == 0:
+        os.close(leave)
+        hog()
+        os._exit(0)
+    else:
+        os.read(reader, 4)
+if {full!r} == "before the wait":
+    fill()
+ended = []
+def work():
+    ids.append(threading.get_native_id())
+    try:
+        queue.receive(timeout={"1" if ender == "time" else "60"})
+    except sysv_ipc.Error as error:
+        ended.append(type(error).__name__)
+def end():
+    while not ids or not (blocked_in_system_call(ids[0], "msgrcv")
+                          or {full!r} == "before the wait"):
+        time.sleep(0.001)
+    if {full!r} == "during the wait":
+        fill()
+    while {ender!r} == "cancel" and not ended:
+        queue.cancel()
+        time.sleep(0.001)
+ids = []
+first, second = (work, end) if {thread!r} == "main" else (end, work)
+other = threading.Thread(target=second); other.start()
+first()
+other.join()
+print(ended)
+os.close(leave)
+queue.remove()
+"""
+    )
+    done = run_python(code, HERE)
+    wanted = "BusyError" if ender == "time" else "CancelledError"
+    assert (done.returncode, done.stdout) == (0, f"['{wanted}']\n"), done.stderr
+
+
+@pytest.mark.parametrize("way", ["sigwait", "signalfd"])
+@pytest.mark.parametrize("blocked", ["one", "all"])
+def test_a_signal_that_the_program_blocks_stays_its_own(
+    run_python: Run, way: str, blocked: str
+) -> None:
+    """It may wait for it by sigwait(3) or signalfd(2), for which it needs no handler."""
+    code = (
+        START
+        + f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+number = signal.SIGRTMAX - 1
+mask = {{number}} if {blocked!r} == "one" else signal.valid_signals() - {{signal.SIGINT}}
+signal.pthread_sigmask(signal.SIG_BLOCK, mask)
+bits = ctypes.c_uint64(1 << (number - 1))
+descriptor = libc.signalfd(-1, ctypes.byref(bits), 0)
+heard = []
+def listen():
+    for _ in range(20):
+        if {way!r} == "sigwait":
+            heard.append(signal.sigwait({{number}}))
+        else:
+            heard.append(int.from_bytes(os.read(descriptor, 128)[:4], sys.byteorder))
+        queue.send("heard", type=2)
+thread = threading.Thread(target=listen); thread.start()
+for _ in range(20):
+    os.kill(os.getpid(), number)
+    # The main thread waits, with a deadline, until the other has heard it.
+    queue.receive(type=2, timeout=30)
+thread.join()
+print(heard == [number] * 20, sysv_ipc.set_wait_signal(None) == number)
+queue.remove()
+"""
+    )
+    assert run_python(code).stdout == "True False\n"
+
+
+def test_a_thread_that_blocks_all_signals_is_interrupted_by_the_one_that_was_named(
+    run_python: Run,
+) -> None:
+    """Without a name it would poll, and be in no call for longer than a moment."""
+    code = (
+        START
+        + """
+sys.path[:0] = sys.argv[1:]
+from sleeping import blocked_in_system_call
+sysv_ipc.set_wait_signal(signal.SIGRTMIN + 4)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+ended = []
+def work():
+    try:
+        queue.receive()
+    except sysv_ipc.CancelledError:
+        ended.append(signal.sigpending())
+thread = threading.Thread(target=work); thread.start()
+while not blocked_in_system_call(thread.native_id, "msgrcv"):
+    time.sleep(0.001)
+queue.cancel()
+thread.join()
+print(ended)
+queue.remove()
+"""
+    )
+    assert run_python(code, HERE).stdout == "[set()]\n"
+
+
+def test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait() -> None:
+    """strace(1) lets no signal through."""
+    code = (
+        START
+        + """
+sys.path[:0] = sys.argv[1:]
+from sleeping import blocked_in_system_call
+ended = []
+def work():
+    try:
+        queue.receive()
+    except sysv_ipc.Error as error:
+        ended.append(type(error).__name__)
+thread = threading.Thread(target=work, daemon=True); thread.start()
+while not blocked_in_system_call(thread.native_id, "msgrcv"):
+    time.sleep(0.001)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+try:
+    queue.cancel()
+    print("cancelled")
+except KeyboardInterrupt:
+    print("interrupted")
+queue.send("x")
+thread.join()
+print(queue.current_messages, ended)
+queue.remove()
+"""
+    )
+    strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=tgkill:error=EAGAIN"]
+    done = subprocess.run(
+        [*strace, sys.executable, "-c", code, str(HERE)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "interrupted\n0 []\n", done.stderr

@@ -45,12 +45,13 @@ enter_namespace(void)
 
 /* What core_wait() does, without Python. */
 static inline ssize_t
-wait_for(const void *owner, const struct os_call *call, int64_t timeout_ns)
+wait_for(struct os_wait_owner *owner, const struct os_call *call,
+         int64_t timeout_ns)
 {
     struct os_wait wait;
     int64_t deadline_ns = os_clock_ns() + timeout_ns;
     ssize_t rc;
-    CHECK_EQUAL(os_wait_begin(&wait, owner), 0);
+    CHECK_EQUAL(os_wait_begin(&wait, owner, os_is_first_thread()), 0);
     do {
         int64_t left_ns = OS_FOREVER;
         if (timeout_ns != OS_FOREVER) {
@@ -58,8 +59,8 @@ wait_for(const void *owner, const struct os_call *call, int64_t timeout_ns)
             left_ns = left_ns < 0 ? 0 : left_ns;
         }
         rc = os_wait_call(&wait, call, left_ns);
+        os_wait_back();
     } while (rc == -EINTR);
-    os_wait_end(&wait);
     return rc;
 }
 

@@ -9,11 +9,13 @@
 static _Atomic uint32_t *number;
 
 static ssize_t
-wait_for_number(const void *owner, uint32_t expected, int64_t timeout_ns)
+wait_for_number(struct os_wait_owner *owner, uint32_t expected,
+                int64_t timeout_ns)
 {
     struct os_call call = {
         .attempt = os_futex_wait_attempt,
         .keeps_deadline = OS_FUTEX_KEEPS_DEADLINE,
+        .interval_ns = OS_FOREVER,
         .address = (const void *)number,
         .expected = expected,
     };
@@ -47,7 +49,7 @@ test_attempts(void)
 static void
 test_deadlines(void)
 {
-    int owner;
+    struct os_wait_owner owner = {0};
     int64_t start_ns = os_clock_ns();
     CHECK_EQUAL(wait_for_number(&owner, 7, 0), -EAGAIN);
     CHECK_EQUAL(wait_for_number(&owner, 7, 5000000), -EAGAIN);
@@ -61,7 +63,7 @@ test_deadlines(void)
 static void
 take_turns(uint32_t first)
 {
-    int owner;
+    struct os_wait_owner owner = {0};
     for (uint32_t turn = first; turn < 2 * ROUNDS; turn += 2) {
         for (;;) {
             uint32_t now = atomic_load(number);
@@ -103,7 +105,7 @@ static void
 test_cancelling(void)
 {
     pthread_t threads[4];
-    int owner;
+    struct os_wait_owner owner = {0};
     atomic_store(number, 7);
     for (int i = 0; i < 4; i++) {
         CHECK_EQUAL(
@@ -128,6 +130,7 @@ test_cancelling(void)
 int
 main(void)
 {
+    os_wait_set_up();
     number = mmap(NULL, os_page_size(), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(number != MAP_FAILED);

@@ -12,7 +12,8 @@ struct message {
 };
 
 static ssize_t
-receive(const void *owner, int id, struct message *message, int64_t timeout_ns)
+receive(struct os_wait_owner *owner, int id, struct message *message,
+        int64_t timeout_ns)
 {
     struct os_call call = {
         .attempt = os_msg_receive_attempt,
@@ -24,7 +25,7 @@ receive(const void *owner, int id, struct message *message, int64_t timeout_ns)
 }
 
 static void
-cancel(const void *owner)
+cancel(struct os_wait_owner *owner)
 {
     os_wait_cancel(owner);
     while (os_wait_interrupt(owner)) {
@@ -37,8 +38,9 @@ test_deadlines(int id)
 {
     struct message in;
     int64_t start_ns = os_clock_ns();
-    CHECK_EQUAL(receive(&id, id, &in, 0), -ENOMSG);
-    CHECK_EQUAL(receive(&id, id, &in, 5000000), -ENOMSG);
+    struct os_wait_owner owner = {0};
+    CHECK_EQUAL(receive(&owner, id, &in, 0), -ENOMSG);
+    CHECK_EQUAL(receive(&owner, id, &in, 5000000), -ENOMSG);
     CHECK(os_clock_ns() - start_ns >= 5000000);
 }
 
@@ -62,8 +64,9 @@ static struct counted
 wait_counting(int succeeds_at)
 {
     struct counted counted = {.succeeds_at = succeeds_at};
+    struct os_wait_owner owner = {0};
     struct os_call call = {.attempt = counted_attempt, .message = &counted};
-    CHECK_EQUAL(wait_for(&counted, &call, OS_FOREVER), 0);
+    CHECK_EQUAL(wait_for(&owner, &call, OS_FOREVER), 0);
     return counted;
 }
 
@@ -149,7 +152,7 @@ test_messages_survive(int id)
 {
     pthread_t receiver, canceller;
     struct message out = {.type = 1};
-    int owner;
+    struct os_wait_owner owner = {0};
     shared_id = id;
     atomic_store(&stop, 0);
     CHECK_EQUAL(pthread_create(&receiver, NULL, receive_all, &owner), 0);
@@ -180,7 +183,7 @@ static void
 test_forks(int id)
 {
     pthread_t threads[8];
-    int owner;
+    struct os_wait_owner owner = {0};
     shared_id = id;
     for (int i = 0; i < 8; i++) {
         CHECK_EQUAL(
@@ -211,6 +214,7 @@ int
 main(void)
 {
     enter_namespace();
+    os_wait_set_up();
     int id = os_msg_get(IPC_PRIVATE, 0600);
     CHECK(id >= 0);
     test_deadlines(id);

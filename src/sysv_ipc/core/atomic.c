@@ -8,6 +8,12 @@
 #include "shared_memory.h"
 
 #include <errno.h>
+#include <math.h>
+
+/* Without an interval a wait looks at the number this often, and with one of
+ * this length, in seconds, or more only when it is woken. */
+#define LOOK_NS 100000000
+#define LOOK_MAX_S 1e9
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
                "only a lock-free number can be shared with other processes");
@@ -35,6 +41,7 @@ typedef struct {
     void *address;
     Py_ssize_t offset;
     bool readonly;
+    struct os_wait_owner waits;
 } AtomicObject;
 
 static inline AtomicObject *
@@ -209,20 +216,49 @@ check_futex(AtomicObject *self, const char *method)
     return -1;
 }
 
+/* How often to look at the number. */
+static int
+convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
+{
+    if (value == NULL || value == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!(seconds > 0)) {
+        (void)core_refuse(self->state, EINVAL,
+                          core_handle_subject(self->memory),
+                          "interval must be None or a number of seconds above "
+                          "0, not %R",
+                          value);
+        return -1;
+    }
+    *out = seconds < LOOK_MAX_S ? (int64_t)ceil(seconds * 1e9) : OS_FOREVER;
+    return 0;
+}
+
 static PyObject *
 atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             PyObject *keywords)
 {
     static const struct core_signature signature = {
-        "wait", 2, 2, 1, {CORE_ARG_expected, CORE_ARG_timeout}};
+        "wait",
+        3,
+        2,
+        1,
+        {CORE_ARG_expected, CORE_ARG_timeout, CORE_ARG_interval}};
     AtomicObject *self = atomic(op);
-    PyObject *given[2];
+    PyObject *given[3];
     uint64_t expected;
     struct core_patience patience = {.timeout_ns = OS_FOREVER};
+    int64_t interval_ns = LOOK_NS;
     if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
         check_futex(self, "wait") < 0 ||
         convert(self, given[0], &expected) < 0 ||
-        core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0) {
+        core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0 ||
+        convert_interval(self, given[2], &interval_ns) < 0) {
         return NULL;
     }
     struct os_call call = {
@@ -230,10 +266,11 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         .keeps_deadline = OS_FUTEX_KEEPS_DEADLINE,
         .address = self->address,
         .expected = (uint32_t)expected,
+        .interval_ns = interval_ns,
     };
     ssize_t rc = call.attempt(&call, 0);
     if (rc == -EAGAIN && patience.timeout_ns != 0) {
-        rc = core_wait(op, &call, &patience);
+        rc = core_wait(&self->waits, &call, &patience);
     }
     if (rc < 0) {
         return core_raise(self->state, rc, "wait",
@@ -270,7 +307,9 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 atomic_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    core_wait_cancel(op);
+    if (core_wait_cancel(&atomic(op)->waits) < 0) {
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
@@ -452,14 +491,17 @@ PyDoc_STRVAR(
     "False.");
 PyDoc_STRVAR(
     wait_doc,
-    "wait($self, /, expected, timeout=None)\n--\n\n"
+    "wait($self, /, expected, timeout=None, *, interval=None)\n--\n\n"
     "Wait while the number is expected; True as soon as it is another.\n"
     "\n"
-    "Who changes the number has to call wake(), or FUTEX_WAKE.  Being woken\n"
-    "while the number is still expected, or again, does not end the wait.\n"
-    "timeout is in seconds, None for ever.  Raises BusyError (EAGAIN) when\n"
-    "it is up, CancelledError (ECANCELED) after cancel(), and\n"
-    "ArgumentError (EINVAL) for a 64-bit type.  See futex(2), FUTEX_WAIT.");
+    "Whoever changes the number calls wake(), or FUTEX_WAKE.  A change that\n"
+    "nobody announces is noticed when the wait looks at the number again:\n"
+    "every interval seconds, without one about ten times a second, in any\n"
+    "thread.  Being woken while the number is still expected, or again, does\n"
+    "not end the wait.  timeout is in seconds, None for ever.  Raises\n"
+    "BusyError (EAGAIN) when it is up, CancelledError (ECANCELED) after\n"
+    "cancel(), and ArgumentError (EINVAL) for a 64-bit type or an interval\n"
+    "that is not above 0.  See futex(2), FUTEX_WAIT.");
 PyDoc_STRVAR(
     wake_doc,
     "wake($self, /, count=1)\n--\n\n"
@@ -470,9 +512,11 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(
     cancel_doc,
     "cancel($self, /)\n--\n\n"
-    "End every wait() in progress on this object, from another thread.\n"
+    "End every wait() in progress on this object.\n"
     "\n"
-    "Each raises CancelledError (ECANCELED), unless the number had changed\n"
+    "It may be called from another thread, or from a signal handler in the\n"
+    "same one.  Each raises CancelledError (ECANCELED), unless the number had "
+    "changed\n"
     "already.  The object stays usable, and other objects for the same "
     "number\n"
     "are left alone.");

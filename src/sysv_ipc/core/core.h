@@ -95,6 +95,7 @@
     X(init_character)     \
     X(initial_value)      \
     X(initial_values)     \
+    X(interval)           \
     X(key)                \
     X(limit)              \
     X(max_message_size)   \
@@ -200,7 +201,7 @@ typedef struct {
     _Atomic int64_t key;
     _Atomic unsigned short index; /* of a member of a set */
     bool exact;
-    atomic_bool waits_end; /* whatever waits begin: core_end_waits() */
+    struct os_wait_owner waits;
 } CoreHandle;
 
 static inline CoreHandle *
@@ -454,10 +455,15 @@ struct core_patience {
 /* Wait in a system call with the GIL released: its result, -errno (-EAGAIN or
  * -ENOMSG when the time was up, -ECANCELED after core_wait_cancel() of the
  * same object) or CORE_RAISED when a signal handler raised. */
-CORE_SELDOM ssize_t core_wait(PyObject *op, const struct os_call *call,
+CORE_SELDOM ssize_t core_wait(struct os_wait_owner *owner,
+                              const struct os_call *call,
                               struct core_patience *patience);
-/* Let all waits in progress of an object end. */
-void core_wait_cancel(PyObject *op);
+/* Let all waits in progress of an object end: 0, or -1 with what a handler of
+ * signals raised meanwhile. */
+int core_wait_cancel(struct os_wait_owner *owner);
+/* Called when the interpreter ends: from here on its other threads take
+ * nothing in a call from which they may not come back. */
+PyObject *core_finish_waits(PyObject *module, PyObject *unused);
 PyObject *core_handle_cancel(PyObject *op, PyObject *unused);
 /* Let all waits of a handle end as by cancel(), also those that are only about
  * to begin, until they are allowed again. */

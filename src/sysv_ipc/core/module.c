@@ -317,10 +317,34 @@ add_all(PyObject *module)
     return rc;
 }
 
+/* When the main interpreter ends, daemon threads may wait in this library:
+ * see core_finish_waits(). */
+static int
+register_finish(void)
+{
+    static PyMethodDef finish = {"_finish_waits", core_finish_waits,
+                                 METH_NOARGS, NULL};
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        return 0;
+    }
+    os_wait_finish(false);
+    PyObject *function = PyCFunction_New(&finish, NULL);
+    PyObject *module = function == NULL ? NULL
+                                        : PyImport_ImportModule("atexit");
+    PyObject *result = module == NULL ? NULL
+                                      : PyObject_CallMethod(module, "register",
+                                                            "O", function);
+    Py_XDECREF(function);
+    Py_XDECREF(module);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 static int
 core_exec(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
+    os_wait_set_up();
     if (core_exceptions_init(module, state) < 0 ||
         core_error_init(state) < 0 || core_arguments_init(state) < 0) {
         return -1;
@@ -340,7 +364,8 @@ core_exec(PyObject *module)
     if (PyErr_Occurred()) {
         return -1;
     }
-    if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
+    if (PyModule_AddFunctions(module, core_listing_methods) < 0 ||
+        register_finish() < 0) {
         return -1;
     }
     return add_constants(module) < 0 ? -1 : add_all(module);

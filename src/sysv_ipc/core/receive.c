@@ -54,9 +54,8 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
         .size = size,
         .type = wanted->type,
         .message = message,
-        .ended = &core_handle(op)->waits_end,
     };
-    return core_wait(op, &call, &wanted->patience);
+    return core_wait(&core_handle(op)->waits, &call, &wanted->patience);
 }
 
 /* One receive into this place: at once with the GIL held, and if that would

@@ -51,9 +51,8 @@ send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
             .id = id,
             .size = size,
             .message = room.message,
-            .ended = &core_handle(op)->waits_end,
         };
-        rc = core_wait(op, &call, patience);
+        rc = core_wait(&core_handle(op)->waits, &call, patience);
     }
     core_room_release(&room);
     return rc;

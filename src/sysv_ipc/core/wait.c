@@ -8,12 +8,19 @@
 
 #include <errno.h>
 
-/* Between two looks whether all waits have noticed that they are cancelled:
- * from one to the other. */
-#define CANCEL_NAP_MIN_NS 5000
-#define CANCEL_NAP_MAX_NS 500000
+/* Between two looks whether all waits have noticed that they are to end: from
+ * one to the other. */
+#define NAP_MIN_NS 5000
+#define NAP_MAX_NS 500000
 
-/* Say once that a signal is the program's now: 0, or -1 where that raises. */
+/* While the interpreter ends, other threads look so seldom for what they wait
+ * for; it waits so long for those that are in a call, and then so long for what
+ * they have got to be used. */
+#define FINISH_NAP_NS 50000000
+#define FINISH_LONGEST_NS 1000000000
+#define FINISH_GRACE_NS 5000000
+
+/* Say once that a signal is the program's now: 0, or -1 if that raises. */
 static int
 warn_of_taken_signal(int number)
 {
@@ -25,8 +32,34 @@ warn_of_taken_signal(int number)
         number);
 }
 
+/* Whether this thread runs Python's handlers of signals, or may do so: a wait
+ * there has to look for them.  The thread that made the main interpreter has
+ * its first thread state; in a forked child it is the thread that forked. */
+static bool
+runs_handlers(void)
+{
+    PyThreadState *state = PyThreadState_Get();
+    return PyThreadState_GetInterpreter(state) == PyInterpreterState_Main() &&
+           (PyThreadState_GetID(state) == 1 || os_is_first_thread());
+}
+
+/* While the interpreter ends it may end this thread whenever it asks for the
+ * GIL: so what is taken is taken with the GIL held. */
+static ssize_t
+attempt_while_finishing(const struct os_call *call, int64_t left_ns)
+{
+    int64_t nap_ns = left_ns == OS_FOREVER || left_ns > FINISH_NAP_NS
+                         ? FINISH_NAP_NS
+                         : left_ns;
+    Py_BEGIN_ALLOW_THREADS(void)
+    os_sleep_ns(nap_ns);
+    Py_END_ALLOW_THREADS
+    ssize_t rc = call->attempt(call, 0);
+    return (rc == -EAGAIN || rc == -ENOMSG) && left_ns != 0 ? -EINTR : rc;
+}
+
 ssize_t
-core_wait(PyObject *op, const struct os_call *call,
+core_wait(struct os_wait_owner *owner, const struct os_call *call,
           struct core_patience *patience)
 {
     bool for_ever = patience->timeout_ns == OS_FOREVER;
@@ -34,7 +67,7 @@ core_wait(PyObject *op, const struct os_call *call,
         patience->deadline_ns = os_clock_ns() + patience->timeout_ns;
     }
     struct os_wait wait;
-    int taken = os_wait_begin(&wait, op);
+    int taken = os_wait_begin(&wait, owner, runs_handlers());
     ssize_t rc = -EINTR;
     if (taken != 0 && warn_of_taken_signal(taken) < 0) {
         rc = CORE_RAISED;
@@ -42,46 +75,77 @@ core_wait(PyObject *op, const struct os_call *call,
     while (rc == -EINTR) {
         /* A signal that came before the call would not interrupt it. */
         if (PyErr_CheckSignals() < 0) {
-            rc = CORE_RAISED;
-            break;
+            return CORE_RAISED;
         }
         int64_t left_ns = OS_FOREVER;
         if (!for_ever) {
             left_ns = patience->deadline_ns - os_clock_ns();
             left_ns = left_ns < 0 ? 0 : left_ns;
         }
+        if (!os_wait_may_block(&wait)) {
+            rc = attempt_while_finishing(call, left_ns);
+            continue;
+        }
         Py_BEGIN_ALLOW_THREADS
         rc = os_wait_call(&wait, call, left_ns);
         Py_END_ALLOW_THREADS
+        os_wait_back();
     }
-    os_wait_end(&wait);
     /* Removed between two attempts, of which only the second is told so. */
     return rc == -EINVAL ? -EIDRM : rc;
 }
 
-void
-core_wait_cancel(PyObject *op)
+/* Nap with the GIL released; the next nap is twice as long. */
+static void
+nap(int64_t *nap_ns)
 {
-    if (!os_wait_cancel(op)) {
-        return;
-    }
-    int64_t nap_ns = CANCEL_NAP_MIN_NS;
-    Py_BEGIN_ALLOW_THREADS
-    while (os_wait_interrupt(op)) {
-        (void)os_sleep_ns(nap_ns);
-        nap_ns = nap_ns * 2 > CANCEL_NAP_MAX_NS ? CANCEL_NAP_MAX_NS
-                                                : nap_ns * 2;
-    }
+    Py_BEGIN_ALLOW_THREADS(void)
+    os_sleep_ns(*nap_ns);
     Py_END_ALLOW_THREADS
+    *nap_ns = *nap_ns * 2 > NAP_MAX_NS ? NAP_MAX_NS : *nap_ns * 2;
+}
+
+int
+core_wait_cancel(struct os_wait_owner *owner)
+{
+    int64_t nap_ns = NAP_MIN_NS;
+    os_wait_cancel(owner);
+    while (os_wait_interrupt(owner)) {
+        nap(&nap_ns);
+        if (PyErr_CheckSignals() < 0) {
+            os_wait_interrupt_later(owner);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *
+core_finish_waits(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    int64_t nap_ns = NAP_MIN_NS;
+    int64_t end_ns = os_clock_ns() + FINISH_LONGEST_NS;
+    os_wait_finish(true);
+    bool any = false;
+    while (os_wait_interrupt_others() && os_clock_ns() < end_ns) {
+        any = true;
+        nap(&nap_ns);
+    }
+    if (any) {
+        /* Those that have got something may use it. */
+        nap_ns = FINISH_GRACE_NS;
+        nap(&nap_ns);
+    }
+    Py_RETURN_NONE;
 }
 
 PyObject *
 core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    if (core_handle_check(core_handle(op)) < 0) {
+    if (core_handle_check(core_handle(op)) < 0 ||
+        core_wait_cancel(&core_handle(op)->waits) < 0) {
         return NULL;
     }
-    core_wait_cancel(op);
     Py_RETURN_NONE;
 }
 
@@ -92,17 +156,17 @@ set_waits_end(PyObject *module, PyObject *op, bool end)
         PyErr_SetString(PyExc_TypeError, "no handle");
         return false;
     }
-    atomic_store(&core_handle(op)->waits_end, end);
+    atomic_store(&core_handle(op)->waits.ended, end);
     return true;
 }
 
 PyObject *
 core_end_waits(PyObject *module, PyObject *op)
 {
-    if (!set_waits_end(module, op, true)) {
+    if (!set_waits_end(module, op, true) ||
+        core_wait_cancel(&core_handle(op)->waits) < 0) {
         return NULL;
     }
-    core_wait_cancel(op);
     Py_RETURN_NONE;
 }
 
@@ -164,19 +228,20 @@ core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
         .id = id,
         .size = count,
         .operations = operations,
-        .ended = &core_handle(op)->waits_end,
     };
     struct core_patience patience = {.timeout_ns = timeout_ns};
-    return core_wait(op, &call, &patience);
+    return core_wait(&core_handle(op)->waits, &call, &patience);
 }
 
 /* ------------------------------------------------------------------- docs */
 
 const char core_handle_cancel_doc[] = PyDoc_STR(
     "cancel($self, /)\n--\n\n"
-    "End every wait that is in progress on this handle, from another thread.\n"
+    "End every wait that is in progress on this handle.\n"
     "\n"
-    "Each of them raises CancelledError (ECANCELED), unless it had succeeded\n"
+    "It may be called from another thread, or from a signal handler in the\n"
+    "same one.  Each of them raises CancelledError (ECANCELED), unless it had "
+    "succeeded\n"
     "already: then it reports success.  Nothing is lost.  The handle stays\n"
     "usable, and other handles of the same object are left alone.");
 const char core_set_wait_signal_doc[] = PyDoc_STR(

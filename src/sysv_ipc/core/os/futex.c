@@ -72,13 +72,27 @@ os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns)
     if (timeout_ns == 0) {
         return -EAGAIN;
     }
-    int rc = os_futex_wait(call->address, call->expected, timeout_ns);
-    if (rc == -EAGAIN || load(call->address) != call->expected) {
-        return 0;
+    int64_t start_ns = os_clock_ns(), left_ns = timeout_ns;
+    for (;;) {
+        bool looks = call->interval_ns != OS_FOREVER &&
+                     (left_ns == OS_FOREVER || call->interval_ns < left_ns);
+        int rc = os_futex_wait(call->address, call->expected,
+                               looks ? call->interval_ns : left_ns);
+        if (rc == -EAGAIN || load(call->address) != call->expected) {
+            return 0;
+        }
+        if (rc != -ETIMEDOUT) {
+            /* Woken while the number is what it was: wait on. */
+            return rc == 0 ? -EINTR : rc;
+        }
+        if (!looks) {
+            return -EAGAIN;
+        }
+        if (timeout_ns != OS_FOREVER) {
+            left_ns = timeout_ns - (os_clock_ns() - start_ns);
+            if (left_ns <= 0) {
+                return -EAGAIN;
+            }
+        }
     }
-    if (rc == -ETIMEDOUT) {
-        return -EAGAIN;
-    }
-    /* Woken while the number is what it was: wait on. */
-    return rc == 0 ? -EINTR : rc;
 }

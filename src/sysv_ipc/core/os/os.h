@@ -9,6 +9,7 @@
 
 #include "call.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -214,7 +215,7 @@ struct os_call {
         const void *address; /* of a number */
     };
     uint32_t expected;
-    const atomic_bool *ended; /* while true, it does not wait; may be NULL */
+    int64_t interval_ns; /* look at the number that often, or OS_FOREVER */
 };
 ssize_t os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns);
@@ -223,50 +224,65 @@ ssize_t os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns);
  * for a moment; -EAGAIN when time is up. */
 ssize_t os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns);
 
-/* A timer that signals a thread. */
-struct os_timer {
-    bool made;
-    int signal;
-#ifndef __APPLE__
-    timer_t id;
-#endif
+/* What an object's waits have in common: a part of the object.  A wait ends
+ * when cancels is no longer what it was when the wait began, or while ended is
+ * true. */
+struct os_wait_owner {
+    atomic_uint cancels;
+    atomic_bool ended;
 };
 
-/* A wait in progress; it must stay where it is from os_wait_begin() to
- * os_wait_end().  The fields are wait.c's own. */
+/* A wait, of one call after another.  The fields are wait.c's own. */
 struct os_wait {
     struct os_wait *next, *previous;
-    const void *owner;
+    struct os_wait_owner *owner;
+    unsigned int cancels;
     pid_t thread;
     int signal;
-    bool ticks, spun;
-    struct os_timer own_timer, *timer;
+    sigset_t blocked; /* by the thread, when it began its last call */
+    bool ticks, spun, unblocked, has_timer;
     int64_t nap_ns, tick_ns;
-    int64_t again_ns; /* not before is it signalled; guarded as the list is */
-    atomic_bool in_call, cancelled;
+    int64_t alarm_ns, again_ns; /* guarded as the list is */
+    atomic_bool in_call;
 };
 
 /* No signal: waits are attempts with naps between them. */
 #define OS_WAIT_POLLS (-1)
 
-/* Begin a wait that os_wait_cancel() knows by its owner.  Returns 0, or the
- * signal that waits have used so far and that the program now uses itself:
- * from here on they poll. */
-int os_wait_begin(struct os_wait *wait, const void *owner);
-/* Make the call, and wait at most so long.  -EINTR where there is time left:
- * look for signals and call again; -ECANCELED after os_wait_cancel(), or where
- * the call is ended; else what it returns, -EAGAIN or -ENOMSG when time is
- * up. */
+/* Before anything else here is called, as often as one likes. */
+void os_wait_set_up(void);
+/* Begin a wait.  With ticks its calls do not last long: those of a thread that
+ * runs handlers of signals in between.  Returns 0, or the signal that waits
+ * have used so far and that the program now uses itself: from here on they
+ * poll. */
+int os_wait_begin(struct os_wait *wait, struct os_wait_owner *owner,
+                  bool ticks);
+/* Whether it may wait in a call: not in a thread whose interpreter ends. */
+bool os_wait_may_block(const struct os_wait *wait);
+/* Make the call, and wait at most so long.  -EINTR if there is time left:
+ * look for signals and call again; -ECANCELED after os_wait_cancel(), or if
+ * the owner's waits are ended; else what it returns, -EAGAIN or -ENOMSG when
+ * time is up.  After it, when the thread can use again what it has got, comes
+ * os_wait_back(). */
 ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
                      int64_t left_ns);
-void os_wait_end(struct os_wait *wait);
-/* Let all waits in progress of an owner end: whether there are any.  Then
- * os_wait_interrupt() has to be called again and again while it returns
- * true. */
-bool os_wait_cancel(const void *owner);
-bool os_wait_interrupt(const void *owner);
+void os_wait_back(void);
+/* Let all waits in progress of an owner end.  Then os_wait_interrupt() has to
+ * be called again and again while it returns true; or
+ * os_wait_interrupt_later() once, which leaves that to another thread. */
+void os_wait_cancel(struct os_wait_owner *owner);
+bool os_wait_interrupt(const struct os_wait_owner *owner);
+void os_wait_interrupt_later(const struct os_wait_owner *owner);
+/* The interpreter ends, and may end the other threads when they come back from
+ * a call: from here on they may not wait in one (or may again).  Then
+ * os_wait_interrupt_others() says whether there are any that have not come
+ * back. */
+void os_wait_finish(bool finish);
+bool os_wait_interrupt_others(void);
+/* Whether this is the thread that the process began with. */
+bool os_is_first_thread(void);
 /* The signal that ends waits, or OS_WAIT_POLLS.  os_wait_set_signal() returns
- * 0 or an error, -EBUSY where the program uses that signal. */
+ * 0 or an error, -EBUSY if the program uses that signal. */
 int os_wait_get_signal(void);
 int os_wait_set_signal(int number);
 

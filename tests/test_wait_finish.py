@@ -1,0 +1,258 @@
+"""Daemon threads that wait when the interpreter ends: nothing crashes, and nothing is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sysv_ipc import MessageQueue, Semaphore
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+#: What an object that is collected at the very end does; each made waits or forks crash.
+LAST_ACTS = {
+    "waits": "other.receive(timeout=0.01)",
+    "cancels": "queue.cancel()",
+    "forks": "forked()",
+    "waits for a semaphore": "semaphore.acquire(0.01)",
+}
+
+WORKERS = """
+import _thread, os, sys, time, sysv_ipc
+from sysv_ipc import IPC_CREX
+queue = sysv_ipc.MessageQueue(None, IPC_CREX)
+other = sysv_ipc.MessageQueue(None, IPC_CREX)
+semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
+memory = sysv_ipc.SharedMemory(None, IPC_CREX, init_character=bytes(1))
+number = memory.atomic(0, "u32")
+handles = [queue, other, semaphore, memory]
+# Functions whose globals are not cleared with the module.
+space = {"queue": queue, "semaphore": semaphore, "number": number, "Error": sysv_ipc.Error}
+exec('''
+def worker(wait):
+    while True:
+        try:
+            wait()
+        except Error:
+            pass
+def waits():
+    return [lambda: queue.receive(timeout=0.05), lambda: queue.receive(),
+            lambda: semaphore.acquire(0.05), lambda: number.wait(0, 0.05)]
+''', space)
+for wait in space["waits"]() * 16:
+    _thread.start_new_thread(space["worker"], (wait,))
+
+class Owner:
+    def __del__(self, os=os, sleep=time.sleep, queue=queue, other=other, semaphore=semaphore,
+                handles=handles, Error=sysv_ipc.Error):
+        def forked():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        # The threads are ended as soon as they want the interpreter back.
+        sleep(0.3)
+        for _ in range(3):
+            try:
+                ACT
+            except Error:
+                pass
+        for handle in handles:
+            handle.remove()
+        os.write(1, b"ended well")
+
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+time.sleep(0.1)
+owner = Owner()
+"""
+
+
+@pytest.mark.parametrize("act", LAST_ACTS)
+def test_threads_that_are_ended_in_a_wait_leave_nothing_of_it(run_python: Run, act: str) -> None:
+    done = run_python(WORKERS.replace("ACT", LAST_ACTS[act]))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended well", "")
+
+
+CONSUMER = """
+import os, sys, threading, sysv_ipc
+queue = sysv_ipc.MessageQueue(int(sys.argv[1]))
+space = {"queue": queue, "write": os.write}
+exec('''
+def consume():
+    while True:
+        message, _ = TAKE
+        write(1, message + bytes([10]))
+''', space)
+threading.Thread(target=space["consume"], daemon=True).start()
+os.write(1, b"started" + bytes([10]))
+sys.stdin.read(1)
+"""
+
+TAKES = {
+    "receive": "queue.receive()",
+    "with a timeout": "queue.receive(timeout=100)",
+    "many": "queue.receive_many(1)[0]",
+    "iteration": "next(queue)",
+}
+
+
+def ends_under_load(queue: MessageQueue, code: str, ends: int) -> tuple[int, int]:
+    """Let consumers end while messages come: how many were sent, and how many are left or shown."""
+    sent = there = 0
+    for _ in range(ends):
+        consumer = subprocess.Popen(
+            [sys.executable, "-c", code, str(queue.key)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert consumer.stdin is not None
+        assert consumer.stdout is not None
+        assert consumer.stdout.readline() == b"started\n"
+        consumer.stdin.close()
+        while consumer.poll() is None:
+            sent += queue.try_send(b"a message")
+            # As long as the consumer needs for one, so that it often waits for the next.
+            time.sleep(0.0005)
+        there += consumer.stdout.read().count(b"a message")
+        consumer.stdout.close()
+        while queue.try_receive() is not None:
+            there += 1
+    return sent, there
+
+
+@pytest.mark.parametrize("take", TAKES)
+def test_no_message_is_lost_when_the_interpreter_ends_around_a_consumer(
+    queue: MessageQueue, take: str
+) -> None:
+    sent, there = ends_under_load(queue, CONSUMER.replace("TAKE", TAKES[take]), 8)
+    assert sent == there
+    assert sent > 0
+
+
+def test_no_permit_is_lost_when_the_interpreter_ends(semaphore: Semaphore) -> None:
+    """The consumer shows each permit that it takes, and gives none back."""
+    code = """
+import os, sys, threading, sysv_ipc
+semaphore = sysv_ipc.Semaphore(int(sys.argv[1]))
+space = {"semaphore": semaphore, "write": os.write}
+exec('''
+def consume():
+    while True:
+        semaphore.acquire()
+        write(1, bytes([46]))
+''', space)
+threading.Thread(target=space["consume"], daemon=True).start()
+os.write(1, b"started" + bytes([10]))
+sys.stdin.read(1)
+"""
+    semaphore.value = 0
+    for _ in range(8):
+        consumer = subprocess.Popen(
+            [sys.executable, "-c", code, str(semaphore.key)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert consumer.stdin is not None
+        assert consumer.stdout is not None
+        assert consumer.stdout.readline() == b"started\n"
+        consumer.stdin.close()
+        given = 0
+        while consumer.poll() is None:
+            semaphore.release()
+            given += 1
+            time.sleep(0.0005)
+        taken = consumer.stdout.read().count(b".")
+        consumer.stdout.close()
+        assert given - taken == semaphore.value
+        semaphore.value = 0
+
+
+def test_a_function_that_runs_at_the_end_may_use_and_join_a_daemon_thread(run_python: Run) -> None:
+    """Also one that was registered before the library was imported, which runs after its own."""
+    code = """
+import atexit
+@atexit.register
+def stop():
+    queue.send("last")
+    queue.send("stop")
+    thread.join()
+    queue.remove()
+    print(*got)
+import sysv_ipc, threading
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+got = []
+def consume():
+    while not got or got[-1] != "stop":
+        got.append(queue.receive()[0].decode())
+thread = threading.Thread(target=consume, daemon=True)
+thread.start()
+queue.send("first")
+while not got:
+    pass
+"""
+    assert run_python(code).stdout == "first last stop\n"
+
+
+def test_a_wait_in_the_thread_that_ends_the_interpreter_is_as_any_other(run_python: Run) -> None:
+    code = """
+import atexit
+@atexit.register
+def last():
+    queue.send("x")
+    print(queue.receive(timeout=5))
+    try:
+        queue.receive(timeout=0.01)
+    except sysv_ipc.BusyError:
+        print("in time")
+    queue.remove()
+import sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+"""
+    assert run_python(code).stdout == "(b'x', 1)\nin time\n"
+
+
+def test_a_handler_that_switches_to_another_greenlet_in_a_wait_harms_nothing(
+    run_python: Run,
+) -> None:
+    """Switching copies the stack away, and puts another in its place."""
+    code = """
+import signal, greenlet, sysv_ipc as s
+queue, other = s.MessageQueue(None, s.IPC_CREX), s.MessageQueue(None, s.IPC_CREX)
+main = greenlet.getcurrent()
+def handler(*_):
+    if greenlet.getcurrent() is waiter:
+        main.switch()
+signal.signal(signal.SIGALRM, handler)
+def body():
+    try:
+        queue.receive(timeout=60)
+    except s.CancelledError:
+        print("cancelled")
+    print(queue.receive(timeout=60))
+waiter = greenlet.greenlet(body)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+waiter.switch()
+def deep(n):
+    if n:
+        sorted([n], key=lambda _: deep(n - 1) or 0)
+        return
+    for _ in range(3):
+        try:
+            other.receive(timeout=0.01)
+        except s.BusyError:
+            pass
+deep(5)
+# The wait is in progress although its thread is not in a call.
+queue.cancel()
+queue.send("x")
+waiter.switch()
+queue.remove()
+other.remove()
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stdout) == (0, "cancelled\n(b'x', 1)\n"), done.stderr
