@@ -222,7 +222,7 @@ core_handle_subject(PyObject *op)
     CoreHandle *self = core_handle(op);
     return (struct core_subject){
         self->kind,
-        atomic_load_explicit(&self->key, memory_order_relaxed),
+        core_handle_key(op),
         core_handle_id(op),
     };
 }
