@@ -150,14 +150,14 @@ add_constants(PyObject *module)
 {
     static const struct {
         const char *name;
-        long value;
+        long long value;
     } constants[] = {{"IPC_CREAT", IPC_CREAT},
                      {"IPC_EXCL", IPC_EXCL},
                      {"IPC_CREX", IPC_CREAT | IPC_EXCL},
                      {"IPC_PRIVATE", IPC_PRIVATE},
                      {"IPC_NOWAIT", IPC_NOWAIT},
-                     {"KEY_MIN", LONG_MIN},
-                     {"KEY_MAX", LONG_MAX},
+                     {"KEY_MIN", LLONG_MIN},
+                     {"KEY_MAX", LLONG_MAX},
                      {"SEMAPHORE_VALUE_MAX", OS_SEM_VALUE_MAX},
                      {"SEM_UNDO", SEM_UNDO},
                      {"SHM_RDONLY", SHM_RDONLY},
@@ -167,8 +167,12 @@ add_constants(PyObject *module)
 #undef X
     };
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
-        if (PyModule_AddIntConstant(module, constants[i].name,
-                                    constants[i].value) < 0) {
+        PyObject *value = PyLong_FromLongLong(constants[i].value);
+        int rc = value == NULL
+                     ? -1
+                     : PyModule_AddObjectRef(module, constants[i].name, value);
+        Py_XDECREF(value);
+        if (rc < 0) {
             return -1;
         }
     }
