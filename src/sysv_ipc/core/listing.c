@@ -5,6 +5,20 @@
  * needed: it would be a fifth of what the import of sysv_ipc costs. */
 #include "info.h"
 
+#include <errno.h>
+
+/* Tell of objects that are there and not in the list: 0, or -1 where the
+ * program's filters make an exception of it. */
+static int
+warn_of_unreadable(const struct core_kind *kind, int count)
+{
+    return PyErr_WarnFormat(
+        PyExc_RuntimeWarning, 1,
+        "the list lacks %d %s object%s that the caller may not read: this "
+        "kernel lists only what may be read (Linux before 4.17)",
+        count, kind->name, count == 1 ? "" : "s");
+}
+
 /* One record for each object of a kind, readable or not. */
 static PyObject *
 list_kind(PyObject *module, const struct core_kind *kind)
@@ -15,18 +29,31 @@ list_kind(PyObject *module, const struct core_kind *kind)
         return core_raise(state, last, "list", CORE_NO_SUBJECT);
     }
     PyObject *records = PyList_New(0);
+    int unreadable = 0;
     for (int place = 0; place <= last && records != NULL; place++) {
         struct os_info info;
         int id = kind->list(place, &info);
-        if (id < 0) {
+        if (id == -EACCES) {
+            unreadable++;
+            continue;
+        }
+        if (id == -EINVAL || id == -EIDRM) {
             /* An empty place, or one that has been emptied since. */
             continue;
+        }
+        if (id < 0) {
+            Py_DECREF(records);
+            return core_raise(state, id, "list", CORE_NO_SUBJECT);
         }
         PyObject *record = core_info_record(state, kind, &info, id);
         if (record == NULL || PyList_Append(records, record) < 0) {
             Py_CLEAR(records);
         }
         Py_XDECREF(record);
+    }
+    if (records != NULL && unreadable > 0 &&
+        warn_of_unreadable(kind, unreadable) < 0) {
+        Py_CLEAR(records);
     }
     return records;
 }
