@@ -78,6 +78,8 @@
     X(busy_no_message)        \
     X(about_name)             \
     X(add_notes)              \
+    X(with_members)           \
+    X(with_memory)            \
     X(detail_name)
 
 /* What the arguments of calls are named. */

@@ -1,8 +1,7 @@
 /* What the system holds: SEM_STAT_ANY and its sisters, for every place of
  * the kernel's tables, and the limits.
  *
- * What only /proc knows is added by listing.py, which is imported when it is
- * needed: it would be a fifth of what the import of sysv_ipc costs. */
+ * What only /proc knows is added by listing.py. */
 #include "info.h"
 
 #include <errno.h>
@@ -62,16 +61,16 @@ list_kind(PyObject *module, const struct core_kind *kind)
  * told whose classes to use, because after del sys.modules[...] the one that
  * is imported is that of a newer core. */
 static PyObject *
-complete(PyObject *module, PyObject *records, const char *function, bool flag)
+complete(PyObject *module, PyObject *records, PyObject *function, bool flag)
 {
-    PyObject *listing =
-        records == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
-    PyObject *result = listing == NULL
-                           ? NULL
-                           : PyObject_CallMethod(listing, function, "OOO",
-                                                 module, records,
-                                                 flag ? Py_True : Py_False);
-    Py_XDECREF(listing);
+    PyObject *result = NULL;
+    if (records != NULL && function == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+    }
+    else if (records != NULL) {
+        result = PyObject_CallFunctionObjArgs(function, module, records,
+                                              flag ? Py_True : Py_False, NULL);
+    }
     Py_XDECREF(records);
     return result;
 }
@@ -102,8 +101,8 @@ semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *records = list_kind(module, &core_semaphore_kind);
-    return members ? complete(module, records, "with_members", members)
-                   : records;
+    PyObject *function = core_state_of_module(module)->with_members;
+    return members ? complete(module, records, function, members) : records;
 }
 
 static PyObject *
@@ -117,7 +116,8 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *records = list_kind(module, &core_shared_memory_kind);
-    return complete(module, records, "with_memory", pids);
+    return complete(module, records, core_state_of_module(module)->with_memory,
+                    pids);
 }
 
 static PyObject *

@@ -321,6 +321,24 @@ add_all(PyObject *module)
     return rc;
 }
 
+/* What the core needs of Python is imported with it: after chroot(2) it would
+ * be out of reach. */
+static int
+import_python_part(CoreState *state)
+{
+    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
+    PyObject *listing =
+        cures == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
+    if (listing != NULL) {
+        state->add_notes = PyObject_GetAttrString(cures, "add_notes");
+        state->with_members = PyObject_GetAttrString(listing, "with_members");
+        state->with_memory = PyObject_GetAttrString(listing, "with_memory");
+    }
+    Py_XDECREF(cures);
+    Py_XDECREF(listing);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int
 core_exec(PyObject *module)
 {
@@ -347,7 +365,11 @@ core_exec(PyObject *module)
     if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
         return -1;
     }
-    return add_constants(module) < 0 ? -1 : add_all(module);
+    if (add_constants(module) < 0 || add_all(module) < 0) {
+        return -1;
+    }
+    /* Last, because it imports from the module. */
+    return import_python_part(state);
 }
 
 static int
