@@ -366,11 +366,12 @@ def kinds() -> Iterator[dict[str, tuple[Handle, Handle, Handle]]]:
     """For each kind: one that anybody may read, a place that was emptied, one that nobody may."""
     made: dict[str, tuple[Handle, Handle, Handle]] = {}
     for name, cls in ("sem", Semaphore), ("shm", SharedMemory), ("msg", MessageQueue):
-        made[name] = tuple(cls(None, IPC_CREX, mode) for mode in (0o604, 0o600, 0o600))
-        if name == "shm":
-            for segment in made[name]:
-                segment.detach()  # type: ignore[union-attr]
-        made[name][1].remove()
+        handles: list[Handle] = [cls(None, IPC_CREX, mode) for mode in (0o604, 0o600, 0o600)]
+        for handle in handles:
+            if isinstance(handle, SharedMemory):
+                handle.detach()
+        handles[1].remove()
+        made[name] = handles[0], handles[1], handles[2]
     yield made
     for readable, _, unreadable in made.values():
         readable.remove()

@@ -11,6 +11,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+import sysv_ipc._extension  # noqa: F401
+
 from . import output
 from .arguments import parser
 
