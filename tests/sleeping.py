@@ -11,7 +11,7 @@ import sys
 #: The numbers of the system calls on each machine, as they begin a line of /proc/PID/syscall.
 #: i386 makes most of ours through one, ipc(2), whose first argument says which; C libraries with
 #: a 64-bit time_t make newer ones.
-_TABLES = {
+_TABLES: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "semop": ("65",),
         "semtimedop": ("220",),
