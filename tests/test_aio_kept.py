@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -259,10 +260,12 @@ def test_closing_again_does_not_wait_for_the_thread_that_waits_for_room(
 
 
 #: keep(queue) keeps a message that was taken off this queue.
-KEEP = """
+KEEP = f"""
 import asyncio, atexit, os, sys, time
 import sysv_ipc
 from sysv_ipc import aio
+sys.path.append({str(Path(__file__).parent)!r})
+from sleeping import blocked_in_system_call
 async def keep(queue, content="precious"):
     queue.handle.max_size = 100
     task = asyncio.create_task(queue.receive())
@@ -274,10 +277,7 @@ async def keep(queue, content="precious"):
     await asyncio.gather(task, return_exceptions=True)
     while queue._lines._lines: time.sleep(0.001)
 def sends(thread):
-    try:
-        return open("/proc/self/task/%s/syscall" % thread).read().startswith(("69 ", "189 "))
-    except OSError:
-        return False
+    return blocked_in_system_call(thread, "msgsnd")
 """
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import as_other_user, listed
+from helpers import as_other_user, in_child, listed
+from old_kernel import NUMBERS, become_old
 
 import sysv_ipc
 from sysv_ipc import (
@@ -216,6 +217,29 @@ def test_huge_pages_that_are_not_there_are_out_of_memory(key: int) -> None:
             assert segment.read(3) == b"   "
             memoryview(segment).release()
             discard(segment)
+
+
+@pytest.mark.skipif(not NUMBERS, reason="no table of its system calls")
+def test_huge_pages_are_touched_also_where_the_kernel_has_no_call_for_it(key: int) -> None:
+    """Linux before 5.14: a page that is not to be had is no SIGBUS, and no EINVAL."""
+
+    def create() -> tuple[str, bytes | None]:
+        become_old()
+        try:
+            flags = IPC_CREX | SHM_HUGETLB | SHM_NORESERVE
+            segment = SharedMemory(key, flags, size=64 << 20, init_character=None)
+        except (OutOfMemoryError, PermissionsError) as error:
+            return type(error).__name__, None
+        text = segment.read(3)
+        discard(segment)
+        return "made", text
+
+    assert in_child(create) in [
+        ("OutOfMemoryError", None),
+        ("PermissionsError", None),
+        ("made", bytes(3)),
+    ]
+    assert not sysv_ipc.exists(key, SharedMemory)
 
 
 def test_noreserve_is_an_ordinary_segment(key: int) -> None:

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, final, overload
 
-from numpy.typing import DTypeLike, NDArray
-from typing_extensions import Buffer, disjoint_base
+# The extension imports these two.  Freezers read that here, Nuitka in this form only.
+import sysv_ipc.cures
+import sysv_ipc.listing  # noqa: F401
+from sysv_ipc._types import Buffer, DTypeLike, NDArray, disjoint_base
 
 IPC_CREAT: Final[int]
 IPC_CREX: Final[int]

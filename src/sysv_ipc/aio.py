@@ -19,6 +19,7 @@ from operator import index
 from typing import Any, Self, SupportsFloat, SupportsIndex
 
 import sysv_ipc
+import sysv_ipc._extension
 from sysv_ipc import _seconds
 from sysv_ipc._lines import Lines, collect
 from sysv_ipc._messages import Message, Messages, whole

@@ -1,12 +1,12 @@
 """What an exception's notes say: the cure, with the facts that it needs from the system.
 
-Called by core/error.c, which imports it when the first exception is made.
+Called by core/error.c; the core imports it at the end of its own import.
 """
 
 import errno as _errno
 import os
 
-from . import Error, limits
+from sysv_ipc import Error, limits
 
 #: For each ``kind``: the system's list of them, and the column of their ids there.
 _KINDS = {

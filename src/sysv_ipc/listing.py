@@ -1,16 +1,23 @@
 """What the lists of objects tell besides the kernel's tables: members, memory, processes.
 
-Called by core/listing.c, which imports it when it is needed.  The core that calls hands itself
-over: after ``del sys.modules[...]`` there may be several, each with classes of its own.
+Called by core/listing.c; the core imports it at the end of its own import, and hands itself
+over when it calls: after ``del sys.modules[...]`` there may be several, each with classes of its
+own.
 """
 
 import os
-from types import ModuleType
 
-from . import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
+# The import of the package is this one's too: it takes no more than it needs.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sysv_ipc import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
 
 
-def with_members(core: ModuleType, records: list[SemaphoreInfo], _: bool) -> list[SemaphoreInfo]:
+def with_members(
+    core: "ModuleType", records: "list[SemaphoreInfo]", _: bool
+) -> "list[SemaphoreInfo]":
     """Return the records with what each member of each set is."""
     return [
         core.SemaphoreInfo(tuple(record), {"members": _members(core, record)}) for record in records
@@ -18,8 +25,8 @@ def with_members(core: ModuleType, records: list[SemaphoreInfo], _: bool) -> lis
 
 
 def with_memory(
-    core: ModuleType, records: list[SharedMemoryInfo], pids: bool
-) -> list[SharedMemoryInfo]:
+    core: "ModuleType", records: "list[SharedMemoryInfo]", pids: bool
+) -> "list[SharedMemoryInfo]":
     """Return the records with what of each segment is in memory, and by whom it is attached."""
     memory = _resident_and_swapped()
     attached, complete = _attached() if pids else ({}, None)
@@ -35,7 +42,9 @@ def with_memory(
     ]
 
 
-def _members(core: ModuleType, record: SemaphoreInfo) -> tuple[SemaphoreMemberInfo, ...] | None:
+def _members(
+    core: "ModuleType", record: "SemaphoreInfo"
+) -> "tuple[SemaphoreMemberInfo, ...] | None":
     """Ask for each member of a set; None where that is not allowed or the set is gone."""
     try:
         # A list, not a generator: CPython 3.12 and 3.13 crash where memory for one is lacking.

@@ -8,7 +8,10 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
+
+import sysv_ipc._extension  # noqa: F401
 
 from . import output
 from .arguments import parser
@@ -36,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(AttributeError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        status: int = options.run(options)
+        with warnings.catch_warnings():
+            # That a list is not complete, say: in one line, as all else that is told.
+            warnings.showwarning = lambda text, *_, **__: output.report(str(text))
+            status: int = options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _ended_by(signal.SIGINT)

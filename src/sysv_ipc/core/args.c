@@ -207,7 +207,7 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
     /* Whole seconds are common, and need no float. */
     if (PyLong_CheckExact(value)) {
         int overflow;
-        long whole = PyLong_AsLongAndOverflow(value, &overflow);
+        long long whole = PyLong_AsLongLongAndOverflow(value, &overflow);
         if (overflow == 0 && whole >= 0 &&
             whole < TIMEOUT_MAX_NS / SECOND_NS) {
             *out = whole * SECOND_NS;

@@ -15,8 +15,19 @@
 #define LOOK_NS 100000000
 #define LOOK_MAX_S 1e9
 
-_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2,
                "only a lock-free number can be shared with other processes");
+
+/* Some machines of 32 bits have no lock-free numbers of 64 (ARMv6, MIPS):
+ * there atomic() refuses those types, and what is compiled for them, in place
+ * of calls of libatomic, never runs. */
+#if ATOMIC_LLONG_LOCK_FREE == 2
+#define HAS_WIDE true
+typedef uint64_t wide_bits;
+#else
+#define HAS_WIDE false
+typedef uint32_t wide_bits;
+#endif
 
 struct number_type {
     const char *name;
@@ -131,7 +142,7 @@ atomic_load_(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     AtomicObject *self = atomic(op);
     uint64_t bits = self->type->is_wide
-                        ? atomic_load((_Atomic uint64_t *)self->address)
+                        ? atomic_load((_Atomic wide_bits *)self->address)
                         : atomic_load((_Atomic uint32_t *)self->address);
     return number_of_bits(self->type, bits);
 }
@@ -145,7 +156,7 @@ atomic_store_(PyObject *op, PyObject *value)
         return NULL;
     }
     if (self->type->is_wide) {
-        atomic_store((_Atomic uint64_t *)self->address, bits);
+        atomic_store((_Atomic wide_bits *)self->address, (wide_bits)bits);
     }
     else {
         atomic_store((_Atomic uint32_t *)self->address, (uint32_t)bits);
@@ -170,7 +181,8 @@ atomic_store_(PyObject *op, PyObject *value)
             return NULL;                                                   \
         }                                                                  \
         bits = self->type->is_wide                                         \
-                   ? function((_Atomic uint64_t *)self->address, bits)     \
+                   ? function((_Atomic wide_bits *)self->address,          \
+                              (wide_bits)bits)                             \
                    : function((_Atomic uint32_t *)self->address,           \
                               (uint32_t)bits);                             \
         return number_of_bits(self->type, bits);                           \
@@ -192,12 +204,13 @@ atomic_compare_exchange_(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     uint32_t narrow = (uint32_t)expected;
-    bool done =
-        self->type->is_wide
-            ? atomic_compare_exchange_strong((_Atomic uint64_t *)self->address,
-                                             &expected, desired)
-            : atomic_compare_exchange_strong((_Atomic uint32_t *)self->address,
-                                             &narrow, (uint32_t)desired);
+    wide_bits wide = (wide_bits)expected;
+    bool done = self->type->is_wide ? atomic_compare_exchange_strong(
+                                          (_Atomic wide_bits *)self->address,
+                                          &wide, (wide_bits)desired)
+                                    : atomic_compare_exchange_strong(
+                                          (_Atomic uint32_t *)self->address,
+                                          &narrow, (uint32_t)desired);
     return PyBool_FromLong(done);
 }
 
@@ -404,6 +417,12 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
         return NULL;
     }
     const struct number_type *type = convert_type(state, given[1]);
+    if (type != NULL && type->is_wide && !HAS_WIDE) {
+        return core_refuse(state, ENOSYS, core_handle_subject(memory),
+                           "this machine has no atomic instructions for 64 "
+                           "bits, which %s needs: use i32 or u32",
+                           type->name);
+    }
     return type == NULL ? NULL : make(memory, type, (Py_ssize_t)offset);
 }
 
@@ -457,7 +476,8 @@ const char core_shared_memory_atomic_doc[] = PyDoc_STR(
     "type is 'i32', 'u32', 'i64' or 'u64'; offset is in bytes and a multiple\n"
     "of its size.  While the atomic lives, detach() raises BufferError.\n"
     "Raises ArgumentError (EINVAL) for an offset that is not aligned or not\n"
-    "in the segment and for another type, NotAttachedError.");
+    "in the segment and for another type, NotAttachedError; and Error\n"
+    "(ENOSYS) for 'i64' and 'u64' on machines without atomics of 64 bits.");
 
 PyDoc_STRVAR(
     atomic_doc,

@@ -78,6 +78,8 @@
     X(busy_no_message)        \
     X(about_name)             \
     X(add_notes)              \
+    X(with_members)           \
+    X(with_memory)            \
     X(detail_name)
 
 /* What the arguments of calls are named. */
@@ -161,6 +163,24 @@ CoreState *core_state_of_type(PyTypeObject *type);
 
 #define CORE_NO_KEY INT64_MIN
 
+/* 64 bits that one thread may read while another writes them.  Where a machine
+ * has no instructions for that (ARMv6, 32-bit MIPS), the GIL, which all hold
+ * who touch them, stands in: what a compiler would put there is a library of
+ * its own, libatomic, which may not be installed. */
+#if ATOMIC_LLONG_LOCK_FREE == 2
+typedef _Atomic int64_t core_shared_int64;
+#define CORE_LOAD_INT64(from) \
+    atomic_load_explicit((from), memory_order_relaxed)
+#define CORE_STORE_INT64(to, value) \
+    atomic_store_explicit((to), (value), memory_order_relaxed)
+#elif defined(Py_GIL_DISABLED)
+#error "without a GIL, sysv_ipc needs lock-free 64-bit atomics"
+#else
+typedef int64_t core_shared_int64;
+#define CORE_LOAD_INT64(from) (*(from))
+#define CORE_STORE_INT64(to, value) ((void)(*(to) = (value)))
+#endif
+
 struct core_request;
 
 /* One kind of object: its name, its record and its system calls. */
@@ -198,7 +218,7 @@ typedef struct {
     const struct core_kind *kind;
     PyObject *weak_references;
     _Atomic int id;
-    _Atomic int64_t key;
+    core_shared_int64 key;
     _Atomic unsigned short index; /* of a member of a set */
     bool exact;
     struct os_wait_owner waits;
@@ -214,6 +234,12 @@ static inline int
 core_handle_id(PyObject *op)
 {
     return atomic_load_explicit(&core_handle(op)->id, memory_order_relaxed);
+}
+
+static inline int64_t
+core_handle_key(PyObject *op)
+{
+    return CORE_LOAD_INT64(&core_handle(op)->key);
 }
 
 void core_handle_free_spares(CoreState *state);

@@ -1,6 +1,6 @@
 /* -errno to exception: the only place.  The classes are in exceptions.c; the
- * cures are Python (cures.py), which is imported when something first fails
- * and which BusyError, the one error on a hot path, has none of. */
+ * cures are Python (cures.py), and BusyError, the one error on a hot path, has
+ * none. */
 #include "core.h"
 
 #include <errno.h>
@@ -106,45 +106,22 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
     return rc;
 }
 
-/* cures.add_notes(), borrowed from the state, or NULL.  It is kept from its
- * first use on: where there is no GIL, a thread that imports while the
- * interpreter ends may keep it from ending. */
-static PyObject *
-get_add_notes(CoreState *state)
-{
-    PyObject *kept = __atomic_load_n(&state->add_notes, __ATOMIC_ACQUIRE);
-    if (kept != NULL) {
-        return kept;
-    }
-    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
-    PyObject *add = cures == NULL ? NULL
-                                  : PyObject_GetAttrString(cures, "add_notes");
-    Py_XDECREF(cures);
-    if (add == NULL ||
-        __atomic_compare_exchange_n(&state->add_notes, &kept, add, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        return add;
-    }
-    /* Another thread was sooner. */
-    Py_DECREF(add);
-    return kept;
-}
-
-/* Tell the cure.  Whatever keeps it away, such as a standard library that is
- * out of reach after chroot(2), must not hide the error: 0, or -1 for what
- * is no Exception (Ctrl-C). */
+/* Tell the cure.  Whatever keeps it away must not hide the error: 0, or -1 for
+ * what is no Exception (Ctrl-C). */
 static int
 add_cure(CoreState *state, PyObject *error, const struct made *made)
 {
-    PyObject *add_notes = get_add_notes(state);
+    /* There is none while the module is being made. */
+    PyObject *add_notes = state->add_notes;
     PyObject *type = NULL, *done = NULL;
+    if (add_notes == NULL) {
+        return 0;
+    }
     if (made->subject.kind != NULL) {
         type = *core_state_object(state, made->subject.kind->type);
     }
-    if (add_notes != NULL) {
-        done = PyObject_CallFunction(add_notes, "OsO", error, made->operation,
-                                     type != NULL ? type : Py_None);
-    }
+    done = PyObject_CallFunction(add_notes, "OsO", error, made->operation,
+                                 type != NULL ? type : Py_None);
     Py_XDECREF(done);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();
@@ -222,7 +199,7 @@ core_handle_subject(PyObject *op)
     CoreHandle *self = core_handle(op);
     return (struct core_subject){
         self->kind,
-        atomic_load_explicit(&self->key, memory_order_relaxed),
+        core_handle_key(op),
         core_handle_id(op),
     };
 }

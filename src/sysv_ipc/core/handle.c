@@ -27,7 +27,7 @@ core_handle_free_spares(CoreState *state)
 void
 core_handle_open(CoreHandle *self, int64_t key, int id)
 {
-    atomic_store_explicit(&self->key, key, memory_order_relaxed);
+    CORE_STORE_INT64(&self->key, key);
     atomic_store_explicit(&self->id, id, memory_order_relaxed);
 }
 
@@ -133,7 +133,7 @@ core_handle_hash(PyObject *op)
     /* Ids of different kinds are equally small: keep them apart. */
     Py_uhash_t kind = (Py_uhash_t)((uintptr_t)core_handle(op)->kind >> 4);
     Py_uhash_t hash = (kind * 1000003) ^ (Py_uhash_t)core_handle_id(op) ^
-                      ((Py_uhash_t)core_handle(op)->index << 32);
+                      ((Py_uhash_t)core_handle(op)->index * 1000000007);
     return (Py_hash_t)hash == -1 ? -2 : (Py_hash_t)hash;
 }
 
@@ -159,8 +159,7 @@ core_handle_repr(PyObject *op, const char *extra)
         return PyUnicode_FromFormat("<%s: never initialised>", name);
     }
     const char *state = is_removed(op) ? ", removed" : "";
-    int64_t key =
-        atomic_load_explicit(&core_handle(op)->key, memory_order_relaxed);
+    int64_t key = core_handle_key(op);
     if (key == CORE_NO_KEY) {
         return PyUnicode_FromFormat("<%s key=?, id=%d%s%s>", name, id, extra,
                                     state);
@@ -251,8 +250,7 @@ core_handle_get_key(PyObject *op, void *Py_UNUSED(closure))
     if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    int64_t key =
-        atomic_load_explicit(&core_handle(op)->key, memory_order_relaxed);
+    int64_t key = core_handle_key(op);
     if (key == CORE_NO_KEY) {
         Py_RETURN_NONE;
     }

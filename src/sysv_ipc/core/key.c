@@ -24,13 +24,13 @@ core_key_given(CoreState *state, PyObject *value, struct core_key *out)
         return -1;
     }
     int overflow, rc = -1;
-    long wide = PyLong_AsLongAndOverflow(number, &overflow);
+    long long wide = PyLong_AsLongLongAndOverflow(number, &overflow);
     key_t key = (key_t)(uint32_t)wide;
     if (overflow != 0) {
         (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "a key must be from KEY_MIN (%ld) to KEY_MAX (%ld), "
-                          "not %S",
-                          LONG_MIN, LONG_MAX, number);
+                          "a key must be from KEY_MIN (%lld) to KEY_MAX "
+                          "(%lld), not %S",
+                          LLONG_MIN, LLONG_MAX, number);
     }
     else if (key == IPC_PRIVATE && wide != IPC_PRIVATE) {
         (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,

@@ -1,9 +1,22 @@
 /* What the system holds: SEM_STAT_ANY and its sisters, for every place of
  * the kernel's tables, and the limits.
  *
- * What only /proc knows is added by listing.py, which is imported when it is
- * needed: it would be a fifth of what the import of sysv_ipc costs. */
+ * What only /proc knows is added by listing.py. */
 #include "info.h"
+
+#include <errno.h>
+
+/* Tell of objects that are there and not in the list: 0, or -1 where the
+ * program's filters make an exception of it. */
+static int
+warn_of_unreadable(const struct core_kind *kind, int count)
+{
+    return PyErr_WarnFormat(
+        PyExc_RuntimeWarning, 1,
+        "the list lacks %d %s object%s that the caller may not read: this "
+        "kernel lists only what may be read (Linux before 4.17)",
+        count, kind->name, count == 1 ? "" : "s");
+}
 
 /* One record for each object of a kind, readable or not. */
 static PyObject *
@@ -15,18 +28,31 @@ list_kind(PyObject *module, const struct core_kind *kind)
         return core_raise(state, last, "list", CORE_NO_SUBJECT);
     }
     PyObject *records = PyList_New(0);
+    int unreadable = 0;
     for (int place = 0; place <= last && records != NULL; place++) {
         struct os_info info;
         int id = kind->list(place, &info);
-        if (id < 0) {
+        if (id == -EACCES) {
+            unreadable++;
+            continue;
+        }
+        if (id == -EINVAL || id == -EIDRM) {
             /* An empty place, or one that has been emptied since. */
             continue;
+        }
+        if (id < 0) {
+            Py_DECREF(records);
+            return core_raise(state, id, "list", CORE_NO_SUBJECT);
         }
         PyObject *record = core_info_record(state, kind, &info, id);
         if (record == NULL || PyList_Append(records, record) < 0) {
             Py_CLEAR(records);
         }
         Py_XDECREF(record);
+    }
+    if (records != NULL && unreadable > 0 &&
+        warn_of_unreadable(kind, unreadable) < 0) {
+        Py_CLEAR(records);
     }
     return records;
 }
@@ -35,16 +61,16 @@ list_kind(PyObject *module, const struct core_kind *kind)
  * told whose classes to use, because after del sys.modules[...] the one that
  * is imported is that of a newer core. */
 static PyObject *
-complete(PyObject *module, PyObject *records, const char *function, bool flag)
+complete(PyObject *module, PyObject *records, PyObject *function, bool flag)
 {
-    PyObject *listing =
-        records == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
-    PyObject *result = listing == NULL
-                           ? NULL
-                           : PyObject_CallMethod(listing, function, "OOO",
-                                                 module, records,
-                                                 flag ? Py_True : Py_False);
-    Py_XDECREF(listing);
+    PyObject *result = NULL;
+    if (records != NULL && function == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+    }
+    else if (records != NULL) {
+        result = PyObject_CallFunctionObjArgs(function, module, records,
+                                              flag ? Py_True : Py_False, NULL);
+    }
     Py_XDECREF(records);
     return result;
 }
@@ -75,8 +101,8 @@ semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *records = list_kind(module, &core_semaphore_kind);
-    return members ? complete(module, records, "with_members", members)
-                   : records;
+    PyObject *function = core_state_of_module(module)->with_members;
+    return members ? complete(module, records, function, members) : records;
 }
 
 static PyObject *
@@ -90,7 +116,8 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *records = list_kind(module, &core_shared_memory_kind);
-    return complete(module, records, "with_memory", pids);
+    return complete(module, records, core_state_of_module(module)->with_memory,
+                    pids);
 }
 
 static PyObject *

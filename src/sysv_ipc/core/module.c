@@ -150,14 +150,14 @@ add_constants(PyObject *module)
 {
     static const struct {
         const char *name;
-        long value;
+        long long value;
     } constants[] = {{"IPC_CREAT", IPC_CREAT},
                      {"IPC_EXCL", IPC_EXCL},
                      {"IPC_CREX", IPC_CREAT | IPC_EXCL},
                      {"IPC_PRIVATE", IPC_PRIVATE},
                      {"IPC_NOWAIT", IPC_NOWAIT},
-                     {"KEY_MIN", LONG_MIN},
-                     {"KEY_MAX", LONG_MAX},
+                     {"KEY_MIN", LLONG_MIN},
+                     {"KEY_MAX", LLONG_MAX},
                      {"SEMAPHORE_VALUE_MAX", OS_SEM_VALUE_MAX},
                      {"SEM_UNDO", SEM_UNDO},
                      {"SHM_RDONLY", SHM_RDONLY},
@@ -167,8 +167,12 @@ add_constants(PyObject *module)
 #undef X
     };
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
-        if (PyModule_AddIntConstant(module, constants[i].name,
-                                    constants[i].value) < 0) {
+        PyObject *value = PyLong_FromLongLong(constants[i].value);
+        int rc = value == NULL
+                     ? -1
+                     : PyModule_AddObjectRef(module, constants[i].name, value);
+        Py_XDECREF(value);
+        if (rc < 0) {
             return -1;
         }
     }
@@ -340,6 +344,24 @@ register_finish(void)
     return result == NULL ? -1 : 0;
 }
 
+/* What the core needs of Python is imported with it: after chroot(2) it would
+ * be out of reach. */
+static int
+import_python_part(CoreState *state)
+{
+    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
+    PyObject *listing =
+        cures == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
+    if (listing != NULL) {
+        state->add_notes = PyObject_GetAttrString(cures, "add_notes");
+        state->with_members = PyObject_GetAttrString(listing, "with_members");
+        state->with_memory = PyObject_GetAttrString(listing, "with_memory");
+    }
+    Py_XDECREF(cures);
+    Py_XDECREF(listing);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int
 core_exec(PyObject *module)
 {
@@ -368,7 +390,11 @@ core_exec(PyObject *module)
         register_finish() < 0) {
         return -1;
     }
-    return add_constants(module) < 0 ? -1 : add_all(module);
+    if (add_constants(module) < 0 || add_all(module) < 0) {
+        return -1;
+    }
+    /* Last, because it imports from the module. */
+    return import_python_part(state);
 }
 
 static int

@@ -35,7 +35,7 @@ core_handle_make(CoreState *state, PyTypeObject *type,
         self->kind = kind;
         self->exact = exact;
         atomic_init(&self->id, -1);
-        atomic_init(&self->key, CORE_NO_KEY);
+        CORE_STORE_INT64(&self->key, CORE_NO_KEY);
     }
     return op;
 }
@@ -130,7 +130,7 @@ core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
 {
     if (PyLong_CheckExact(value)) {
         int overflow;
-        long wide = PyLong_AsLongAndOverflow(value, &overflow);
+        long long wide = PyLong_AsLongLongAndOverflow(value, &overflow);
         if (overflow == 0 && (uint32_t)wide != IPC_PRIVATE) {
             *out = (struct core_key){CORE_KEY_VALUE, (key_t)(uint32_t)wide};
             return 0;

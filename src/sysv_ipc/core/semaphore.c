@@ -431,7 +431,8 @@ semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
     if (core_handle_check(self) < 0) {
         return NULL;
     }
-    return core_semaphore_set_make(self->state, core_handle_id(op), self->key);
+    return core_semaphore_set_make(self->state, core_handle_id(op),
+                                   core_handle_key(op));
 }
 
 /* -------------------------------------------------------------- the type */

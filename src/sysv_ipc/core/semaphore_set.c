@@ -239,8 +239,8 @@ semaphore_set_item(PyObject *op, Py_ssize_t index)
                      "index out of range for a set of %zd members", nsems);
         return NULL;
     }
-    return core_semaphore_make(self->state, core_handle_id(op), self->key,
-                               (unsigned short)index);
+    return core_semaphore_make(self->state, core_handle_id(op),
+                               core_handle_key(op), (unsigned short)index);
 }
 
 static PyObject *

@@ -15,24 +15,39 @@ load(const void *address)
 
 #ifdef __linux__
 
-#include <limits.h>
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* From <linux/futex.h>, which not every C library brings along: musl leaves
+ * the kernel's headers to another package. */
+enum { FUTEX_WAIT_CODE = 0, FUTEX_WAKE_CODE = 1 };
+
+/* A timeout as the kernel takes it, whatever the C library's struct timespec
+ * is: that may have a time_t of 64 bits beside a long of 32.  The youngest
+ * machines of 32 bits have only the call with 64; x32 has it in the first. */
+#if !defined(SYS_futex)
+#define SYS_futex SYS_futex_time64
+typedef int64_t futex_word;
+#elif defined(__x86_64__) && defined(__ILP32__)
+typedef int64_t futex_word;
+#else
+typedef long futex_word;
+#endif
 
 int
 os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns)
 {
     /* Without a timeout the kernel would start the call again after a signal
      * whose handler has SA_RESTART, as that which ends waits: signal(7). */
-    struct timespec timeout = {
-        .tv_sec = timeout_ns == OS_FOREVER ? INT_MAX
-                                           : (time_t)(timeout_ns / 1000000000),
-        .tv_nsec = timeout_ns == OS_FOREVER ? 0
-                                            : (long)(timeout_ns % 1000000000),
+    bool forever = timeout_ns == OS_FOREVER;
+    struct {
+        futex_word seconds, nanoseconds;
+    } timeout = {
+        .seconds = forever ? INT32_MAX : os_seconds(timeout_ns),
+        .nanoseconds = forever ? 0 : (int)(timeout_ns % 1000000000),
     };
-    return syscall(SYS_futex, address, FUTEX_WAIT, expected, &timeout, NULL,
-                   0) == -1
+    return syscall(SYS_futex, address, FUTEX_WAIT_CODE, expected, &timeout,
+                   NULL, 0) == -1
                ? -errno
                : 0;
 }
@@ -40,7 +55,8 @@ os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns)
 int
 os_futex_wake(const void *address, int count)
 {
-    long woken = syscall(SYS_futex, address, FUTEX_WAKE, count, NULL, NULL, 0);
+    long woken =
+        syscall(SYS_futex, address, FUTEX_WAKE_CODE, count, NULL, NULL, 0);
     return woken == -1 ? -errno : (int)woken;
 }
 

@@ -91,10 +91,14 @@ os_msg_stat(int id, struct os_info *info)
 
 #ifdef __linux__
 
+#ifndef MSG_STAT_ANY
+#define MSG_STAT_ANY 13
+#endif
+
 int
 os_msg_list(int place, struct os_info *info)
 {
-    return msg_read(place, MSG_STAT_ANY, info);
+    return os_list(msg_read, place, MSG_STAT_ANY, MSG_STAT, info);
 }
 
 int

@@ -9,6 +9,7 @@
 
 #include "call.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +30,15 @@
 
 /* "Wait for ever", where a timeout is asked for. */
 #define OS_FOREVER ((int64_t)-1)
+
+/* The whole seconds of a timeout, at most as many as a time_t of 32 bits
+ * holds: 68 years. */
+static inline int
+os_seconds(int64_t timeout_ns)
+{
+    int64_t seconds = timeout_ns / 1000000000;
+    return seconds < INT32_MAX ? (int)seconds : INT32_MAX;
+}
 
 /* The flags of shmget(2) and shmat(2) that not all systems have: X(name,
  * value) for each that this one has.  A huge page's size is the logarithm in
@@ -88,8 +98,29 @@ struct os_info {
 };
 
 /* os_<kind>_list() tells of the object at one place of the kernel's table,
- * readable or not, and returns its id; -EINVAL for an empty place.  Places
- * go from 0 to os_<kind>_last_place(). */
+ * readable or not, and returns its id; -EINVAL for an empty place, -EACCES for
+ * an object that may not be read where the kernel lists only what may (Linux
+ * before 4.17).  Places go from 0 to os_<kind>_last_place(). */
+
+/* One place by the command that lists what is not readable too, or by the one
+ * that every kernel has.  An empty place is EINVAL by both, so an object that
+ * only the second knows of is looked for once more: it may have been made
+ * between the two. */
+static inline int
+os_list(int (*ask)(int place, int command, struct os_info *info), int place,
+        int any, int readable, struct os_info *info)
+{
+    int id = ask(place, any, info);
+    if (id != -EINVAL) {
+        return id;
+    }
+    id = ask(place, readable, info);
+    if (id != -EACCES) {
+        return id;
+    }
+    id = ask(place, any, info);
+    return id == -EINVAL ? -EACCES : id;
+}
 
 /* semget(2), semop(2), semctl(2).  os_sem_set() takes uid, gid and mode. */
 int os_sem_get(key_t key, size_t nsems, int flags);
@@ -146,14 +177,20 @@ int os_shm_unlock(int id);
  * still points there reads zeros.  os_memory_release() gives them back. */
 int os_shm_blank(void *address, size_t size);
 int os_memory_release(void *address, size_t size);
-/* Touch every page for writing, without the SIGBUS of a page that cannot be
- * had.  -ENOSYS where the system has no such call. */
+/* Touch every page for writing, of memory that is all zeros, without the
+ * SIGBUS of a page that cannot be had: that is -EFAULT.  -ENOSYS where the
+ * system has no way. */
 int os_memory_populate(void *address, size_t size);
 size_t os_page_size(void);
 
-/* The flags of msgrcv(2) that not all systems have; 0 where they lack. */
+/* The flags of msgrcv(2) that not all systems have; 0 where they lack.  The
+ * C library musl does not name MSG_COPY. */
 #ifdef __linux__
+#ifdef MSG_COPY
 #define OS_MSG_COPY MSG_COPY
+#else
+#define OS_MSG_COPY 040000
+#endif
 #define OS_MSG_EXCEPT MSG_EXCEPT
 #else
 #define OS_MSG_COPY 0

@@ -23,7 +23,7 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
     }
 #ifdef __linux__
     struct timespec left = {
-        .tv_sec = (time_t)(timeout_ns / 1000000000),
+        .tv_sec = os_seconds(timeout_ns),
         .tv_nsec = (long)(timeout_ns % 1000000000),
     };
     return (int)OS_CALL(semtimedop, id, operations, count, &left);
@@ -143,10 +143,14 @@ os_sem_stat(int id, struct os_info *info)
 
 #ifdef __linux__
 
+#ifndef SEM_STAT_ANY
+#define SEM_STAT_ANY 20
+#endif
+
 int
 os_sem_list(int place, struct os_info *info)
 {
-    return sem_read(place, SEM_STAT_ANY, info);
+    return os_list(sem_read, place, SEM_STAT_ANY, SEM_STAT, info);
 }
 
 int

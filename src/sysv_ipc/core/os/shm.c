@@ -3,6 +3,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -97,10 +98,14 @@ os_shm_size(int id, size_t *size)
 
 #ifdef __linux__
 
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15
+#endif
+
 int
 os_shm_list(int place, struct os_info *info)
 {
-    return shm_read(place, SHM_STAT_ANY, info);
+    return os_list(shm_read, place, SHM_STAT_ANY, SHM_STAT, info);
 }
 
 int
@@ -206,17 +211,56 @@ os_memory_release(void *address, size_t size)
     return munmap(address, size) == -1 ? -errno : 0;
 }
 
+#ifdef __linux__
+
+/* What it is in every C library that names it: glibc from 2.35 on. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Let the kernel write a zero into every page, as a program's own write would
+ * be a SIGBUS: it reads them from a pipe, which needs no file and no memory
+ * of its own.  For kernels before 5.14. */
+static int
+populate_from_pipe(char *address, size_t size)
+{
+    int ends[2], rc = 0;
+    if (pipe2(ends, O_CLOEXEC) == -1) {
+        return -errno;
+    }
+    for (size_t at = 0; at < size && rc == 0; at += os_page_size()) {
+        if (write(ends[1], "", 1) == -1 ||
+            read(ends[0], address + at, 1) == -1) {
+            rc = -errno;
+        }
+    }
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return rc;
+}
+
 int
 os_memory_populate(void *address, size_t size)
 {
-#ifdef MADV_POPULATE_WRITE
-    return madvise(address, size, MADV_POPULATE_WRITE) == -1 ? -errno : 0;
+    if (madvise(address, size, MADV_POPULATE_WRITE) == 0) {
+        return 0;
+    }
+    return errno == EINVAL || errno == ENOSYS
+               ? populate_from_pipe(address, size)
+               : -errno;
+}
+
 #else
+
+int
+os_memory_populate(void *address, size_t size)
+{
     (void)address;
     (void)size;
     return -ENOSYS;
-#endif
 }
+
+#endif
 
 size_t
 os_page_size(void)

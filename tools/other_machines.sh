@@ -1,0 +1,124 @@
+#!/bin/bash
+# Build and test for another machine: Debian stable of that architecture is put
+# into a folder of ~/.cache once, and the checkout is seen in there at its own
+# path.  i386 runs on an x86_64 kernel as it is; armhf, arm64 and s390x (big
+# endian) run under qemu-user, which binfmt_misc has to know.  Arguments go to
+# pytest.  Part of no CI: the suite takes ten minutes on i386, hours under qemu.
+#
+# All that is tested with comes from Debian, as NumPy has no wheels for most of
+# these.  What builds the package is newer than Debian's, and is Python alone:
+# it is fetched by this machine's pip.  It needs root, for chroot(2) and mounts.
+set -euo pipefail
+
+if [ $# -lt 1 ]; then
+    echo 'usage: tools/other_machines.sh i386|armhf|arm64|s390x [PYTEST ARGUMENT]...' >&2
+    exit 2
+fi
+architecture=$1
+shift
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# What qemu-user cannot do, whatever runs under it, by the names of the tests'
+# files and of what they need: the suite is run without these.
+case $architecture in
+i386)
+    needs=() without=() under_qemu=
+    ;;
+armhf | arm64 | s390x)
+    needs=(/proc/sys/fs/binfmt_misc/qemu-"$(sed 's/armhf/arm/; s/arm64/aarch64/' <<<"$architecture")")
+    under_qemu=1
+    without=(
+        # It has no ptrace(2), so strace and gdb see nothing.
+        --ignore=tests/test_man_pages.py --ignore=tests/test_creation.py
+        # Its /proc/PID/syscall and maps are those of qemu itself.
+        --ignore=tests/test_wait_ends.py --ignore=tests/test_lifetime.py
+        # unshare(2) of threads that it has itself, and limits of memory.
+        --ignore=tests/test_hostile.py
+    )
+    ;;
+*) fail "no such architecture here: $architecture" ;;
+esac
+
+[ "$(id -u)" -eq 0 ] || fail 'not root: chroot(2) and mount(2) need it'
+command -v debootstrap >/dev/null || fail 'no debootstrap: apt-get install debootstrap'
+for file in "${needs[@]}"; do
+    [ -e "$file" ] || fail "no $file: apt-get install qemu-user-static binfmt-support"
+done
+
+# Everything below is seen by this script and its children only.
+if [ -z "${SYSV_IPC_PRIVATE_MOUNTS:-}" ]; then
+    SYSV_IPC_PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$architecture" "$@"
+fi
+
+release=trixie
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/sysv_ipc
+root=$cache/debian-$release-$architecture
+log=$root.log
+mirror=$(sed -En 's,^(URIs:|deb) +(https?://[^ ]*/debian)/?( .*)?$,\2,p' \
+    /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 1p) || true
+if [ ! -e "$root/complete" ]; then
+    echo "putting Debian $release for $architecture into $root"
+    rm -rf "$root"
+    mkdir -p "$cache"
+    debootstrap --variant=minbase --arch="$architecture" --include=ca-certificates "$release" \
+        "$root" "${mirror:-http://deb.debian.org/debian}" >"$log" 2>&1 ||
+        fail "it could not be made: see $log"
+    touch "$root/complete"
+fi
+
+for file in /etc/resolv.conf /etc/hosts; do
+    cat "$file" >"$root$file"
+done
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/tmp"
+mkdir -p "$root$PWD"
+mount --bind "$PWD" "$root$PWD"
+
+inside() {
+    # The path of this machine's shell holds folders that are not in there.
+    env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+        DEBIAN_FRONTEND=noninteractive ${under_qemu:+SYSV_IPC_TESTS_UNDER_QEMU=1} chroot "$root" "$@"
+}
+
+# The date of a mirror that is a snapshot has passed.
+if [ ! -e "$root/installed" ]; then
+    echo 'installing what builds and tests'
+    apt=(inside apt-get -qq -o Acquire::Check-Valid-Until=false)
+    { "${apt[@]}" update && "${apt[@]}" -y --no-install-recommends install \
+        python3 python3-dev python3-venv python3-pip gcc libc6-dev make git perl strace util-linux \
+        util-linux-extra procps tmux xxd binutils ninja-build python3-pytest python3-pytest-timeout \
+        python3-pytest-xdist python3-hypothesis python3-numpy python3-rich python3-trio \
+        python3-anyio python3-uvloop; } >>"$log" 2>&1 || fail "that failed: see $log"
+    touch "$root/installed"
+fi
+
+venv=.venv-$architecture
+wheels=$venv/wheels
+mkdir -p "$wheels"
+python3 -m pip --quiet --disable-pip-version-check wheel --wheel-dir "$wheels" \
+    'meson-python>=0.18' 'meson>=1.2.3' ||
+    fail 'pip could not fetch meson-python: it needs a package index (PyPI)'
+
+inside /bin/sh -euc '
+cd "$1"
+venv=$2
+shift 2
+python3 -VV
+[ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
+"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-index \
+    --find-links "$venv/wheels" meson-python meson
+PATH="$PWD/$venv/bin:$PATH"
+folder=$venv/lint-gcc
+[ -f "$folder/build.ninja" ] || CC=gcc meson setup "$folder" --werror -Dos_tests=true >/dev/null
+ninja -C "$folder" --quiet
+echo "no warnings"
+meson test -C "$folder" --no-rebuild --print-errorlogs
+tools/install.sh "$venv"
+"$venv/bin/python" -m pytest "$@"
+' sh "$PWD" "$venv" "${without[@]}" "$@"
