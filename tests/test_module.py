@@ -368,9 +368,9 @@ def test_attach_of_nothing_is_existential(id: int) -> None:
 
 
 def test_importing_loads_little_of_the_standard_library(run_python: Run) -> None:
-    """Besides os, which every interpreter has loaded, and errno."""
+    """Besides os, which every interpreter has loaded, and what is built in."""
     code = """
-import errno, os, sys
+import atexit, errno, os, sys
 before = set(sys.modules)
 import sysv_ipc
 print(*sorted(name for name in set(sys.modules) - before if not name.startswith("sysv_ipc")))

@@ -200,6 +200,8 @@ struct core_kind {
     int (*remove)(int id);
     int (*list)(int place, struct os_info *info);
     int (*last_place)(void);
+    /* Whether what the id names now can be the handle's object; or NULL. */
+    bool (*same)(PyObject *op, const struct os_info *now);
 };
 
 extern const struct core_kind core_semaphore_kind;
@@ -208,18 +210,18 @@ extern const struct core_kind core_shared_memory_kind;
 extern const struct core_kind core_message_queue_kind;
 
 /* What Semaphore, SharedMemory and MessageQueue begin with.  state, kind and
- * exact, which is false for a subclass, are set by tp_new and never change; id
- * and key are set by tp_init, which may run again while others read, so they
- * are atomic.  id is -1 and key CORE_NO_KEY until the first tp_init has
+ * exact, which is false for a subclass, are set by tp_new and never change;
+ * the others are set by tp_init, which may run again while others read, so
+ * they are atomic.  id is -1 and key CORE_NO_KEY until the first tp_init has
  * succeeded. */
 typedef struct {
     PyObject_HEAD
     CoreState *state;
     const struct core_kind *kind;
     PyObject *weak_references;
-    _Atomic int id;
+    core_shared_int64 place; /* struct core_place, in one */
     core_shared_int64 key;
-    _Atomic unsigned short index; /* of a member of a set */
+    core_shared_int64 namespace; /* of an object without a key; or 0 */
     bool exact;
     struct os_wait_owner waits;
 } CoreHandle;
@@ -230,10 +232,25 @@ core_handle(PyObject *op)
     return (CoreHandle *)op;
 }
 
+/* The id, and the index of a member of a set. */
+struct core_place {
+    int id;
+    unsigned short index;
+};
+
+/* Both are read in one step: another thread may initialise the handle again. */
+static inline struct core_place
+core_handle_place(PyObject *op)
+{
+    int64_t place = CORE_LOAD_INT64(&core_handle(op)->place);
+    return (struct core_place){(int)(place >> 16),
+                               (unsigned short)(place & 0xffff)};
+}
+
 static inline int
 core_handle_id(PyObject *op)
 {
-    return atomic_load_explicit(&core_handle(op)->id, memory_order_relaxed);
+    return core_handle_place(op).id;
 }
 
 static inline int64_t
@@ -244,6 +261,8 @@ core_handle_key(PyObject *op)
 
 void core_handle_free_spares(CoreState *state);
 void core_handle_open(CoreHandle *self, int64_t key, int id);
+void core_handle_open_member(CoreHandle *self, int64_t key, int id,
+                             unsigned short index);
 /* from_id(): 0 and *info where it may be read, or -1 with an exception. */
 int core_handle_open_id(CoreHandle *self, PyObject *id, struct os_info *info);
 int core_handle_traverse(PyObject *op, visitproc visit, void *arg);
@@ -258,6 +277,15 @@ PyObject *core_handle_remove(PyObject *op, PyObject *unused);
 PyObject *core_handle_reduce(PyObject *op, PyObject *arguments,
                              PyObject *attributes);
 PyObject *core_reopen(PyObject *module, PyObject *args);
+/* identity.c: whether the id that a call began with still names the object that
+ * the handle was opened for; the same with IPC_STAT, and 0, or -1 with an
+ * exception. */
+bool core_handle_is_same(PyObject *op, int id, const struct os_info *now);
+int core_handle_check_same(PyObject *op);
+/* What a pickle carries to tell the object, or None; and whether what the id
+ * names here is that object: 0, or -1 with an exception. */
+PyObject *core_identity(PyObject *op);
+int core_identity_check(CoreState *state, PyObject *identity, PyObject *id);
 /* Checks, before the kernel is asked, that tp_init has run: 0, or -1. */
 int core_handle_check(CoreHandle *self);
 bool core_is_handle(CoreState *state, PyObject *op);

@@ -25,10 +25,22 @@ core_handle_free_spares(CoreState *state)
 }
 
 void
+core_handle_open_member(CoreHandle *self, int64_t key, int id,
+                        unsigned short index)
+{
+    uint64_t namespace = 0;
+    if (key == IPC_PRIVATE || key == CORE_NO_KEY) {
+        namespace = os_namespace("ipc");
+    }
+    CORE_STORE_INT64(&self->key, key);
+    CORE_STORE_INT64(&self->namespace, (int64_t)namespace);
+    CORE_STORE_INT64(&self->place, (int64_t)id * 65536 + index);
+}
+
+void
 core_handle_open(CoreHandle *self, int64_t key, int id)
 {
-    CORE_STORE_INT64(&self->key, key);
-    atomic_store_explicit(&self->id, id, memory_order_relaxed);
+    core_handle_open_member(self, key, id, 0);
 }
 
 int
@@ -119,7 +131,8 @@ core_handle_compare(PyObject *a, PyObject *b, int operation)
     }
     bool equal = a == b || (core_handle(a)->kind == core_handle(b)->kind &&
                             core_handle_id(a) == core_handle_id(b) &&
-                            core_handle(a)->index == core_handle(b)->index &&
+                            core_handle_place(a).index ==
+                                core_handle_place(b).index &&
                             core_handle_id(a) >= 0);
     return PyBool_FromLong(equal == (operation == Py_EQ));
 }
@@ -133,11 +146,12 @@ core_handle_hash(PyObject *op)
     /* Ids of different kinds are equally small: keep them apart. */
     Py_uhash_t kind = (Py_uhash_t)((uintptr_t)core_handle(op)->kind >> 4);
     Py_uhash_t hash = (kind * 1000003) ^ (Py_uhash_t)core_handle_id(op) ^
-                      ((Py_uhash_t)core_handle(op)->index * 1000000007);
+                      ((Py_uhash_t)core_handle_place(op).index * 1000000007);
     return (Py_hash_t)hash == -1 ? -2 : (Py_hash_t)hash;
 }
 
-/* Gone, or a segment that goes when the last one detaches. */
+/* Gone, also if the id names another object now, or a segment that goes when
+ * the last one detaches. */
 static bool
 is_removed(PyObject *op)
 {
@@ -145,7 +159,9 @@ is_removed(PyObject *op)
     struct os_info info;
     int rc = core_kind_stat_any(kind, core_handle_id(op), &info);
     if (rc == 0) {
-        return kind == &core_shared_memory_kind && info.shm.marked_for_removal;
+        return !core_handle_is_same(op, core_handle_id(op), &info) ||
+               (kind == &core_shared_memory_kind &&
+                info.shm.marked_for_removal);
     }
     return rc == -EINVAL || rc == -EIDRM;
 }
@@ -171,6 +187,9 @@ core_handle_repr(PyObject *op, const char *extra)
 PyObject *
 core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
 {
+    if (core_handle_check_same(op) < 0) {
+        return NULL;
+    }
     int rc = core_handle(op)->kind->remove(core_handle_id(op));
     if (rc < 0) {
         return core_handle_raise(op, rc, "remove");
@@ -181,34 +200,42 @@ core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
 PyObject *
 core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
 {
-    /* Making what is passed may have failed: then attributes are lacking. */
-    if (PyErr_Occurred() || core_handle_check(core_handle(op)) < 0) {
-        Py_XDECREF(arguments);
-        Py_XDECREF(attributes);
-        return NULL;
+    PyObject *make = NULL, *own = NULL, *reopen = NULL, *identity = NULL;
+    if (attributes == NULL && !PyErr_Occurred()) {
+        attributes = PyDict_New();
     }
-    PyObject *make =
-        PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
-    PyObject *own =
-        make == NULL ? NULL : PyObject_CallMethod(op, "__getstate__", NULL);
-    if (attributes == NULL || own == NULL) {
-        Py_XDECREF(attributes);
-        return Py_BuildValue("(NNN)", make, arguments, own);
+    /* Making what is passed may have failed. */
+    if (!PyErr_Occurred() && core_handle_check(core_handle(op)) == 0) {
+        make = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
+        own = make == NULL ? NULL
+                           : PyObject_CallMethod(op, "__getstate__", NULL);
+        reopen = own == NULL
+                     ? NULL
+                     : PyObject_GetAttrString(
+                           PyType_GetModuleByDef(Py_TYPE(op), &core_module),
+                           "_reopen");
+        identity = reopen == NULL ? NULL : core_identity(op);
     }
-    PyObject *reopen = PyObject_GetAttrString(
-        PyType_GetModuleByDef(Py_TYPE(op), &core_module), "_reopen");
-    return Py_BuildValue("(N(NNN)N)", reopen, make, arguments, attributes,
-                         own);
+    /* It lets go of all of them, also if one is lacking. */
+    return Py_BuildValue("(N(NNNN)N)", reopen, make, arguments, attributes,
+                         identity, own);
 }
 
-/* Undo core_handle_reduce(): open by id, then set what is the handle's own. */
+/* Undo core_handle_reduce(): open by id if it still names the object, then set
+ * what is the handle's own.  Pickles of version 2.0.0 have no identity. */
 PyObject *
-core_reopen(PyObject *Py_UNUSED(module), PyObject *args)
+core_reopen(PyObject *module, PyObject *args)
 {
-    PyObject *make, *arguments, *attributes, *name, *value;
+    PyObject *make, *arguments, *attributes, *identity = Py_None;
+    PyObject *name, *value;
     Py_ssize_t position = 0;
-    if (!PyArg_ParseTuple(args, "OO!O!:_reopen", &make, &PyTuple_Type,
-                          &arguments, &PyDict_Type, &attributes)) {
+    if (!PyArg_ParseTuple(args, "OO!O!|O:_reopen", &make, &PyTuple_Type,
+                          &arguments, &PyDict_Type, &attributes, &identity)) {
+        return NULL;
+    }
+    if (identity != Py_None && PyTuple_GET_SIZE(arguments) > 0 &&
+        core_identity_check(core_state_of_module(module), identity,
+                            PyTuple_GET_ITEM(arguments, 0)) < 0) {
         return NULL;
     }
     PyObject *op = PyObject_CallObject(make, arguments);
@@ -226,6 +253,11 @@ core_handle_stat(PyObject *op, struct os_info *info)
     int rc = core_handle(op)->kind->stat(core_handle_id(op), info);
     if (rc < 0) {
         (void)core_handle_raise(op, rc, "stat");
+        return -1;
+    }
+    if (!core_handle_is_same(op, core_handle_id(op), info)) {
+        (void)core_raise_gone(core_handle(op)->state, -EINVAL, "stat",
+                              core_handle_subject(op));
         return -1;
     }
     return 0;
@@ -323,6 +355,11 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     /* The owner may change also what the mode does not let it read. */
     struct os_info info;
     int rc = core_kind_stat_any(self->kind, id, &info);
+    if (rc == 0 && !core_handle_is_same(op, id, &info)) {
+        (void)core_raise_gone(self->state, -EINVAL, "change",
+                              core_handle_subject_by_id(op, id));
+        return -1;
+    }
     if (rc < 0) {
         (void)core_handle_raise_by_id(op, id, rc, "change");
         return -1;

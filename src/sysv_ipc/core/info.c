@@ -93,6 +93,7 @@ const struct core_kind core_semaphore_kind = {
     .remove = os_sem_remove,
     .list = os_sem_list,
     .last_place = os_sem_last_place,
+    .same = core_semaphore_same,
 };
 
 /* The same objects, seen whole: a member is never equal to its set. */
@@ -110,6 +111,7 @@ const struct core_kind core_semaphore_set_kind = {
     .remove = os_sem_remove,
     .list = os_sem_list,
     .last_place = os_sem_last_place,
+    .same = core_semaphore_set_same,
 };
 
 const struct core_kind core_shared_memory_kind = {
@@ -125,6 +127,7 @@ const struct core_kind core_shared_memory_kind = {
     .remove = os_shm_remove,
     .list = os_shm_list,
     .last_place = os_shm_last_place,
+    .same = core_shared_memory_same,
 };
 
 static int

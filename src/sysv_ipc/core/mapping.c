@@ -3,52 +3,69 @@
 
 #include <errno.h>
 
+/* No huge page is larger. */
+#define LARGEST_PAGE ((size_t)1 << (sizeof(size_t) > 4 ? 34 : 30))
+
 struct core_ghost {
     struct core_ghost *next; /* an older one */
     struct core_attachment was;
     size_t size; /* of the pages, at least that of the segment */
+    int64_t detach_time;
+    uint64_t namespace;
 };
 
-/* Huge pages come in these sizes; the first is what a segment of ordinary
- * pages needs. */
-static size_t
-rounded(size_t size, int step)
+int
+core_attachment_look(struct core_attachment *attachment)
 {
-    size_t unit = os_page_size();
-    if (step > 0) {
-        unit = step == 1 ? (size_t)1 << 21 : (size_t)1 << 30;
-    }
-    return (size + unit - 1) / unit * unit;
+    int rc = os_shm_look(attachment->id, &attachment->segment);
+    attachment->size = attachment->segment.size;
+    return rc;
+}
+
+/* A segment that is removed while it is attached loses its key; one that was
+ * detached has a time of that, and a new one has none. */
+bool
+core_attachment_same(const struct core_attachment *then,
+                     const struct core_attachment *now)
+{
+    const struct os_segment *x = &then->segment, *y = &now->segment;
+    return then->id == now->id && x->size == y->size &&
+           x->creator_pid == y->creator_pid &&
+           (x->key == y->key || y->key == IPC_PRIVATE) &&
+           (!then->detached || y->detach_time != 0);
 }
 
 /* Whether a segment may be attached where the ghost is: what still points
- * there may find the same segment again, but not another one.  To write where
- * it now is read-only would crash; and if those that may be written to took
- * the places of those that may not, these would always need new ones. */
+ * there may find the same segment again, but not another one.  In doubt it
+ * gets a new place: the time of its last change is that of its creation until
+ * its mode or owner changes. */
 static bool
-has_room(const struct core_ghost *ghost, const struct core_attachment *wanted)
+has_room(const struct core_ghost *ghost, const struct core_attachment *wanted,
+         const void *address)
 {
-    return ghost->was.id == wanted->id && ghost->was.size == wanted->size &&
-           ghost->was.writable == wanted->writable &&
-           (wanted->address == NULL || wanted->address == ghost->was.address);
+    return core_attachment_same(&ghost->was, wanted) &&
+           ghost->was.segment.change_time == wanted->segment.change_time &&
+           ghost->detach_time <= wanted->segment.detach_time &&
+           (address == NULL || address == ghost->was.address) &&
+           ghost->namespace != 0 && ghost->namespace == os_namespace("ipc");
 }
 
-/* Take out the ghost at the address that is wanted; where none is, the oldest
- * of several, so that the last one stays zeros.  NULL where there is none. */
+/* Take out the ghost at the address that is wanted; if there is none there,
+ * the oldest of several, so that the last one stays zeros. */
 static struct core_ghost *
 take_ghost_lock_held(struct core_mapping *mapping,
-                     const struct core_attachment *wanted)
+                     const struct core_attachment *wanted, const void *address)
 {
     struct core_ghost **oldest = NULL, *ghost = NULL;
     int count = 0;
     for (struct core_ghost **place = &mapping->ghosts; *place != NULL;
          place = &(*place)->next) {
-        if (has_room(*place, wanted)) {
+        if (has_room(*place, wanted, address)) {
             oldest = place;
             count++;
         }
     }
-    if (oldest != NULL && (count > 1 || wanted->address != NULL)) {
+    if (oldest != NULL && (count > 1 || address != NULL)) {
         ghost = *oldest;
         *oldest = ghost->next;
     }
@@ -56,14 +73,171 @@ take_ghost_lock_held(struct core_mapping *mapping,
 }
 
 static void
-put_ghost(PyObject *owner, struct core_mapping *mapping,
-          struct core_ghost *ghost)
+put_ghost_lock_held(struct core_mapping *mapping, struct core_ghost *ghost)
 {
-    CORE_BEGIN_CRITICAL_SECTION(owner);
     ghost->next = mapping->ghosts;
     mapping->ghosts = ghost;
+}
+
+/* Put a ghost back after a failure that may have taken its pages away; if they
+ * cannot be had again there is nothing to remember. */
+static void
+return_ghost_lock_held(struct core_mapping *mapping, struct core_ghost *ghost)
+{
+    if (os_memory_fill(ghost->was.address, ghost->size) < 0) {
+        PyMem_RawFree(ghost);
+        return;
+    }
+    put_ghost_lock_held(mapping, ghost);
+}
+
+int
+core_mapping_attach_new(struct core_attachment *attachment, int flags)
+{
+    attachment->readonly = (flags & SHM_RDONLY) != 0;
+    return os_shm_attach(attachment->id, NULL, flags, &attachment->address);
+}
+
+/* What points to the ghost may be written to if anything of this handle was:
+ * then the pages are too, and only the handle does not write. */
+static int
+attach_over_ghost(const struct core_mapping *mapping,
+                  const struct core_ghost *ghost, int flags,
+                  struct core_attachment *attachment)
+{
+    flags |= OS_SHM_REMAP;
+    if (mapping->writable) {
+        flags &= ~SHM_RDONLY;
+    }
+    attachment->exported = true;
+    return os_shm_attach(attachment->id, ghost->was.address, flags,
+                         &attachment->address);
+}
+
+static int
+attach_lock_held(struct core_mapping *mapping, void *address, int flags,
+                 struct core_attachment *attachment)
+{
+    struct core_ghost *ghost = NULL;
+    attachment->readonly = (flags & SHM_RDONLY) != 0;
+    if (OS_SHM_REMAP != 0) {
+        ghost = take_ghost_lock_held(mapping, attachment, address);
+    }
+    if (ghost != NULL) {
+        int rc = attach_over_ghost(mapping, ghost, flags, attachment);
+        if (rc == 0) {
+            PyMem_RawFree(ghost);
+            return 0;
+        }
+        return_ghost_lock_held(mapping, ghost);
+        attachment->exported = false;
+        /* It may be that only reading is allowed now. */
+        if (rc != -EACCES || !attachment->readonly || address != NULL) {
+            return rc;
+        }
+    }
+    return os_shm_attach(attachment->id, address, flags, &attachment->address);
+}
+
+static size_t
+rounded(size_t size, size_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+/* Replace the attachment by a ghost: its size, or -errno.  Huge pages come in
+ * many sizes, and the kernel does not tell which: it refuses to cut one, so
+ * the first multiple that it takes is the attachment's own. */
+static ssize_t
+blank(const struct core_attachment *old)
+{
+    size_t unit = os_page_size();
+    for (;;) {
+        size_t size = rounded(old->size, unit);
+        int rc = os_shm_blank(old->address, size);
+        if (rc == 0) {
+            return (ssize_t)size;
+        }
+        if (rc != -EINVAL || unit >= LARGEST_PAGE) {
+            return rc;
+        }
+        unit *= 2;
+    }
+}
+
+static int
+make_ghost_lock_held(struct core_mapping *mapping,
+                     const struct core_attachment *old)
+{
+    struct core_ghost *ghost = PyMem_RawMalloc(sizeof(*ghost));
+    if (ghost == NULL) {
+        return -ENOMEM;
+    }
+    *ghost = (struct core_ghost){
+        .was = *old,
+        .detach_time = os_time(),
+        .namespace = os_namespace("ipc"),
+    };
+    ghost->was.detached = true;
+    ssize_t size = blank(old);
+    if (size < 0) {
+        PyMem_RawFree(ghost);
+        return (int)size;
+    }
+    ghost->size = (size_t)size;
+    put_ghost_lock_held(mapping, ghost);
+    return 0;
+}
+
+/* Detach what is or is to be the handle's: 0, also if it has gone in failing
+ * to become a ghost, or -errno. */
+static int
+discard_lock_held(struct core_mapping *mapping,
+                  const struct core_attachment *old)
+{
+    if (old->address == NULL) {
+        return 0;
+    }
+    if (!old->exported) {
+        return os_shm_detach(old->address);
+    }
+    int rc = make_ghost_lock_held(mapping, old);
+    return rc < 0 && os_memory_is_mapped(old->address) ? rc : 0;
+}
+
+static int
+put_lock_held(struct core_mapping *mapping, const struct core_attachment *new)
+{
+    int rc = mapping->exports > 0
+                 ? -EBUSY
+                 : discard_lock_held(mapping, &mapping->current);
+    if (rc < 0) {
+        return rc;
+    }
+    struct core_attachment old = mapping->current;
+    bool detached = old.address != NULL || old.detached;
+    if (new != NULL) {
+        mapping->current = *new;
+        mapping->current.detached = detached && old.id == new->id;
+        mapping->writable = mapping->writable || !new->readonly;
+    }
+    else {
+        mapping->current.address = NULL;
+        mapping->current.detached = detached;
+    }
+    return 0;
+}
+
+int
+core_mapping_put(PyObject *owner, struct core_mapping *mapping,
+                 const struct core_attachment *new)
+{
+    int rc;
+    CORE_BEGIN_CRITICAL_SECTION(owner);
+    rc = put_lock_held(mapping, new);
     CORE_END_CRITICAL_SECTION();
     (void)owner;
+    return rc;
 }
 
 int
@@ -71,96 +245,72 @@ core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
                     void *address, int flags,
                     struct core_attachment *attachment)
 {
-    struct core_ghost *ghost = NULL;
-    attachment->address = address;
-    attachment->readonly = (flags & SHM_RDONLY) != 0;
-    attachment->writable = !attachment->readonly;
-    if (OS_SHM_REMAP != 0) {
-        CORE_BEGIN_CRITICAL_SECTION(owner);
-        ghost = take_ghost_lock_held(mapping, attachment);
-        CORE_END_CRITICAL_SECTION();
+    int rc;
+    CORE_BEGIN_CRITICAL_SECTION(owner);
+    rc = mapping->exports > 0
+             ? -EBUSY
+             : attach_lock_held(mapping, address, flags, attachment);
+    if (rc == 0) {
+        rc = put_lock_held(mapping, attachment);
+        if (rc < 0) {
+            (void)discard_lock_held(mapping, attachment);
+        }
     }
-    if (ghost != NULL) {
-        address = ghost->was.address;
-        flags |= OS_SHM_REMAP;
+    CORE_END_CRITICAL_SECTION();
+    (void)owner;
+    return rc;
+}
+
+/* What was exported, or whose address was read, still is: what may be written
+ * to through a pointer that has left stays so, and only the handle writes no
+ * more. */
+static int
+remap_lock_held(struct core_mapping *mapping, int flags)
+{
+    struct core_attachment *current = &mapping->current;
+    bool readonly = (flags & SHM_RDONLY) != 0;
+    void *got;
+    if (mapping->writable && current->exported) {
+        flags &= ~SHM_RDONLY;
     }
-    attachment->exported = ghost != NULL;
-    int rc =
-        os_shm_attach(attachment->id, address, flags, &attachment->address);
-    if (rc < 0) {
-        attachment->address = NULL;
+    int rc = os_shm_attach(current->id, current->address, flags, &got);
+    if (rc == 0) {
+        current->readonly = readonly;
+        mapping->writable = mapping->writable || !readonly;
+    }
+    else if (!os_memory_is_mapped(current->address)) {
+        /* The kernel detaches before it attaches. */
+        struct core_ghost *ghost = PyMem_RawMalloc(sizeof(*ghost));
         if (ghost != NULL) {
-            put_ghost(owner, mapping, ghost);
+            *ghost = (struct core_ghost){
+                .was = *current,
+                .size = rounded(current->size, os_page_size()),
+            };
+            return_ghost_lock_held(mapping, ghost);
         }
-        return rc;
-    }
-    PyMem_RawFree(ghost);
-    return 0;
-}
-
-int
-core_mapping_swap_lock_held(struct core_mapping *mapping,
-                            const struct core_attachment *new,
-                            struct core_attachment *old)
-{
-    if (mapping->exports > 0) {
-        return -EBUSY;
-    }
-    *old = mapping->current;
-    if (new != NULL) {
-        mapping->current = *new;
-    }
-    else {
-        mapping->current.address = NULL;
-    }
-    return 0;
-}
-
-/* Replace the attachment by a ghost: its size, or -errno. */
-static ssize_t
-blank(const struct core_attachment *old)
-{
-    ssize_t rc = -EINVAL;
-    for (int step = 0; step < 3 && rc == -EINVAL; step++) {
-        size_t size = rounded(old->size, step);
-        rc = os_shm_blank(old->address, size);
-        if (rc == 0) {
-            return (ssize_t)size;
-        }
+        current->address = NULL;
     }
     return rc;
 }
 
-static int
-discard_exported(PyObject *owner, struct core_mapping *mapping,
-                 const struct core_attachment *old)
-{
-    struct core_ghost *ghost = PyMem_RawMalloc(sizeof(*ghost));
-    if (ghost == NULL) {
-        return -ENOMEM;
-    }
-    ssize_t size = blank(old);
-    if (size < 0) {
-        PyMem_RawFree(ghost);
-        return (int)size;
-    }
-    ghost->was = *old;
-    ghost->size = (size_t)size;
-    put_ghost(owner, mapping, ghost);
-    return 0;
-}
-
 int
-core_mapping_discard(PyObject *owner, struct core_mapping *mapping,
-                     const struct core_attachment *old)
+core_mapping_remap(PyObject *owner, struct core_mapping *mapping,
+                   void *address, int flags)
 {
-    if (old->address == NULL) {
-        return 0;
+    int rc;
+    CORE_BEGIN_CRITICAL_SECTION(owner);
+    if (mapping->exports > 0) {
+        rc = -EBUSY;
     }
-    if (old->exported) {
-        return discard_exported(owner, mapping, old);
+    else if (address == NULL || address != mapping->current.address) {
+        rc = -EINVAL;
     }
-    return os_shm_detach(old->address);
+    else {
+        rc = remap_lock_held(mapping, flags);
+    }
+    CORE_END_CRITICAL_SECTION();
+    (void)owner;
+    return rc;
 }
 
 void

@@ -2,9 +2,9 @@
  * were.
  *
  * Guarded by the critical section of the object that holds it: functions that
- * end in _lock_held expect it.  exports counts the buffers, pins and atomics,
- * and the copies in progress, that need the memory: while there are any it
- * stays attached.
+ * end in _lock_held expect it, the others enter it.  exports counts the
+ * buffers, pins and atomics, and the copies in progress, that need the memory:
+ * while there are any it stays attached.
  *
  * A buffer may have been taken by one who does not count as an export, such
  * as np.ndarray(buffer=segment).  So an attachment that was ever exported is
@@ -12,7 +12,7 @@
  * which lives as long as the handle, and therefore as long as all who hold
  * its buffers.  So that attaching again and again does not use up the address
  * space, a handle that has two ghosts of a segment attaches it where the older
- * one is, those for reading and those for writing apart. */
+ * one is. */
 #ifndef SYSV_IPC_MAPPING_H
 #define SYSV_IPC_MAPPING_H
 
@@ -21,11 +21,12 @@
 struct core_attachment {
     void *address; /* NULL: none */
     int id;
-    size_t size;
+    struct os_segment segment;
+    size_t size; /* the segment's */
     bool readonly;
-    bool writable; /* it is or was: one who has a pointer may write */
     bool exported; /* a buffer was taken */
     bool escaped;  /* the address was read: a pointer may have left */
+    bool detached; /* the handle has detached this segment before */
 };
 
 struct core_ghost;
@@ -33,26 +34,33 @@ struct core_ghost;
 struct core_mapping {
     struct core_attachment current;
     Py_ssize_t exports;
+    /* An attachment was for writing: NumPy may have let any array that still
+     * points anywhere here be written to. */
+    bool writable;
     struct core_ghost *ghosts;
 };
 
-/* shmat(2): 0 or -errno.  The attachment is not the handle's yet; it may be
- * at the place of one of owner's ghosts, so it is given back by
- * core_mapping_discard() and nothing else. */
+/* Ask what the segment with this id is: 0 or -errno. */
+int core_attachment_look(struct core_attachment *attachment);
+/* Whether the id still names the segment that it named then. */
+bool core_attachment_same(const struct core_attachment *then,
+                          const struct core_attachment *now);
+
+/* shmat(2), at a place where this handle had nothing before: 0 or -errno.  The
+ * attachment is not the handle's yet. */
+int core_mapping_attach_new(struct core_attachment *attachment, int flags);
+/* Make an attachment the handle's, or NULL for none: 0, or all is as it was,
+ * with -EBUSY while there are exports, or -errno. */
+int core_mapping_put(PyObject *owner, struct core_mapping *mapping,
+                     const struct core_attachment *new);
+/* Attach and put, in one step. */
 int core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
                         void *address, int flags,
                         struct core_attachment *attachment);
-
-/* Take the attachment out, or put another in its place; *old is then for
- * core_mapping_discard().  -EBUSY while there are exports. */
-int core_mapping_swap_lock_held(struct core_mapping *mapping,
-                                const struct core_attachment *new,
-                                struct core_attachment *old);
-
-/* Detach what is not in the handle, without the lock: 0 or -errno.  Where a
- * ghost stays, owner's critical section is entered to keep it. */
-int core_mapping_discard(PyObject *owner, struct core_mapping *mapping,
-                         const struct core_attachment *old);
+/* Attach again at the place of the attachment there is: 0, -EBUSY, or -errno
+ * (-EINVAL if it is not there any more). */
+int core_mapping_remap(PyObject *owner, struct core_mapping *mapping,
+                       void *address, int flags);
 
 /* When the handle dies. */
 void core_mapping_free(struct core_mapping *mapping);

@@ -34,7 +34,7 @@ core_handle_make(CoreState *state, PyTypeObject *type,
         self->state = state;
         self->kind = kind;
         self->exact = exact;
-        atomic_init(&self->id, -1);
+        CORE_STORE_INT64(&self->place, -1 * 65536);
         CORE_STORE_INT64(&self->key, CORE_NO_KEY);
     }
     return op;
@@ -213,5 +213,10 @@ core_vanished(const struct core_request *request, int rc)
 /* Semaphores are created and given their values in one step for others. */
 int core_semaphore_create(const struct core_request *request, key_t key);
 int core_semaphore_accept(int id);
+
+/* Of the kinds: whether this can be the handle's object. */
+bool core_semaphore_same(PyObject *op, const struct os_info *now);
+bool core_semaphore_set_same(PyObject *op, const struct os_info *now);
+bool core_shared_memory_same(PyObject *op, const struct os_info *now);
 
 #endif

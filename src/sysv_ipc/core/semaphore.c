@@ -53,7 +53,6 @@ semaphore_open(PyObject *op, PyObject *const *given)
         core_open(state, &core_semaphore_kind, &request, &opened) < 0) {
         return -1;
     }
-    atomic_store_explicit(&core_handle(op)->index, 0, memory_order_relaxed);
     core_handle_open(core_handle(op), opened.key, opened.id);
     return 0;
 }
@@ -63,22 +62,11 @@ CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, CORE_ARG_key, CORE_ARG_flags,
 
 /* ------------------------------------------------------------- operations */
 
-/* A member of a set.  A call asks at its beginning which one it is about:
- * converting arguments may run code that initialises the handle again. */
-struct member {
-    int id;
-    unsigned short index;
-};
-
-static inline struct member
-member_of(PyObject *op)
-{
-    return (struct member){core_handle_id(op), core_handle(op)->index};
-}
-
-/* One semop(2) on a member: 0, -errno or CORE_RAISED. */
+/* One semop(2) on a member: 0, -errno or CORE_RAISED.  A call asks at its
+ * beginning which one it is about: converting arguments may run code that
+ * initialises the handle again. */
 static ssize_t
-operate(PyObject *op, struct member member, int delta, int64_t timeout_ns)
+operate(PyObject *op, struct core_place member, int delta, int64_t timeout_ns)
 {
     SemaphoreObject *self = semaphore(op);
     struct sembuf operation = {
@@ -97,7 +85,7 @@ operate(PyObject *op, struct member member, int delta, int64_t timeout_ns)
 }
 
 static PyObject *
-raise_failed(PyObject *op, struct member member, ssize_t rc,
+raise_failed(PyObject *op, struct core_place member, ssize_t rc,
              const char *operation)
 {
     return core_semaphore_raise(op, member.id, rc, operation,
@@ -137,7 +125,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     static const struct core_signature signature = {
         "acquire", 2, 2, 0, {CORE_ARG_timeout, CORE_ARG_delta}};
     CoreState *state = core_handle(op)->state;
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     int delta;
@@ -159,7 +147,7 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "try_acquire", 1, 1, 0, {CORE_ARG_delta}};
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     PyObject *given[1];
     int delta;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -183,7 +171,7 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "release", 1, 1, 0, {CORE_ARG_delta}};
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     PyObject *given[1];
     int delta;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -204,7 +192,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "Z", 1, 1, 0, {CORE_ARG_timeout}};
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
@@ -223,7 +211,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 CORE_WHOLE static PyObject *
 semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     ssize_t rc = operate(op, member, -1, OS_FOREVER);
     if (rc < 0) {
         return raise_failed(op, member, rc, "acquire");
@@ -236,7 +224,7 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 CORE_WHOLE static PyObject *
 semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     ssize_t rc = operate(op, member, 1, OS_FOREVER);
     if (rc < 0) {
         (void)raise_failed(op, member, rc, "release");
@@ -272,7 +260,8 @@ semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
         Py_CLEAR(op);
         return NULL;
     }
-    core_handle(op)->index = (unsigned short)index;
+    core_handle_open_member(core_handle(op), core_handle_key(op),
+                            core_handle_id(op), (unsigned short)index);
     if ((uint64_t)index >= info.sem.nsems) {
         (void)core_refuse(
             core_handle(op)->state, EINVAL, core_handle_subject(op),
@@ -290,17 +279,23 @@ core_semaphore_make(CoreState *state, int id, int64_t key,
     PyObject *op =
         semaphore_make(state, (PyTypeObject *)state->semaphore_type);
     if (op != NULL) {
-        core_handle(op)->index = index;
-        core_handle_open(core_handle(op), key, id);
+        core_handle_open_member(core_handle(op), key, id, index);
     }
     return op;
+}
+
+bool
+core_semaphore_same(PyObject *op, const struct os_info *now)
+{
+    return core_handle_place(op).index < now->sem.nsems;
 }
 
 static PyObject *
 semaphore_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
 {
+    struct core_place place = core_handle_place(op);
     return core_handle_reduce(
-        op, Py_BuildValue("(ii)", core_handle_id(op), core_handle(op)->index),
+        op, Py_BuildValue("(ii)", place.id, place.index),
         Py_BuildValue("{sOsO}", "block",
                       semaphore(op)->block ? Py_True : Py_False, "undo",
                       semaphore(op)->undo ? Py_True : Py_False));
@@ -311,11 +306,12 @@ semaphore_repr(PyObject *op)
 {
     char extra[64] = "";
     int length = 0;
-    int index = core_handle(op)->index;
+    struct core_place place = core_handle_place(op);
+    int index = place.index;
     if (index > 0) {
         length = PyOS_snprintf(extra, sizeof(extra), ", index=%d", index);
     }
-    int value = os_sem_get_value(core_handle_id(op), index);
+    int value = os_sem_get_value(place.id, index);
     if (value >= 0) {
         (void)PyOS_snprintf(extra + length, sizeof(extra) - (size_t)length,
                             ", value=%d", value);
@@ -331,9 +327,10 @@ typedef int (*semaphore_number)(int id, int index);
 static PyObject *
 get_number(PyObject *op, semaphore_number os_get)
 {
-    int number = os_get(core_handle_id(op), core_handle(op)->index);
+    struct core_place place = core_handle_place(op);
+    int number = os_get(place.id, place.index);
     if (number < 0) {
-        return core_handle_raise(op, number, "semctl");
+        return core_handle_raise_by_id(op, place.id, number, "semctl");
     }
     return PyLong_FromLong(number);
 }
@@ -348,7 +345,7 @@ static int
 semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
     CoreState *state = core_handle(op)->state;
-    struct member member = member_of(op);
+    struct core_place member = core_handle_place(op);
     int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
         core_semaphore_convert_value(state, value, "value",
@@ -421,7 +418,7 @@ semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
     if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    return PyLong_FromLong(core_handle(op)->index);
+    return PyLong_FromLong(core_handle_place(op).index);
 }
 
 static PyObject *

@@ -199,6 +199,12 @@ semaphore_set_from_id(PyObject *type, PyObject *id)
     return op;
 }
 
+bool
+core_semaphore_set_same(PyObject *op, const struct os_info *now)
+{
+    return (uint64_t)semaphore_set(op)->nsems == now->sem.nsems;
+}
+
 static PyObject *
 semaphore_set_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
 {

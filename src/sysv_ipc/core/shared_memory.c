@@ -42,28 +42,24 @@ raise_exports(void)
                     "atomics or copies of it exist: release them first");
 }
 
-int
-core_shared_memory_replace(PyObject *op, const struct core_attachment *new)
+/* What core_mapping_ functions return, as an exception: -1. */
+static int
+raise_mapping(PyObject *op, int rc, const char *operation)
 {
-    struct core_mapping *mapping = &shared_memory(op)->mapping;
-    struct core_attachment old, unused;
-    int rc;
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    rc = core_mapping_swap_lock_held(mapping, new, &old);
-    CORE_END_CRITICAL_SECTION();
-    if (rc < 0) {
+    if (rc == -EBUSY) {
         raise_exports();
-        return -1;
     }
-    rc = core_mapping_discard(op, mapping, &old);
-    if (rc < 0) {
-        CORE_BEGIN_CRITICAL_SECTION(op);
-        (void)core_mapping_swap_lock_held(mapping, &old, &unused);
-        CORE_END_CRITICAL_SECTION();
-        (void)core_handle_raise(op, rc, "detach");
-        return -1;
+    else {
+        (void)core_handle_raise(op, rc, operation);
     }
-    return 0;
+    return -1;
+}
+
+int
+core_shared_memory_put(PyObject *op, const struct core_attachment *new)
+{
+    int rc = core_mapping_put(op, &shared_memory(op)->mapping, new);
+    return rc < 0 ? raise_mapping(op, rc, "detach") : 0;
 }
 
 int
@@ -159,35 +155,35 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
 
 /* --------------------------------------------------- attach() and detach() */
 
-/* Attach again where it is attached already: what was exported, or whose
- * address was read, still is. */
-static int
-remap(PyObject *op, void *address, int flags)
+/* Whether the id still names the segment that the handle was opened for. */
+static bool
+is_same_segment(PyObject *op, const struct core_attachment *now)
 {
-    struct core_mapping *mapping = &shared_memory(op)->mapping;
-    struct core_attachment *current = &mapping->current;
-    int rc = -EINVAL;
+    struct core_attachment *current = &shared_memory(op)->mapping.current;
+    bool same;
     CORE_BEGIN_CRITICAL_SECTION(op);
-    if (mapping->exports > 0) {
-        raise_exports();
-        rc = CORE_RAISED;
-    }
-    else if (address == current->address) {
-        void *got;
-        bool readonly = (flags & SHM_RDONLY) != 0;
-        /* What may be written to through a pointer that has left stays so:
-         * it is only the handle that writes no more. */
-        if (current->exported && current->writable) {
-            flags &= ~SHM_RDONLY;
-        }
-        rc = os_shm_attach(core_handle_id(op), address, flags, &got);
-        if (rc == 0) {
-            current->readonly = readonly;
-            current->writable = current->writable || !current->readonly;
-        }
-    }
+    /* from_id() asks before there was any. */
+    same = current->segment.size == 0 || current->id != now->id ||
+           core_attachment_same(current, now);
     CORE_END_CRITICAL_SECTION();
-    return rc;
+    return same;
+}
+
+bool
+core_shared_memory_same(PyObject *op, const struct os_info *now)
+{
+    struct core_attachment attachment = {
+        .id = core_handle_id(op),
+        .segment =
+            {
+                .size = (size_t)now->shm.size,
+                .key = now->key,
+                .creator_pid = now->shm.creator_pid,
+                .change_time = now->last_change_time,
+                .detach_time = now->shm.last_detach_time,
+            },
+    };
+    return is_same_segment(op, &attachment);
 }
 
 int
@@ -202,29 +198,25 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
         core_shared_memory_check_exports(op) < 0) {
         return -1;
     }
-    /* The size first, so that nothing can fail once it is attached. */
     struct core_mapping *mapping = &shared_memory(op)->mapping;
     struct core_attachment attachment = {.id = core_handle_id(op)};
-    int rc = os_shm_size(attachment.id, &attachment.size);
-    if (rc == 0 && (flags & OS_SHM_REMAP)) {
-        rc = remap(op, address, flags);
-    }
-    else if (rc == 0) {
-        rc = core_mapping_attach(op, mapping, address, flags, &attachment);
-    }
-    if (rc < 0) {
-        (void)core_handle_raise(op, rc, "attach");
+    int rc = core_attachment_look(&attachment);
+    if (rc == 0 && !is_same_segment(op, &attachment)) {
+        (void)core_raise_gone(core_handle(op)->state, -EINVAL, "attach",
+                              core_handle_subject(op));
         return -1;
     }
-    shared_memory(op)->size = attachment.size;
-    if (attachment.address == NULL) {
-        return 0;
+    if (rc == 0) {
+        rc = flags & OS_SHM_REMAP
+                 ? core_mapping_remap(op, mapping, address, flags)
+                 : core_mapping_attach(op, mapping, address, flags,
+                                       &attachment);
     }
-    rc = core_shared_memory_replace(op, &attachment);
     if (rc < 0) {
-        (void)core_mapping_discard(op, mapping, &attachment);
+        return raise_mapping(op, rc, "attach");
     }
-    return rc;
+    shared_memory(op)->size = attachment.size;
+    return 0;
 }
 
 static PyObject *
@@ -246,7 +238,7 @@ shared_memory_detach(PyObject *op, PyObject *Py_UNUSED(unused))
     if (!core_shared_memory_attached(op)) {
         return core_shared_memory_raise_not_attached(op);
     }
-    if (core_shared_memory_replace(op, NULL) < 0) {
+    if (core_shared_memory_put(op, NULL) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -269,7 +261,7 @@ shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     if (core_shared_memory_attached(op) &&
-        core_shared_memory_replace(op, NULL) < 0) {
+        core_shared_memory_put(op, NULL) < 0) {
         if (nargs == 0 || args[0] == Py_None ||
             !PyErr_ExceptionMatches(PyExc_BufferError)) {
             return NULL;
@@ -283,6 +275,9 @@ shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
 {
+    if (core_handle_check_same(op) < 0) {
+        return NULL;
+    }
     int rc = os_shm_lock(core_handle_id(op));
     if (rc < 0) {
         return core_handle_raise(op, rc, "lock");
@@ -293,6 +288,9 @@ shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyObject *
 shared_memory_unlock(PyObject *op, PyObject *Py_UNUSED(unused))
 {
+    if (core_handle_check_same(op) < 0) {
+        return NULL;
+    }
     int rc = os_shm_unlock(core_handle_id(op));
     if (rc < 0) {
         return core_handle_raise(op, rc, "unlock");

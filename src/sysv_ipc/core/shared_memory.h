@@ -22,8 +22,7 @@ shared_memory(PyObject *op)
 int core_shared_memory_open(PyObject *op, PyObject *const *given);
 /* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
  * an exception and all as it was but for new, which is the caller's then. */
-int core_shared_memory_replace(PyObject *op,
-                               const struct core_attachment *new);
+int core_shared_memory_put(PyObject *op, const struct core_attachment *new);
 /* -1 with BufferError while there are exports of the segment. */
 int core_shared_memory_check_exports(PyObject *op);
 bool core_shared_memory_attached(PyObject *op);

@@ -88,21 +88,25 @@ adopt(PyObject *op, const struct core_request *request,
     CoreState *state = core_handle(op)->state;
     struct core_subject subject = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
-    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    int flags = readonly ? SHM_RDONLY : 0;
     struct core_attachment attachment = {.id = opened->id};
-    int rc = os_shm_size(opened->id, &attachment.size);
+    int rc = core_attachment_look(&attachment);
+    if (rc == 0 && check_size(state, request, opened, attachment.size) < 0) {
+        goto error;
+    }
     if (rc == 0) {
-        rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
-                                 &attachment);
+        rc = opened->created
+                 ? core_mapping_attach_new(&attachment, flags)
+                 : core_mapping_attach(op, &shared_memory(op)->mapping, NULL,
+                                       flags, &attachment);
     }
     if (core_vanished(request, rc)) {
         return 1;
     }
-    if (rc < 0) {
+    if (rc < 0 && core_shared_memory_check_exports(op) == 0) {
         (void)core_raise_gone(state, rc, "attach", subject);
-        goto error;
     }
-    if (check_size(state, request, opened, attachment.size) < 0) {
+    if (rc < 0) {
         goto error;
     }
     if (opened->created) {
@@ -111,17 +115,19 @@ adopt(PyObject *op, const struct core_request *request,
             (void)core_raise(state, rc, "fill", subject);
             goto error;
         }
-    }
-    if (core_shared_memory_replace(op, &attachment) < 0) {
-        goto error;
+        if (core_shared_memory_put(op, &attachment) < 0) {
+            goto error;
+        }
     }
     shared_memory(op)->readonly = readonly;
     shared_memory(op)->size = attachment.size;
     core_handle_open(core_handle(op), opened->key, opened->id);
     return 0;
 error:
-    (void)core_mapping_discard(op, mapping, &attachment);
     if (opened->created) {
+        if (attachment.address != NULL) {
+            (void)os_shm_detach(attachment.address);
+        }
         (void)os_shm_remove(opened->id);
     }
     return -1;

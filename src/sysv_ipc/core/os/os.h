@@ -165,7 +165,14 @@ int os_shm_get(key_t key, size_t size, int flags);
 int os_shm_attach(int id, void *wanted, int flags, void **address);
 int os_shm_detach(void *address);
 int os_shm_stat(int id, struct os_info *info);
-int os_shm_size(int id, size_t *size);
+/* What tells a segment from another that gets its id later. */
+struct os_segment {
+    size_t size;
+    key_t key;
+    int creator_pid;
+    int64_t change_time, detach_time;
+};
+int os_shm_look(int id, struct os_segment *segment);
 int os_shm_list(int place, struct os_info *info);
 int os_shm_last_place(void);
 int os_shm_set(int id, const struct os_info *info);
@@ -177,6 +184,10 @@ int os_shm_unlock(int id);
  * still points there reads zeros.  os_memory_release() gives them back. */
 int os_shm_blank(void *address, size_t size);
 int os_memory_release(void *address, size_t size);
+/* Whether anything is mapped there; and zero pages if there is nothing, after
+ * a call that has failed half-way: 0, or -errno. */
+bool os_memory_is_mapped(void *address);
+int os_memory_fill(void *address, size_t size);
 /* Touch every page for writing, of memory that is all zeros, without the
  * SIGBUS of a page that cannot be had: that is -EFAULT.  -ENOSYS where the
  * system has no way. */
@@ -323,8 +334,9 @@ bool os_is_first_thread(void);
 int os_wait_get_signal(void);
 int os_wait_set_signal(int number);
 
-/* CLOCK_MONOTONIC. */
+/* CLOCK_MONOTONIC; and seconds since the epoch, as the kernel notes them. */
 int64_t os_clock_ns(void);
+int64_t os_time(void);
 int os_sleep_ns(int64_t duration_ns);
 
 /* 32 bits from the kernel's generator. */
@@ -332,6 +344,13 @@ int os_random_bits(uint32_t *bits);
 
 /* A key from a path's inode, ftok(3). */
 int os_ftok(const char *path, int id, key_t *key);
+
+/* A number that this thread's namespace of this kind ("ipc", "user") has and
+ * no other has now; 0 if /proc is not there to tell. */
+uint64_t os_namespace(const char *kind);
+/* What the kernel calls itself since it was started, at most size - 1
+ * characters; an empty text if /proc is not there to tell. */
+void os_boot_id(char *text, size_t size);
 
 /* An exclusive lock that all processes of this IPC namespace share and that
  * the kernel releases when its holder dies.  One attempt: -EWOULDBLOCK while

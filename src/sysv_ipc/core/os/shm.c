@@ -84,14 +84,20 @@ os_shm_stat(int id, struct os_info *info)
     return shm_read(id, IPC_STAT, info);
 }
 
-/* The size alone, without the work of the rest. */
+/* Without the work of the rest. */
 int
-os_shm_size(int id, size_t *size)
+os_shm_look(int id, struct os_segment *segment)
 {
     struct shmid_ds data = {0};
     int rc = (int)OS_CALL(shmctl, id, IPC_STAT, &data);
     if (rc == 0) {
-        *size = data.shm_segsz;
+        *segment = (struct os_segment){
+            .size = data.shm_segsz,
+            .key = SHM_KEY(data.shm_perm),
+            .creator_pid = data.shm_cpid,
+            .change_time = data.shm_ctime,
+            .detach_time = data.shm_dtime,
+        };
     }
     return rc;
 }
@@ -203,6 +209,49 @@ os_shm_blank(void *address, size_t size)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
                        -1, 0);
     return pages == MAP_FAILED ? -errno : 0;
+}
+
+bool
+os_memory_is_mapped(void *address)
+{
+#ifdef __APPLE__
+    char resident;
+#else
+    unsigned char resident;
+#endif
+    return mincore(address, 1, (void *)&resident) == 0 || errno != ENOMEM;
+}
+
+/* If the kernel does not know the flag, the address is a wish. */
+#ifndef MAP_FIXED_NOREPLACE
+#ifdef __linux__
+#define MAP_FIXED_NOREPLACE 0x100000
+#else
+#define MAP_FIXED_NOREPLACE 0
+#endif
+#endif
+
+int
+os_memory_fill(void *address, size_t size)
+{
+    if (os_memory_is_mapped(address)) {
+        return 0;
+    }
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void *pages = mmap(address, size, PROT_READ | PROT_WRITE,
+                       flags | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED) {
+        /* Pages that are only read are not counted against any limit. */
+        pages = mmap(address, size, PROT_READ, flags, -1, 0);
+    }
+    if (pages == MAP_FAILED) {
+        return -errno;
+    }
+    if (pages != address) {
+        (void)munmap(pages, size);
+        return -EEXIST;
+    }
+    return 0;
 }
 
 int

@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +21,12 @@ os_clock_ns(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t
+os_time(void)
+{
+    return (int64_t)time(NULL);
 }
 
 int
@@ -80,3 +89,46 @@ os_namespace_unlock(int lock)
     (void)flock(lock, LOCK_UN);
     (void)close(lock);
 }
+
+#ifdef __linux__
+
+uint64_t
+os_namespace(const char *kind)
+{
+    char path[64];
+    struct stat about;
+    (void)snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", kind);
+    return stat(path, &about) == 0 ? (uint64_t)about.st_ino : 0;
+}
+
+void
+os_boot_id(char *text, size_t size)
+{
+    ssize_t length = 0;
+    int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (file != -1) {
+        length = read(file, text, size - 1);
+        (void)close(file);
+    }
+    text[length > 0 ? length : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+}
+
+#else
+
+/* There is one namespace a machine. */
+uint64_t
+os_namespace(const char *kind)
+{
+    (void)kind;
+    return 1;
+}
+
+void
+os_boot_id(char *text, size_t size)
+{
+    (void)size;
+    text[0] = '\0';
+}
+
+#endif

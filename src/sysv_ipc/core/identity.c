@@ -1,0 +1,219 @@
+/* What tells an object from another that gets its id later: an id is a number
+ * that the kernel gives again, in another IPC namespace at once.
+ *
+ * A handle is compared with what its id names now before calls that are rare
+ * and that change or tell of the object: removing it, setting its owner, its
+ * attributes.  Calls in a hot path are not, because that would take a system
+ * call.  A pickle, which may be opened in another process, carries all that
+ * tells. */
+#include "info.h"
+
+#include <errno.h>
+
+bool
+core_handle_is_same(PyObject *op, int id, const struct os_info *now)
+{
+    const struct core_kind *kind = core_handle(op)->kind;
+    int64_t key = core_handle_key(op);
+    if (core_handle_id(op) != id) {
+        /* Initialised again since the call began. */
+        return true;
+    }
+    bool removed_segment =
+        kind == &core_shared_memory_kind && now->shm.marked_for_removal;
+    if (key != CORE_NO_KEY && now->key != key && !removed_segment) {
+        return false;
+    }
+    uint64_t namespace =
+        (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
+    if (namespace != 0 && namespace != os_namespace("ipc")) {
+        return false;
+    }
+    return kind->same == NULL || kind->same(op, now);
+}
+
+int
+core_handle_check_same(PyObject *op)
+{
+    struct os_info now;
+    int id = core_handle_id(op);
+    int rc = core_kind_stat_any(core_handle(op)->kind, id, &now);
+    if (rc == 0 && !core_handle_is_same(op, id, &now)) {
+        (void)core_raise_gone(core_handle(op)->state, -EINVAL, "remove",
+                              core_handle_subject_by_id(op, id));
+        return -1;
+    }
+    return 0;
+}
+
+/* ----------------------------------------------------------------- pickles */
+
+/* The numbers of an identity: those that an object keeps, and those that only
+ * grow. */
+struct facts {
+    long long namespace, user_namespace;
+    long long key, amount, cuid, cgid;
+    long long change_time, first_time, second_time;
+    long long uid, gid, mode, max_size;
+};
+
+#define FACT_COUNT (sizeof(struct facts) / sizeof(long long))
+
+static void
+get_facts(const struct core_kind *kind, const struct os_info *info,
+          struct facts *facts)
+{
+    *facts = (struct facts){
+        .namespace = (long long)os_namespace("ipc"),
+        .user_namespace = (long long)os_namespace("user"),
+        .key = info->key,
+        .cuid = info->cuid,
+        .cgid = info->cgid,
+        .change_time = info->last_change_time,
+        .uid = info->uid,
+        .gid = info->gid,
+        .mode = info->mode,
+    };
+    if (kind == &core_shared_memory_kind) {
+        facts->amount = (long long)info->shm.size;
+        facts->first_time = info->shm.last_attach_time;
+        facts->second_time = info->shm.last_detach_time;
+    }
+    else if (kind == &core_message_queue_kind) {
+        facts->max_size = (long long)info->msg.max_size;
+        facts->first_time = info->msg.last_send_time;
+        facts->second_time = info->msg.last_receive_time;
+    }
+    else {
+        facts->amount = (long long)info->sem.nsems;
+        facts->first_time = info->sem.last_operation_time;
+    }
+}
+
+PyObject *
+core_identity(PyObject *op)
+{
+    CoreHandle *self = core_handle(op);
+    struct os_info info;
+    struct facts facts;
+    char boot[64];
+    if (core_kind_stat_any(self->kind, core_handle_id(op), &info) < 0) {
+        Py_RETURN_NONE;
+    }
+    get_facts(self->kind, &info, &facts);
+    os_boot_id(boot, sizeof(boot));
+    PyObject *numbers = PyTuple_New((Py_ssize_t)FACT_COUNT);
+    for (size_t i = 0; numbers != NULL && i < FACT_COUNT; i++) {
+        PyObject *number = PyLong_FromLongLong(((long long *)&facts)[i]);
+        if (number == NULL) {
+            Py_CLEAR(numbers);
+            break;
+        }
+        PyTuple_SET_ITEM(numbers, (Py_ssize_t)i, number);
+    }
+    return numbers == NULL
+               ? NULL
+               : Py_BuildValue("(ssN)", self->kind->name, boot, numbers);
+}
+
+/* The object's owner, mode or size was changed since, which explains a later
+ * time of change. */
+static bool
+was_changed(const struct facts *then, const struct facts *now)
+{
+    return then->uid != now->uid || then->gid != now->gid ||
+           then->mode != now->mode || then->max_size != now->max_size;
+}
+
+/* Why it is not the same object, or NULL. */
+static const char *
+difference(const struct core_kind *kind, const struct facts *then,
+           const struct facts *now)
+{
+    bool known = then->namespace != 0 && now->namespace != 0;
+    if (known && then->namespace != now->namespace) {
+        return "it is in another IPC namespace";
+    }
+    bool key_differs =
+        then->key != now->key &&
+        !(kind == &core_shared_memory_kind && now->key == IPC_PRIVATE);
+    bool creator_differs =
+        then->user_namespace == now->user_namespace &&
+        (then->cuid != now->cuid || then->cgid != now->cgid);
+    /* SETVAL and SETALL change that of a set too. */
+    bool is_set = kind != &core_shared_memory_kind &&
+                  kind != &core_message_queue_kind;
+    bool time_differs =
+        then->change_time != now->change_time &&
+        (!known || (!is_set && !was_changed(then, now)));
+    if (key_differs || creator_differs || time_differs ||
+        then->amount != now->amount || now->first_time < then->first_time ||
+        now->second_time < then->second_time) {
+        return "its id names another object now";
+    }
+    return NULL;
+}
+
+static const struct core_kind *
+kind_of_name(const char *name)
+{
+    static const struct core_kind *const kinds[] = {
+        &core_semaphore_kind,
+        &core_shared_memory_kind,
+        &core_message_queue_kind,
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(name, kinds[i]->name) == 0) {
+            return kinds[i];
+        }
+    }
+    return NULL;
+}
+
+int
+core_identity_check(CoreState *state, PyObject *identity, PyObject *id)
+{
+    const char *name, *boot;
+    PyObject *numbers;
+    struct facts then, now;
+    struct os_info info;
+    char boot_now[64];
+    long long number = -1;
+    if (!PyArg_ParseTuple(identity, "ssO!", &name, &boot, &PyTuple_Type,
+                          &numbers) ||
+        core_integer(state, id, "id", INT_MIN, INT_MAX, &number) < 0) {
+        return -1;
+    }
+    const struct core_kind *kind = kind_of_name(name);
+    if (kind == NULL || PyTuple_GET_SIZE(numbers) != (Py_ssize_t)FACT_COUNT) {
+        PyErr_SetString(PyExc_ValueError,
+                        "this pickle was made by another version of sysv_ipc");
+        return -1;
+    }
+    for (size_t i = 0; i < FACT_COUNT; i++) {
+        ((long long *)&then)[i] =
+            PyLong_AsLongLong(PyTuple_GET_ITEM(numbers, (Py_ssize_t)i));
+    }
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    const char *why = NULL;
+    os_boot_id(boot_now, sizeof(boot_now));
+    if (boot[0] != '\0' && boot_now[0] != '\0' && strcmp(boot, boot_now) != 0) {
+        why = "the machine has been started again, or is another one";
+    }
+    else if (core_kind_stat_any(kind, (int)number, &info) == 0) {
+        get_facts(kind, &info, &now);
+        why = difference(kind, &then, &now);
+    }
+    if (why != NULL) {
+        (void)core_refuse_as(
+            state, state->ExistentialError, ENOENT,
+            (struct core_subject){kind, then.key, (int)number},
+            "the %s that was pickled, with key %lld and id %lld, is not here: "
+            "%s",
+            kind->name, then.key, number, why);
+        return -1;
+    }
+    return 0;
+}
