@@ -20,7 +20,7 @@ test_values(int id)
     CHECK_EQUAL(os_sem_set_value(id, 1, OS_SEM_VALUE_MAX + 1), -ERANGE);
     CHECK_EQUAL(os_sem_set_value(id, 3, 1), -EINVAL);
     unsigned short values[] = {4, 5, 6};
-    CHECK_EQUAL(os_sem_set_all(id, values), 0);
+    CHECK_EQUAL(os_sem_set_all(id, values, 2), 0);
     CHECK_EQUAL(os_sem_get_value(id, 2), 6);
     CHECK_EQUAL(os_sem_get_pid(id, 2), getpid());
     CHECK_EQUAL(os_sem_get_ncnt(id, 0), 0);

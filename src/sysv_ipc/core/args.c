@@ -163,8 +163,15 @@ forgive_signaling_nan(PyObject *value)
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyObject *result = PyObject_CallMethod(value, "is_nan", NULL);
-    int nan = result == NULL ? 0 : PyObject_IsTrue(result);
+    int nan = result == NULL ? -1 : PyObject_IsTrue(result);
     Py_XDECREF(result);
+    if (nan < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        /* Such as Ctrl-C, in the middle of it. */
+        Py_XDECREF(type);
+        Py_XDECREF(error);
+        Py_XDECREF(traceback);
+        return -1;
+    }
     PyErr_Clear();
     if (nan <= 0) {
         PyErr_Restore(type, error, traceback);

@@ -188,21 +188,21 @@ convert_shape(CoreState *state, PyObject *value, struct request *request)
     if (given == NULL) {
         return -1;
     }
-    Py_ssize_t count = PyTuple_GET_SIZE(given);
-    request->shape = PyTuple_New(count);
-    int rc = request->shape == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; rc == 0 && i < count; i++) {
+    /* A list first: converting may run code that finds a tuple which is not
+     * filled. */
+    PyObject *lengths = PyList_New(0);
+    int rc = lengths == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyTuple_GET_SIZE(given); i++) {
         long long length = 0;
         rc = core_integer(state, PyTuple_GET_ITEM(given, i),
                           "a length in shape", 0, PY_SSIZE_T_MAX, &length);
         PyObject *item = rc < 0 ? NULL : PyLong_FromLongLong(length);
-        if (item == NULL) {
-            rc = -1;
-        }
-        else {
-            PyTuple_SET_ITEM(request->shape, i, item);
-        }
+        rc = item == NULL ? -1 : PyList_Append(lengths, item);
+        Py_XDECREF(item);
     }
+    request->shape = rc < 0 ? NULL : PyList_AsTuple(lengths);
+    rc = request->shape == NULL ? -1 : 0;
+    Py_XDECREF(lengths);
     Py_DECREF(given);
     return rc;
 }

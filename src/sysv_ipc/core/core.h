@@ -281,7 +281,7 @@ PyObject *core_reopen(PyObject *module, PyObject *args);
  * the handle was opened for; the same with IPC_STAT, and 0, or -1 with an
  * exception. */
 bool core_handle_is_same(PyObject *op, int id, const struct os_info *now);
-int core_handle_check_same(PyObject *op);
+int core_handle_check_same(PyObject *op, int id);
 /* What a pickle carries to tell the object, or None; and whether what the id
  * names here is that object: 0, or -1 with an exception. */
 PyObject *core_identity(PyObject *op);

@@ -10,17 +10,23 @@
 
 /* ------------------------------------------------------- what they tell */
 
-/* An attribute of the exception, a new reference; NULL without an exception
- * where it is None or lacks. */
-static PyObject *
-attribute(PyObject *error, const char *name)
+/* An attribute of the exception, a new reference in *value, NULL if it is None
+ * or lacks: 0, or -1 with an exception, such as one of a handler of signals
+ * that runs in a property of a subclass. */
+static int
+attribute(PyObject *error, const char *name, PyObject **value)
 {
-    PyObject *value = PyObject_GetAttrString(error, name);
-    if (value == NULL || value == Py_None) {
+    *value = PyObject_GetAttrString(error, name);
+    if (*value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
         PyErr_Clear();
-        Py_CLEAR(value);
     }
-    return value;
+    if (*value == Py_None) {
+        Py_CLEAR(*value);
+    }
+    return 0;
 }
 
 /* One of kind, key and id, borrowed from about; NULL where it is None. */
@@ -38,7 +44,10 @@ part(PyObject *about, Py_ssize_t index)
 static PyObject *
 error_get_part(PyObject *error, void *index)
 {
-    PyObject *about = attribute(error, "_about");
+    PyObject *about;
+    if (attribute(error, "_about", &about) < 0) {
+        return NULL;
+    }
     PyObject *value = part(about, (Py_ssize_t)(intptr_t)index);
     Py_XINCREF(value);
     Py_XDECREF(about);
@@ -66,30 +75,41 @@ core_describe(PyObject *about)
     return PyObject_Str(kind);
 }
 
+/* What was wrong, or what it was about: a new reference in *told, NULL if there
+ * is nothing to tell; 0, or -1 with an exception. */
+static int
+tell(PyObject *error, PyObject **told)
+{
+    PyObject *about;
+    if (attribute(error, "_detail", told) < 0 || *told != NULL) {
+        return *told != NULL ? 0 : -1;
+    }
+    if (attribute(error, "_about", &about) < 0) {
+        return -1;
+    }
+    *told = core_describe(about);
+    Py_XDECREF(about);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 /* The C library's text, then what it was about. */
 static PyObject *
 error_str(PyObject *error)
 {
     PyObject *text = ((PyTypeObject *)PyExc_OSError)->tp_str(error);
-    PyObject *strerror = attribute(error, "strerror");
-    if (text == NULL || strerror == NULL) {
-        Py_XDECREF(strerror);
-        return text;
+    PyObject *strerror = NULL, *told = NULL;
+    if (text == NULL) {
+        return NULL;
     }
-    Py_DECREF(strerror);
-    PyObject *told = attribute(error, "_detail");
-    if (told == NULL) {
-        PyObject *about = attribute(error, "_about");
-        told = core_describe(about);
-        Py_XDECREF(about);
-    }
-    if (told != NULL) {
-        Py_SETREF(text, PyUnicode_FromFormat("%U: %S", text, told));
-        Py_DECREF(told);
-    }
-    else if (PyErr_Occurred()) {
+    if (attribute(error, "strerror", &strerror) < 0 ||
+        (strerror != NULL && tell(error, &told) < 0)) {
         Py_CLEAR(text);
     }
+    else if (told != NULL) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U: %S", text, told));
+    }
+    Py_XDECREF(strerror);
+    Py_XDECREF(told);
     return text;
 }
 
@@ -110,9 +130,11 @@ add_forgotten(PyObject *error, PyObject *state)
 {
     static const char *const names[] = {"_about", "_detail", "errno"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        PyObject *value = attribute(error, names[i]);
-        int rc = value == NULL ? 0
-                               : PyDict_SetItemString(state, names[i], value);
+        PyObject *value;
+        int rc = attribute(error, names[i], &value);
+        if (rc == 0 && value != NULL) {
+            rc = PyDict_SetItemString(state, names[i], value);
+        }
         Py_XDECREF(value);
         if (rc < 0) {
             return -1;

@@ -129,11 +129,11 @@ core_handle_compare(PyObject *a, PyObject *b, int operation)
         !core_is_handle(core_handle(a)->state, b)) {
         Py_RETURN_NOTIMPLEMENTED;
     }
-    bool equal = a == b || (core_handle(a)->kind == core_handle(b)->kind &&
-                            core_handle_id(a) == core_handle_id(b) &&
-                            core_handle_place(a).index ==
-                                core_handle_place(b).index &&
-                            core_handle_id(a) >= 0);
+    bool equal = a == b ||
+                 (core_handle(a)->kind == core_handle(b)->kind &&
+                  core_handle_id(a) == core_handle_id(b) &&
+                  core_handle_place(a).index == core_handle_place(b).index &&
+                  core_handle_id(a) >= 0);
     return PyBool_FromLong(equal == (operation == Py_EQ));
 }
 
@@ -187,12 +187,13 @@ core_handle_repr(PyObject *op, const char *extra)
 PyObject *
 core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    if (core_handle_check_same(op) < 0) {
+    int id = core_handle_id(op);
+    if (core_handle_check_same(op, id) < 0) {
         return NULL;
     }
-    int rc = core_handle(op)->kind->remove(core_handle_id(op));
+    int rc = core_handle(op)->kind->remove(id);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "remove");
+        return core_handle_raise_by_id(op, id, rc, "remove");
     }
     Py_RETURN_NONE;
 }

@@ -19,8 +19,8 @@ core_handle_is_same(PyObject *op, int id, const struct os_info *now)
         /* Initialised again since the call began. */
         return true;
     }
-    bool removed_segment =
-        kind == &core_shared_memory_kind && now->shm.marked_for_removal;
+    bool removed_segment = kind == &core_shared_memory_kind &&
+                           now->shm.marked_for_removal;
     if (key != CORE_NO_KEY && now->key != key && !removed_segment) {
         return false;
     }
@@ -33,10 +33,9 @@ core_handle_is_same(PyObject *op, int id, const struct os_info *now)
 }
 
 int
-core_handle_check_same(PyObject *op)
+core_handle_check_same(PyObject *op, int id)
 {
     struct os_info now;
-    int id = core_handle_id(op);
     int rc = core_kind_stat_any(core_handle(op)->kind, id, &now);
     if (rc == 0 && !core_handle_is_same(op, id, &now)) {
         (void)core_raise_gone(core_handle(op)->state, -EINVAL, "remove",
@@ -143,9 +142,8 @@ difference(const struct core_kind *kind, const struct facts *then,
     /* SETVAL and SETALL change that of a set too. */
     bool is_set = kind != &core_shared_memory_kind &&
                   kind != &core_message_queue_kind;
-    bool time_differs =
-        then->change_time != now->change_time &&
-        (!known || (!is_set && !was_changed(then, now)));
+    bool time_differs = then->change_time != now->change_time &&
+                        (!known || (!is_set && !was_changed(then, now)));
     if (key_differs || creator_differs || time_differs ||
         then->amount != now->amount || now->first_time < then->first_time ||
         now->second_time < then->second_time) {
@@ -199,7 +197,8 @@ core_identity_check(CoreState *state, PyObject *identity, PyObject *id)
     }
     const char *why = NULL;
     os_boot_id(boot_now, sizeof(boot_now));
-    if (boot[0] != '\0' && boot_now[0] != '\0' && strcmp(boot, boot_now) != 0) {
+    if (boot[0] != '\0' && boot_now[0] != '\0' &&
+        strcmp(boot, boot_now) != 0) {
         why = "the machine has been started again, or is another one";
     }
     else if (core_kind_stat_any(kind, (int)number, &info) == 0) {

@@ -94,6 +94,15 @@ message_queue_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
         op, Py_BuildValue("(in)", core_handle_id(op), limit), NULL);
 }
 
+static void
+message_queue_dealloc(PyObject *op)
+{
+    if (core_keeps(op)) {
+        core_kept_free(op);
+    }
+    core_handle_free(op);
+}
+
 static PyObject *
 message_queue_repr(PyObject *op)
 {
@@ -184,7 +193,7 @@ static PyType_Slot message_queue_slots[] = {
     {Py_tp_doc, (void *)message_queue_doc},
     {Py_tp_new, message_queue_new},
     {Py_tp_init, message_queue_init},
-    {Py_tp_dealloc, core_handle_free},
+    {Py_tp_dealloc, message_queue_dealloc},
     {Py_tp_traverse, core_handle_traverse},
     {Py_tp_repr, message_queue_repr},
     {Py_tp_richcompare, core_handle_compare},

@@ -4,12 +4,15 @@
 
 #include "core.h"
 
+struct core_kept;
+
 typedef struct {
     CoreHandle handle;
     _Atomic Py_ssize_t max_message_size;
     /* The size of the last long message that was received: n where the one
      * before had the same, -n where it had not; 0 after a short one. */
     _Atomic Py_ssize_t long_size;
+    _Atomic(struct core_kept *) kept; /* kept.c; NULL for none */
 } MessageQueueObject;
 
 static inline MessageQueueObject *
@@ -53,6 +56,23 @@ core_room_release(struct core_room *room)
     if (room->message != &room->stack.head) {
         PyMem_RawFree(room->message);
     }
+}
+
+/* A message that was taken goes to the next call that would receive it. */
+CORE_SELDOM void core_keep(PyObject *op, int id,
+                           const struct core_message *message, size_t size);
+/* The one that msgrcv(2) would take with these arguments, of at most limit
+ * bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
+CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_room *room,
+                                   int id, size_t limit, long type, int flags);
+/* When the handle dies: they go back to the end of their queue. */
+CORE_SELDOM void core_kept_free(PyObject *op);
+
+static inline bool
+core_keeps(PyObject *op)
+{
+    return atomic_load_explicit(&message_queue(op)->kept,
+                                memory_order_relaxed) != NULL;
 }
 
 #define CORE_MESSAGES_FUNCTIONS(X) \

@@ -126,6 +126,12 @@ convert_index(const struct target *target, PyObject *value,
             state, EFBIG, core_handle_subject_by_id(target->op, target->id),
             "index %S is outside a set of %zd members", number, nsems);
     }
+    else if (index < 0 ? index + nsems > USHRT_MAX : index > USHRT_MAX) {
+        (void)core_refuse(state, EFBIG,
+                          core_handle_subject_by_id(target->op, target->id),
+                          "index %S: semop(2) reaches members 0 to %d only",
+                          number, USHRT_MAX);
+    }
     else {
         *out = (unsigned short)(index < 0 ? index + nsems : index);
         rc = 0;
@@ -410,21 +416,24 @@ operations_repr(PyObject *op)
                                 ((OperationsObject *)op)->target.op);
 }
 
-/* ((index, delta, flags), ...), as the kernel gets them. */
+/* ((index, delta, flags), ...), as the kernel gets them.  A list first: making
+ * a tuple may run the garbage collector, and through gc.callbacks anything,
+ * which must not find a tuple that is not filled. */
 static PyObject *
 operations_get_operations(PyObject *op, void *Py_UNUSED(closure))
 {
     const struct sembuf *items = ((OperationsObject *)op)->items;
-    PyObject *result = PyTuple_New(Py_SIZE(op));
-    for (Py_ssize_t i = 0; result != NULL && i < Py_SIZE(op); i++) {
+    PyObject *list = PyList_New(0);
+    for (Py_ssize_t i = 0; list != NULL && i < Py_SIZE(op); i++) {
         PyObject *one = Py_BuildValue("(Hhh)", items[i].sem_num,
                                       items[i].sem_op, items[i].sem_flg);
-        if (one == NULL) {
-            Py_CLEAR(result);
-            break;
+        if (one == NULL || PyList_Append(list, one) < 0) {
+            Py_CLEAR(list);
         }
-        PyTuple_SET_ITEM(result, i, one);
+        Py_XDECREF(one);
     }
+    PyObject *result = list == NULL ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(list);
     return result;
 }
 

@@ -109,6 +109,13 @@ receive_into_room(PyObject *op, struct core_room *room, size_t limit,
                   struct wanted *wanted)
 {
     (void)core_room_get(room, 0);
+    if (core_keeps(op)) {
+        ssize_t kept = core_kept_take(op, room, wanted->id, limit,
+                                      wanted->type, wanted->flags);
+        if (kept != -ENOMSG) {
+            return kept;
+        }
+    }
     if (limit <= CORE_STACK_TEXT) {
         return receive_once(op, room->message, limit, wanted->flags, wanted);
     }
@@ -133,19 +140,43 @@ make_pair(PyObject *first, PyObject *second)
     return result;
 }
 
+/* A message that was taken, as Python has it: both are new references, or it
+ * is kept for the next call, and there is an exception. */
+CORE_SELDOM static PyObject *
+pair_again(PyObject *op, int id, const struct core_message *message,
+           ssize_t size,
+           PyObject *(*make)(const struct core_message *, ssize_t))
+{
+    /* What was missing may be there now: making the exception frees some. */
+    PyErr_Clear();
+    PyObject *result = make(message, size);
+    if (result == NULL) {
+        core_keep(op, id, message, (size_t)size);
+    }
+    return result;
+}
+
 /* (bytes, type) */
 static PyObject *
-pair(const struct core_message *message, ssize_t size)
+pair_of_text(const struct core_message *message, ssize_t size)
 {
     return make_pair(PyBytes_FromStringAndSize(message->text, size),
                      PyLong_FromLong(message->type));
 }
 
-/* A message that memory was lacking for goes back to the queue. */
-CORE_SELDOM static void
-give_back(int id, const struct core_message *message, ssize_t size)
+/* (size, type) */
+static PyObject *
+pair_of_size(const struct core_message *message, ssize_t size)
 {
-    (void)os_msg_send(id, message, (size_t)size, IPC_NOWAIT);
+    return make_pair(PyLong_FromSsize_t(size), PyLong_FromLong(message->type));
+}
+
+static inline PyObject *
+pair(PyObject *op, int id, const struct core_message *message, ssize_t size)
+{
+    PyObject *result = pair_of_text(message, size);
+    return result != NULL ? result
+                          : pair_again(op, id, message, size, pair_of_text);
 }
 
 /* From this size on, a copy costs more than to guess the size. */
@@ -206,7 +237,9 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
                                : PyBytes_FromStringAndSize(message->text, *rc),
                            type);
         if (result == NULL) {
-            give_back(wanted->id, message, *rc);
+            result = pair_again(op, wanted->id, message, *rc, pair_of_text);
+        }
+        if (result == NULL) {
             *rc = CORE_RAISED;
         }
     }
@@ -221,7 +254,7 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
 {
     struct core_room room;
     PyObject *result = NULL;
-    Py_ssize_t expected = expected_size(op);
+    Py_ssize_t expected = core_keeps(op) ? 0 : expected_size(op);
     if (expected > 0) {
         result = receive_expected(op, expected, wanted, rc);
         if (*rc != -E2BIG) {
@@ -232,9 +265,8 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
         op, &room, (size_t)message_queue(op)->max_message_size, wanted);
     if (*rc >= 0) {
         note_size(op, *rc);
-        result = pair(room.message, *rc);
+        result = pair(op, wanted->id, room.message, *rc);
         if (result == NULL) {
-            give_back(wanted->id, room.message, *rc);
             *rc = CORE_RAISED;
         }
     }
@@ -302,7 +334,7 @@ static ssize_t
 receive_for_buffer(PyObject *op, struct core_room *room,
                    const Py_buffer *buffer, struct wanted *wanted)
 {
-    Py_ssize_t expected = expected_size(op);
+    Py_ssize_t expected = core_keeps(op) ? 0 : expected_size(op);
     if (expected <= CORE_STACK_TEXT || expected > buffer->len) {
         return receive_into_room(op, room, (size_t)buffer->len, wanted);
     }
@@ -347,10 +379,11 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     ssize_t rc = receive_for_buffer(op, &room, &buffer, &wanted);
     if (rc >= 0) {
         note_size(op, rc);
-        result = make_pair(PyLong_FromSsize_t(rc),
-                           PyLong_FromLong(room.message->type));
+        result = pair_of_size(room.message, rc);
         if (result == NULL) {
-            give_back(wanted.id, room.message, rc);
+            result = pair_again(op, wanted.id, room.message, rc, pair_of_size);
+        }
+        if (result == NULL) {
             rc = CORE_RAISED;
         }
         else {
@@ -406,6 +439,10 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     }
     PyObject *list = PyList_New(0);
     ssize_t rc = list == NULL ? CORE_RAISED : 0;
+    if (list != NULL) {
+        /* Nobody is to find it, and change it, while it waits. */
+        PyObject_GC_UnTrack(list);
+    }
     while (list != NULL && PyList_GET_SIZE(list) < limit) {
         if (reserve(list) < 0) {
             rc = CORE_RAISED;
@@ -420,12 +457,11 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
         PyList_SET_ITEM(list, place, message);
         wanted.patience.timeout_ns = 0;
     }
-    if (rc >= 0 || rc == -ENOMSG) {
-        return list;
-    }
-    if (list != NULL && PyList_GET_SIZE(list) > 0) {
-        /* What was taken is given; the error comes again at the next call. */
+    if (rc >= 0 || rc == -ENOMSG ||
+        (list != NULL && PyList_GET_SIZE(list) > 0)) {
+        /* What was taken is given; an error comes again at the next call. */
         PyErr_Clear();
+        PyObject_GC_Track(list);
         return list;
     }
     Py_XDECREF(list);
@@ -487,7 +523,7 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *result = NULL;
     ssize_t rc = peek_into_room(id, &room, (long)index);
     if (rc >= 0) {
-        result = pair(room.message, rc);
+        result = pair_of_text(room.message, rc);
     }
     core_room_release(&room);
     if (rc == -ENOMSG) {

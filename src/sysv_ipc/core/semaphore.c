@@ -233,6 +233,9 @@ semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
             return NULL;
         }
         if (core_error_to_note(inside) < 0) {
+            if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+                return NULL;
+            }
             PyErr_Clear();
         }
     }

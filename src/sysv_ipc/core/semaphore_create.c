@@ -134,7 +134,7 @@ static int
 finish(int id, const struct core_request *request, int mode)
 {
     struct os_info info;
-    int rc = os_sem_set_all(id, request->values);
+    int rc = os_sem_set_all(id, request->values, request->size);
     if (rc == 0 && (mode & MARK_BITS) == MARK) {
         rc = touch(id, request->values[0]);
     }

@@ -18,11 +18,10 @@ semaphore_set_make(CoreState *state, PyTypeObject *type)
 /* --------------------------------------------------------------- opening */
 
 /* A new array with a value for each item of a sequence, an argument of this
- * name; *count is how many.  With capacity there is room for that many more
- * values, zeros. */
+ * name; *count is how many. */
 static unsigned short *
 convert_values(CoreState *state, PyObject *sequence, const char *what,
-               size_t capacity, size_t *count)
+               size_t *count)
 {
     /* A tuple, because converting an item may run code that changes a list. */
     char text[64];
@@ -33,8 +32,7 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
         return NULL;
     }
     *count = (size_t)PyTuple_GET_SIZE(items);
-    size_t room = *count > capacity ? *count : capacity;
-    unsigned short *values = PyMem_Calloc(room + 1, sizeof(*values));
+    unsigned short *values = PyMem_Calloc(*count + 1, sizeof(*values));
     if (values == NULL) {
         (void)PyErr_NoMemory();
     }
@@ -68,7 +66,7 @@ convert_members(CoreState *state, PyObject *nsems_value,
     if (initial_values != NULL && initial_values != Py_None) {
         size_t count = 0;
         *values =
-            convert_values(state, initial_values, "initial_values", 0, &count);
+            convert_values(state, initial_values, "initial_values", &count);
         if (*values == NULL) {
             return -1;
         }
@@ -245,6 +243,11 @@ semaphore_set_item(PyObject *op, Py_ssize_t index)
                      "index out of range for a set of %zd members", nsems);
         return NULL;
     }
+    if (index > USHRT_MAX) {
+        return core_refuse(self->state, EFBIG, core_handle_subject(op),
+                           "index %zd: semop(2) reaches members 0 to %d only",
+                           index, USHRT_MAX);
+    }
     return core_semaphore_make(self->state, core_handle_id(op),
                                core_handle_key(op), (unsigned short)index);
 }
@@ -276,28 +279,26 @@ semaphore_set_true(PyObject *Py_UNUSED(op))
     return 1;
 }
 
-/* GETALL writes as many values as the set that the id names has.  Where the
- * kernel has given the id to another set since we opened ours, that may be
- * more than ours: have room for the most that a set has by default. */
-#define MOST_MEMBERS 32000
+/* The values of all members, in a new array: 0, -errno or CORE_RAISED. */
+static int
+read_values(PyObject *op, int id, Py_ssize_t nsems, unsigned short **values)
+{
+    *values = PyMem_Malloc((size_t)nsems * sizeof(**values));
+    if (*values == NULL) {
+        (void)PyErr_NoMemory();
+        return CORE_RAISED;
+    }
+    int rc = os_sem_get_all(id, *values, (size_t)nsems);
+    if (rc < 0) {
+        PyMem_Free(*values);
+    }
+    return rc;
+}
 
 static PyObject *
-semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
+values_as_tuple(const unsigned short *values, Py_ssize_t nsems)
 {
-    Py_ssize_t nsems = semaphore_set(op)->nsems;
-    size_t room = nsems > MOST_MEMBERS ? (size_t)nsems : MOST_MEMBERS;
-    unsigned short *values = PyMem_Malloc(room * sizeof(*values));
-    if (values == NULL) {
-        return PyErr_NoMemory();
-    }
-    PyObject *result = NULL;
-    int rc = os_sem_get_all(core_handle_id(op), values);
-    if (rc < 0) {
-        (void)core_handle_raise(op, rc, "read");
-    }
-    else {
-        result = PyTuple_New(nsems);
-    }
+    PyObject *result = PyTuple_New(nsems);
     for (Py_ssize_t i = 0; result != NULL && i < nsems; i++) {
         /* Neighbours are often equal: they share an int. */
         PyObject *value = i > 0 && values[i] == values[i - 1]
@@ -309,6 +310,26 @@ semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
         }
         PyTuple_SET_ITEM(result, i, value);
     }
+    return result;
+}
+
+static PyObject *
+semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
+{
+    unsigned short *values;
+    int id, rc;
+    Py_ssize_t nsems;
+    do {
+        nsems = semaphore_set(op)->nsems;
+        id = core_handle_id(op);
+        rc = read_values(op, id, nsems, &values);
+        /* Another thread may have initialised the handle between the two. */
+    } while (rc == -EIDRM &&
+             (nsems != semaphore_set(op)->nsems || id != core_handle_id(op)));
+    if (rc < 0) {
+        return core_handle_raise_by_id(op, id, rc, "read");
+    }
+    PyObject *result = values_as_tuple(values, nsems);
     PyMem_Free(values);
     return result;
 }
@@ -325,8 +346,7 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    unsigned short *values =
-        convert_values(state, value, "values", MOST_MEMBERS, &count);
+    unsigned short *values = convert_values(state, value, "values", &count);
     if (values == NULL) {
         return -1;
     }
@@ -335,8 +355,8 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         (void)core_refuse(state, EINVAL, core_handle_subject_by_id(op, id),
                           "%zu values for a set of %zd members", count, nsems);
     }
-    else {
-        rc = os_sem_set_all(id, values);
+    else if (core_handle_check_same(op, id) == 0) {
+        rc = os_sem_set_all(id, values, count);
         if (rc < 0) {
             (void)core_semaphore_raise(op, id, rc, "change", false);
             rc = -1;

@@ -275,10 +275,11 @@ shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    if (core_handle_check_same(op) < 0) {
+    int id = core_handle_id(op);
+    if (core_handle_check_same(op, id) < 0) {
         return NULL;
     }
-    int rc = os_shm_lock(core_handle_id(op));
+    int rc = os_shm_lock(id);
     if (rc < 0) {
         return core_handle_raise(op, rc, "lock");
     }
@@ -288,10 +289,11 @@ shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyObject *
 shared_memory_unlock(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    if (core_handle_check_same(op) < 0) {
+    int id = core_handle_id(op);
+    if (core_handle_check_same(op, id) < 0) {
         return NULL;
     }
-    int rc = os_shm_unlock(core_handle_id(op));
+    int rc = os_shm_unlock(id);
     if (rc < 0) {
         return core_handle_raise(op, rc, "unlock");
     }

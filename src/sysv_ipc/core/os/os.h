@@ -149,7 +149,9 @@ os_sem_try(int id, const struct sembuf *operations, size_t count)
 }
 int os_sem_get_value(int id, int index);
 int os_sem_set_value(int id, int index, int value);
-int os_sem_set_all(int id, const unsigned short *values);
+/* SETALL, GETALL: -EIDRM if the set does not have that many members. */
+int os_sem_set_all(int id, const unsigned short *values, size_t count);
+int os_sem_get_all(int id, unsigned short *values, size_t count);
 int os_sem_get_pid(int id, int index);
 int os_sem_get_ncnt(int id, int index);
 int os_sem_get_zcnt(int id, int index);
@@ -158,7 +160,6 @@ int os_sem_list(int place, struct os_info *info);
 int os_sem_last_place(void);
 int os_sem_set(int id, const struct os_info *info);
 int os_sem_remove(int id);
-int os_sem_get_all(int id, unsigned short *values);
 
 /* shmget(2), shmat(2), shmdt(2), shmctl(2). */
 int os_shm_get(key_t key, size_t size, int flags);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 int
@@ -66,19 +67,97 @@ os_sem_set_value(int id, int index, int value)
     return sem_control(id, index, SETVAL, (union semun){.val = value});
 }
 
-int
-os_sem_set_all(int id, const unsigned short *values)
+/* ------------------------------------------------ the values of all members */
+
+/* GETALL and SETALL copy as many values as the set has that the id names now,
+ * whatever is behind the array.  So the array is in an area of its own, with a
+ * page behind it that nobody may use: the kernel stops there.  What is in the
+ * array beside the values of the set that the caller means tells whether it was
+ * that one. */
+#define AREA_VALUES 65536
+/* No value of a semaphore. */
+#define NO_VALUE 0xffff
+
+/* One area that is not in use, or NULL. */
+static _Atomic(unsigned short *) sem_area;
+
+static size_t
+area_bytes(size_t values)
 {
-    /* semctl() only reads the array, but its union has no const member. */
-    union semun argument;
-    memcpy(&argument.array, &values, sizeof(values));
-    return sem_control(id, 0, SETALL, argument);
+    size_t page = os_page_size(), bytes = values * sizeof(unsigned short);
+    return (bytes + page - 1) / page * page;
+}
+
+/* An area for so many values and one more; NULL if there is no memory. */
+static unsigned short *
+area_get(size_t values)
+{
+    unsigned short *area = NULL;
+    if (values < AREA_VALUES) {
+        area = atomic_exchange(&sem_area, NULL);
+        values = AREA_VALUES - 1;
+    }
+    if (area == NULL) {
+        size_t bytes = area_bytes(values + 1);
+        void *pages = mmap(NULL, bytes + os_page_size(), PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED) {
+            return NULL;
+        }
+        if (mprotect(pages, bytes, PROT_READ | PROT_WRITE) == -1) {
+            (void)munmap(pages, bytes + os_page_size());
+            return NULL;
+        }
+        area = pages;
+    }
+    return area;
+}
+
+static void
+area_give(unsigned short *area, size_t values)
+{
+    if (values < AREA_VALUES) {
+        area = atomic_exchange(&sem_area, area);
+        values = AREA_VALUES - 1;
+    }
+    if (area != NULL) {
+        (void)munmap(area, area_bytes(values + 1) + os_page_size());
+    }
 }
 
 int
-os_sem_get_all(int id, unsigned short *values)
+os_sem_set_all(int id, const unsigned short *values, size_t count)
 {
-    return sem_control(id, 0, GETALL, (union semun){.array = values});
+    unsigned short *area = area_get(count);
+    if (area == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(area, values, count * sizeof(*values));
+    area[count] = NO_VALUE;
+    int rc = sem_control(id, 0, SETALL, (union semun){.array = area});
+    area_give(area, count);
+    /* It has come to what is behind the values: the set has more members. */
+    return rc == -ERANGE || rc == -EFAULT ? -EIDRM : rc;
+}
+
+int
+os_sem_get_all(int id, unsigned short *values, size_t count)
+{
+    unsigned short *area = area_get(count);
+    if (area == NULL) {
+        return -ENOMEM;
+    }
+    size_t last = count > 0 ? count - 1 : 0;
+    area[last] = area[count] = NO_VALUE;
+    int rc = sem_control(id, 0, GETALL, (union semun){.array = area});
+    if (rc == 0 && (area[last] == NO_VALUE || area[count] != NO_VALUE)) {
+        rc = -EIDRM;
+    }
+    if (rc == 0) {
+        memcpy(values, area, count * sizeof(*values));
+    }
+    area_give(area, count);
+    return rc == -EFAULT ? -EIDRM : rc;
 }
 
 int
