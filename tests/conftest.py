@@ -311,6 +311,18 @@ def run(request: pytest.FixtureRequest) -> Callable[[Main[T]], T]:
 
 
 @pytest.fixture
+def long_messages() -> Iterator[None]:
+    """Raise the longest message and the largest queue of this IPC namespace to 1 MiB."""
+    paths = [Path("/proc/sys/kernel/msgmax"), Path("/proc/sys/kernel/msgmnb")]
+    before = [path.read_text() for path in paths]
+    for path in paths:
+        path.write_text("1048576")
+    yield
+    for path, text in zip(paths, before, strict=True):
+        path.write_text(text)
+
+
+@pytest.fixture
 def messages() -> Iterator[aio.MessageQueue]:
     queue = aio.MessageQueue(None, IPC_CREX)
     yield queue

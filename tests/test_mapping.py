@@ -32,6 +32,9 @@ from sysv_ipc import (
 )
 
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
 def mappings(segment: SharedMemory) -> int:
     """How often this process maps the segment."""
     lines = Path("/proc/self/maps").read_text().splitlines()
@@ -348,6 +351,233 @@ def test_a_place_that_an_array_may_write_to_is_not_taken_for_reading(
     segment.attach(flags=SHM_RDONLY)
     for array in arrays:
         array[:] = 0
+
+
+def test_an_array_that_becomes_writable_later_never_crashes(run_python: Run) -> None:
+    """NumPy asks the handle's present attachment, the array points at a former one."""
+    code = """
+import random, sys, numpy as np, sysv_ipc as s
+memory = s.SharedMemory(s.IPC_PRIVATE, size=4096, init_character=None)
+memory.remove()
+choose = random.Random(int(sys.argv[1]))
+arrays = []
+for _ in range(2000):
+    act = choose.randrange(6)
+    flags = choose.choice([0, s.SHM_RDONLY])
+    if act == 0:
+        memory.attach(flags=flags)
+    elif act == 1 and memory.attached:
+        memory.attach(memory.address, flags | s.SHM_REMAP)
+    elif act == 2 and memory.attached:
+        # Another handle holds the segment, which is marked for removal.
+        with s.SharedMemory.from_id(memory.id):
+            memory.detach()
+            memory.attach(flags=flags)
+    elif act == 3 and memory.attached and len(arrays) < 200:
+        arrays.append(np.ndarray(4, "u1", buffer=memory))
+    for array in choose.sample(arrays, min(len(arrays), 20)):
+        try:
+            array.flags.writeable = True
+        except ValueError:
+            pass
+        if array.flags.writeable:
+            array[:] = 1
+        assert array.max() <= 1
+print("alive")
+"""
+    for seed in range(5):
+        done = run_python(code, seed)
+        assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+def test_a_ghost_is_not_given_to_a_segment_that_gets_its_id(run_python: Run) -> None:
+    """kernel.shm_next_id makes quick what takes two million segments otherwise."""
+    code = """
+import numpy as np, sysv_ipc as s
+def segment(number=None):
+    if number is not None:
+        with open("/proc/sys/kernel/shm_next_id", "w") as file:
+            file.write(str(number))
+    return s.SharedMemory(s.IPC_PRIVATE, size=4096)
+memory = segment()
+memory.write(b"mine")
+array = np.ndarray(4, "u1", buffer=memory)
+memory.detach(); memory.attach()
+memoryview(memory).release()
+memory.detach()
+memory.remove()
+other = segment(memory.id)
+assert other.id == memory.id
+other.write(b"FOREIGN"); other.detach(); other.attach()
+refused = 0
+for flags in (0, s.SHM_RDONLY):
+    try:
+        memory.attach(flags=flags)
+        memoryview(memory).release()
+    except s.ExistentialError:
+        refused += 1
+array[:] = 33
+print(bytes(other.read(7)), array.max())
+other.remove()
+"""
+    assert run_python(code).stdout == "b'FOREIGN' 33\n"
+
+
+@pytest.mark.parametrize("kilobytes", [64, 2048, 32768, 1048576])
+def test_no_neighbour_is_mapped_over_whatever_size_huge_pages_have(
+    kilobytes: int, tmp_path: Path
+) -> None:
+    """A C library stands in, which takes a range for one of huge pages as the kernel does."""
+    source = tmp_path / "huge.c"
+    source.write_text(
+        r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+/* Refuse to cut a huge page; tell what is mapped over the segment. */
+void *
+mmap64(void *address, size_t size, int protection, int flags, int file, off_t offset)
+{
+    static void *(*real)(void *, size_t, int, int, int, off_t);
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "mmap64");
+    }
+    const char *page = getenv("HUGE_BYTES");
+    if (page != NULL && (flags & MAP_FIXED) && (flags & MAP_NORESERVE)) {
+        if (size % strtoull(page, NULL, 0) != 0) {
+            errno = EINVAL;
+            return MAP_FAILED;
+        }
+        fprintf(stderr, "%zu\n", size);
+        size = 4096;
+    }
+    return real(address, size, protection, flags, file, offset);
+}
+"""
+    )
+    library = tmp_path / "huge.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    code = """
+import os, sysv_ipc
+memory = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, size=5000)
+memory.remove()
+memoryview(memory).release()
+memory.detach()
+os._exit(0)
+"""
+    environment = os.environ | {"LD_PRELOAD": str(library), "HUGE_BYTES": str(kilobytes * 1024)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.stderr == f"{kilobytes * 1024}\n"
+
+
+HOLES = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+
+/* As the kernel does when it has promised all memory (vm.overcommit_memory=2):
+ * take away what is there, and fail then. */
+static int
+fails(void)
+{
+    const char *left = getenv("HOLES");
+    return left != NULL && *left != 0;
+}
+
+void *
+mmap64(void *address, size_t size, int protection, int flags, int file, off_t offset)
+{
+    static void *(*real)(void *, size_t, int, int, int, off_t);
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "mmap64");
+    }
+    if ((flags & MAP_FIXED) && (flags & MAP_NORESERVE) && fails()) {
+        munmap(address, size);
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return real(address, size, protection, flags, file, offset);
+}
+
+void *
+shmat(int id, const void *address, int flags)
+{
+    static void *(*real)(int, const void *, int);
+    if (real == NULL) {
+        *(void **)&real = dlsym(RTLD_NEXT, "shmat");
+    }
+    if ((flags & SHM_REMAP) && fails()) {
+        munmap((void *)address, 4096);
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    return real(id, address, flags);
+}
+"""
+
+
+@pytest.mark.parametrize("act", ["detach", "attach", "attach over a ghost", "remap"])
+def test_a_hole_is_never_taken_for_an_attachment(tmp_path: Path, act: str) -> None:
+    """Not where the kernel has detached before it failed; what points there reads zeros."""
+    source = tmp_path / "holes.c"
+    source.write_text(HOLES)
+    library = tmp_path / "holes.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    code = """
+import ctypes, os, sys, numpy as np, sysv_ipc as s
+act = sys.argv[1]
+other = s.SharedMemory(None, s.IPC_CREX)
+memory = s.SharedMemory(other.key)
+array = np.ndarray(4, "u1", buffer=memory)
+if act == "attach over a ghost":
+    for _ in range(2):
+        memory.detach(); memory.attach(); memoryview(memory).release()
+    memory.detach()
+ctypes.CDLL(None).setenv(b"HOLES", b"1", 1)
+try:
+    if act == "detach":
+        memory.detach()
+    elif act == "remap":
+        memory.attach(memory.address, s.SHM_REMAP)
+    else:
+        memory.attach()
+    print("done")
+except s.OutOfMemoryError:
+    print("no memory")
+ctypes.CDLL(None).unsetenv(b"HOLES")
+# Whatever it says of itself is true, and nothing that points there crashes.
+if memory.attached:
+    memory.write(b"true")
+    assert other.read(4) == b"true"
+    memory.detach()
+bytes(array)
+memory.attach()
+memory.write(b"again")
+assert other.read(5) == b"again"
+print("alive")
+other.remove()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, act],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"LD_PRELOAD": str(library)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("alive\n")
 
 
 # ------------------------------------------------------------------------------- failures

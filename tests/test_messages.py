@@ -13,19 +13,6 @@ from helpers import run_in_thread, system_calls, wait_until
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
 
-SYSCTLS = [Path("/proc/sys/kernel/msgmax"), Path("/proc/sys/kernel/msgmnb")]
-
-
-@pytest.fixture
-def long_messages() -> Iterator[None]:
-    """Raise the longest message and the largest queue of this IPC namespace to 1 MiB."""
-    before = [path.read_text() for path in SYSCTLS]
-    for path in SYSCTLS:
-        path.write_text("1048576")
-    yield
-    for path, text in zip(SYSCTLS, before, strict=True):
-        path.write_text(text)
-
 
 @pytest.fixture
 def three(queue: MessageQueue) -> MessageQueue:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,9 @@ from sysv_ipc import (
     Semaphore,
     SemaphoreSet,
 )
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -463,3 +468,98 @@ def test_attributes_and_info_have_the_same_words(trio: SemaphoreSet) -> None:
     for name in info.__match_args__:
         assert getattr(info, name) == getattr(trio, name) == getattr(trio[0], name), name
     assert trio.o_time == info.last_operation_time > 0
+
+
+# --------------------------------------------------- ids that name another set by now
+
+
+def reused(number: int, members: int) -> SemaphoreSet:
+    """Make a set that gets this id."""
+    Path("/proc/sys/kernel/sem_next_id").write_text(str(number))
+    made = SemaphoreSet(sysv_ipc.IPC_PRIVATE, members)
+    assert made.id == number
+    return made
+
+
+@pytest.mark.parametrize(("members", "now"), [(1000, 1), (1, 1000), (3, 2), (2, 3), (1, 32000)])
+def test_values_are_never_those_of_a_set_of_another_size(members: int, now: int) -> None:
+    """Neither read, which would show memory of ours, nor written, which would show it to others."""
+    stale = SemaphoreSet(sysv_ipc.IPC_PRIVATE, members)
+    stale.remove()
+    other = reused(stale.id, now)
+    other.values = [5] * now
+    for _ in range(3):
+        with pytest.raises(ExistentialError):
+            _ = stale.values
+        with pytest.raises(ExistentialError):
+            stale.values = [1] * members
+    assert other.values == (5,) * now
+    other.remove()
+
+
+@pytest.fixture
+def large_sets() -> Iterator[None]:
+    """Let sets have more members than semop(2) can name."""
+    path = Path("/proc/sys/kernel/sem")
+    before = path.read_text()
+    path.write_text("100000 10000000 500 32000")
+    yield
+    path.write_text(before)
+
+
+@pytest.mark.thread_unsafe(reason="it changes the namespace's limits")
+def test_a_set_that_is_larger_than_any_area_harms_nothing(large_sets: None) -> None:
+    stale = SemaphoreSet(sysv_ipc.IPC_PRIVATE, 1)
+    stale.remove()
+    other = reused(stale.id, 99000)
+    for _ in range(20):
+        with pytest.raises(ExistentialError):
+            _ = stale.values
+    with pytest.raises(ExistentialError):
+        stale.values = [1]
+    other.remove()
+
+
+@pytest.mark.thread_unsafe(reason="it changes the namespace's limits")
+def test_members_that_semop_cannot_name_are_refused(large_sets: None) -> None:
+    many = SemaphoreSet(None, 70000, IPC_CREX)
+    many[65535].release()
+    assert many.values[65535] == 1
+    assert len(many.values) == 70000
+    for use in (
+        lambda: many[65536],
+        lambda: many[-1],
+        lambda: many.op([(65536, 1)]),
+        lambda: many.acquire(69999, timeout=0),
+        lambda: many.release(-1),
+        lambda: many.zero(65536, timeout=0),
+        lambda: many.compile([(65536, 1)]),
+        lambda: Semaphore.from_id(many.id, 65536),
+    ):
+        with pytest.raises(ArgumentError) as caught:
+            use()
+        assert caught.value.errno in (errno.EFBIG, errno.EINVAL)
+    assert many.values[0] == 0
+    assert sum(many.values) == 1
+    many.remove()
+
+
+def test_a_tuple_that_is_not_filled_is_nowhere_to_be_found(run_python: Run) -> None:
+    """The collector runs in the middle, and gc.callbacks run anything then."""
+    code = """
+import gc, sysv_ipc
+many = sysv_ipc.SemaphoreSet(None, 5, sysv_ipc.IPC_CREX)
+compiled = many.compile([(i % 5, 1) for i in range(300)])
+def look(*_):
+    for one in gc.get_objects():
+        if type(one) is tuple and len(one) == 300:
+            repr(one)
+gc.callbacks.append(look)
+gc.set_threshold(1)
+for _ in range(20):
+    assert len(compiled.operations) == 300
+print("alive")
+many.remove()
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

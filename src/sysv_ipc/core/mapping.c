@@ -72,23 +72,17 @@ take_ghost_lock_held(struct core_mapping *mapping,
     return ghost;
 }
 
+/* Add a ghost.  A failure may have taken its pages away; if they cannot be had
+ * again there is nothing to remember. */
 static void
-put_ghost_lock_held(struct core_mapping *mapping, struct core_ghost *ghost)
-{
-    ghost->next = mapping->ghosts;
-    mapping->ghosts = ghost;
-}
-
-/* Put a ghost back after a failure that may have taken its pages away; if they
- * cannot be had again there is nothing to remember. */
-static void
-return_ghost_lock_held(struct core_mapping *mapping, struct core_ghost *ghost)
+add_ghost_lock_held(struct core_mapping *mapping, struct core_ghost *ghost)
 {
     if (os_memory_fill(ghost->was.address, ghost->size) < 0) {
         PyMem_RawFree(ghost);
         return;
     }
-    put_ghost_lock_held(mapping, ghost);
+    ghost->next = mapping->ghosts;
+    mapping->ghosts = ghost;
 }
 
 int
@@ -129,7 +123,7 @@ attach_lock_held(struct core_mapping *mapping, void *address, int flags,
             PyMem_RawFree(ghost);
             return 0;
         }
-        return_ghost_lock_held(mapping, ghost);
+        add_ghost_lock_held(mapping, ghost);
         attachment->exported = false;
         /* It may be that only reading is allowed now. */
         if (rc != -EACCES || !attachment->readonly || address != NULL) {
@@ -145,19 +139,16 @@ rounded(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* Replace the attachment by a ghost: its size, or -errno.  Huge pages come in
- * many sizes, and the kernel does not tell which: it refuses to cut one, so
- * the first multiple that it takes is the attachment's own. */
-static ssize_t
-blank(const struct core_attachment *old)
+/* Replace an attachment by zero pages: 0 or -errno, and how many bytes.  Huge
+ * pages come in many sizes, and the kernel does not tell which: it refuses to
+ * cut one, so the first multiple that it takes is the attachment's own. */
+static int
+blank(const struct core_attachment *old, size_t *size)
 {
     size_t unit = os_page_size();
     for (;;) {
-        size_t size = rounded(old->size, unit);
-        int rc = os_shm_blank(old->address, size);
-        if (rc == 0) {
-            return (ssize_t)size;
-        }
+        *size = rounded(old->size, unit);
+        int rc = os_shm_blank(old->address, *size);
         if (rc != -EINVAL || unit >= LARGEST_PAGE) {
             return rc;
         }
@@ -165,6 +156,8 @@ blank(const struct core_attachment *old)
     }
 }
 
+/* Replace an attachment by a ghost: 0, also if it took a second call to get its
+ * pages, or -errno. */
 static int
 make_ghost_lock_held(struct core_mapping *mapping,
                      const struct core_attachment *old)
@@ -179,18 +172,16 @@ make_ghost_lock_held(struct core_mapping *mapping,
         .namespace = os_namespace("ipc"),
     };
     ghost->was.detached = true;
-    ssize_t size = blank(old);
-    if (size < 0) {
+    int rc = blank(old, &ghost->size);
+    if (rc < 0 && os_memory_is_mapped(old->address)) {
         PyMem_RawFree(ghost);
-        return (int)size;
+        return rc;
     }
-    ghost->size = (size_t)size;
-    put_ghost_lock_held(mapping, ghost);
+    add_ghost_lock_held(mapping, ghost);
     return 0;
 }
 
-/* Detach what is or is to be the handle's: 0, also if it has gone in failing
- * to become a ghost, or -errno. */
+/* Detach what is or is to be the handle's: 0 or -errno. */
 static int
 discard_lock_held(struct core_mapping *mapping,
                   const struct core_attachment *old)
@@ -198,11 +189,8 @@ discard_lock_held(struct core_mapping *mapping,
     if (old->address == NULL) {
         return 0;
     }
-    if (!old->exported) {
-        return os_shm_detach(old->address);
-    }
-    int rc = make_ghost_lock_held(mapping, old);
-    return rc < 0 && os_memory_is_mapped(old->address) ? rc : 0;
+    return old->exported ? make_ghost_lock_held(mapping, old)
+                         : os_shm_detach(old->address);
 }
 
 static int
@@ -286,7 +274,7 @@ remap_lock_held(struct core_mapping *mapping, int flags)
                 .was = *current,
                 .size = rounded(current->size, os_page_size()),
             };
-            return_ghost_lock_held(mapping, ghost);
+            add_ghost_lock_held(mapping, ghost);
         }
         current->address = NULL;
     }
