@@ -143,6 +143,8 @@ typedef struct {
     /* Memory for the next handle of each type (handle.c): no references. */
     PyObject *semaphore_spare, *semaphore_set_spare;
     PyObject *shared_memory_spare, *message_queue_spare;
+    /* Until then creators hardly wait for their lock (semaphore_create.c). */
+    _Atomic int64_t impatient_until_ns;
 } CoreState;
 
 /* An object of the state, by its offset, which is what a core_kind knows. */
@@ -171,9 +173,11 @@ struct core_kind {
     size_t spare; /* a handle's memory, an offset in CoreState */
     int (*get)(key_t key, size_t size, int flags);
     /* Make a new object: its id, -errno or CORE_RAISED. */
-    int (*create)(const struct core_request *request, key_t key);
-    /* Look at one that exists: 0, -EIDRM to ask again, or error; or NULL. */
-    int (*accept)(int id);
+    int (*create)(struct core_request *request, key_t key);
+    /* Look at one that exists: 0; -EIDRM to ask again for what the key names;
+     * -EBUSY for one that is not finished; or an error.  With quick, one whose
+     * creator has no more to do than to set its mode will do.  May be NULL. */
+    int (*accept)(int id, bool quick);
     int (*stat)(int id, struct os_info *info);
     int (*set)(int id, const struct os_info *info);
     int (*remove)(int id);
@@ -273,6 +277,14 @@ struct core_subject {
 /* In place of -errno: an exception is set already. */
 #define CORE_RAISED INT_MIN
 
+/* Every call that is made again because others changed what it was about, or
+ * a sandbox says that they did, counts its attempts and looks for signals.
+ * After an attempt that failed with rc: CORE_AGAIN, or what to give up with,
+ * rc or CORE_RAISED. */
+#define CORE_MOST_ATTEMPTS 1000
+#define CORE_AGAIN (INT_MIN + 1)
+CORE_SELDOM int core_try_again(int *attempts, ssize_t rc);
+
 /* All return NULL with an exception set.  rc is -errno or CORE_RAISED;
  * operation is the system call's name. */
 CORE_SELDOM PyObject *core_raise(CoreState *state, ssize_t rc,
@@ -305,6 +317,8 @@ CORE_SELDOM struct core_subject core_handle_subject_by_id(PyObject *op,
 /* Make the exception that is set a note of another one: 0, or -1 with an
  * exception. */
 int core_error_to_note(PyObject *other);
+/* Tell with the exception that is set that CORE_MOST_ATTEMPTS were made. */
+CORE_SELDOM void core_error_tell_attempts(CoreState *state);
 /* Add a note to the exception that is set. */
 CORE_SELDOM void core_error_add_note(const char *format, ...);
 int core_error_init(CoreState *state);

@@ -3,7 +3,7 @@
  * would make the import take half as long again.
  *
  * The state is made once by core_exec and only read afterwards, but for the
- * types of records and the spare handles. */
+ * types of records, the spare handles and impatient_until_ns. */
 #include "info.h"
 #include "open.h"
 

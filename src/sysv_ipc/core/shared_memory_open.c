@@ -80,9 +80,10 @@ finish_created(const struct core_request *request, int id,
 }
 
 /* Attach what was opened and put it into the handle: 0, -1 with an exception,
- * or 1 where it is gone already and is to be opened or created again. */
+ * or CORE_AGAIN where it is gone already and is to be opened or created
+ * again. */
 static int
-adopt(PyObject *op, const struct core_request *request,
+adopt(PyObject *op, struct core_request *request,
       const struct core_opened *opened, int character)
 {
     CoreState *state = core_handle(op)->state;
@@ -95,11 +96,11 @@ adopt(PyObject *op, const struct core_request *request,
         rc = core_mapping_attach(op, mapping, NULL, readonly ? SHM_RDONLY : 0,
                                  &attachment);
     }
-    if (core_vanished(request, rc)) {
-        return 1;
-    }
     if (rc < 0) {
-        (void)core_raise_gone(state, rc, "attach", subject);
+        rc = core_open_again(request, rc);
+        if (rc != CORE_AGAIN) {
+            (void)core_open_gone(state, request, rc, "attach", subject);
+        }
         goto error;
     }
     if (check_size(state, request, opened, attachment.size) < 0) {
@@ -124,7 +125,7 @@ error:
     if (opened->created) {
         (void)os_shm_remove(opened->id);
     }
-    return -1;
+    return rc == CORE_AGAIN ? rc : -1;
 }
 
 /* The byte to fill with: -1 for none. */
@@ -182,8 +183,8 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
     struct core_request request = {.created_mode = 0600};
     struct core_opened opened;
     int character;
-    if (core_request_convert(state, &request, given[0], given[1], given[2]) <
-            0 ||
+    if (core_request_convert(state, &core_shared_memory_kind, &request,
+                             given[0], given[1], given[2]) < 0 ||
         convert_size(state, given[3], &request) < 0 ||
         convert_character(state, given[4], &character) < 0 ||
         core_shared_memory_check_exports(op) < 0) {
@@ -197,6 +198,6 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
         }
         bool fills = opened.created && (request.flags & IPC_EXCL);
         rc = adopt(op, &request, &opened, fills ? character : -1);
-    } while (rc > 0);
+    } while (rc == CORE_AGAIN);
     return rc;
 }

@@ -282,7 +282,8 @@ int os_ftok(const char *path, int id, key_t *key);
 
 /* An exclusive lock that all processes of this IPC namespace share and that
  * the kernel releases when its holder dies.  One attempt: -EWOULDBLOCK while
- * another holds it.  Returns a descriptor for os_namespace_unlock(). */
+ * another holds it, another error where it is out of reach.  Returns a
+ * descriptor for os_namespace_unlock(). */
 int os_namespace_lock(void);
 void os_namespace_unlock(int lock);
 
