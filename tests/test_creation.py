@@ -258,6 +258,7 @@ def test_a_semaphore_is_created_where_no_lock_is_to_be_had(key: int, error: str)
     made.remove()
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 @pytest.mark.parametrize("mode", [0o611, 0o601, 0o667, 0o777, 0o111, 0o001, 0o400, 0])
 def test_a_semaphore_gets_exactly_the_mode_that_was_asked_for(key: int, mode: int) -> None:
     semaphore = Semaphore(key, IPC_CREX, mode, INITIAL)
@@ -268,6 +269,7 @@ def test_a_semaphore_gets_exactly_the_mode_that_was_asked_for(key: int, mode: in
     assert int(record["perms"], 8) == mode
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 def test_as_another_user_a_semaphore_may_have_any_mode(key: int) -> None:
     def create() -> tuple[int, int]:
         semaphore = Semaphore(key, IPC_CREX, 0o000, INITIAL)

@@ -62,6 +62,7 @@ def test_initial_value_is_set_when_created(key: int, flags: int) -> None:
     semaphore.remove()
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 @pytest.mark.parametrize(
     ("mode", "wanted"),
     [(644, 0o204), (0o7777, 0o777), (-1, 0o777), (0o1600, 0o600), (0o666, 0o666), (0, 0)],
@@ -74,6 +75,7 @@ def test_mode_is_masked_and_never_acts_as_flags(key: int, mode: int, wanted: int
     semaphore.remove()
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 def test_permission_bits_of_flags_are_dropped(key: int) -> None:
     semaphore = Semaphore(key, IPC_CREAT | 0o666)
     assert semaphore.mode == 0o600

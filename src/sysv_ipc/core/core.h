@@ -76,6 +76,7 @@
     X(message_queue_name)     \
     X(busy_again)             \
     X(busy_no_message)        \
+    X(ArgumentWarning)        \
     X(about_name)             \
     X(add_notes)              \
     X(detail_name)
@@ -169,8 +170,9 @@ struct core_kind {
     const char *name;
     size_t name_object; /* the same for Python, an offset in CoreState */
     enum core_record record;
-    size_t type;  /* the handles' type, an offset in CoreState */
-    size_t spare; /* a handle's memory, an offset in CoreState */
+    size_t type;             /* the handles' type, an offset in CoreState */
+    size_t spare;            /* a handle's memory, an offset in CoreState */
+    const char *beside_mode; /* the argument behind mode, or NULL */
     int (*get)(key_t key, size_t size, int flags);
     /* Make a new object: its id, -errno or CORE_RAISED. */
     int (*create)(struct core_request *request, key_t key);
@@ -429,6 +431,19 @@ core_bool(PyObject *value, bool *out)
     return core_bool_given(value, out);
 }
 
+/* Whether float() takes it. */
+bool core_is_real(PyObject *value);
+
+/* ArgumentWarning, for what is legal and nearly always a slip (slips.c): 0, or
+ * -1 where the warning is to be an exception. */
+CORE_SELDOM int core_warn_of_block(CoreState *state, PyObject *value);
+CORE_SELDOM int core_warn_of_timeout(CoreState *state, PyObject *value);
+CORE_SELDOM int core_warn_of_flags(CoreState *state, long long flags);
+bool core_mode_has_flags(long long mode);
+CORE_SELDOM int core_warn_of_mode(CoreState *state,
+                                  const struct core_request *request,
+                                  long long mode);
+
 /* PyNumber_Index(), for an argument of this name. */
 PyObject *core_index_given(PyObject *value, const char *what);
 /* PySequence_Tuple() for an argument of which "what" says what it must be. */
@@ -442,12 +457,13 @@ core_index(PyObject *value)
     return PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
 }
 
-/* The same for aio.py: a float, or None for ever. */
-PyObject *core_seconds(PyObject *module, PyObject *value);
 /* block and timeout: a call that may not block has a timeout of 0. */
 struct core_patience;
 int core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
                       struct core_patience *out);
+/* The same for aio.py, and a timeout alone: a float, or None for ever. */
+PyObject *core_patience(PyObject *module, PyObject *args);
+PyObject *core_seconds(PyObject *module, PyObject *value);
 /* Bytes to write or send: a C-contiguous buffer, or a str as UTF-8. */
 struct core_bytes {
     const char *data;

@@ -275,6 +275,7 @@ static PyMethodDef core_methods[] = {
      remove_message_queue_doc},
     {"_reopen", core_reopen, METH_VARARGS, NULL},
     {"_seconds", core_seconds, METH_O, NULL},
+    {"_patience", core_patience, METH_VARARGS, NULL},
     {"_end_waits", core_end_waits, METH_O, NULL},
     {"_allow_waits", core_allow_waits, METH_O, NULL},
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},

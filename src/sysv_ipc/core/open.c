@@ -5,6 +5,29 @@
 
 #include <errno.h>
 
+static void
+note_misplaced(const struct core_request *request)
+{
+    if (request->mode_has_flags) {
+        char mode[16];
+        (void)PyOS_snprintf(mode, sizeof(mode), "0o%03o",
+                            (unsigned int)request->mode);
+        core_error_add_note("mode has IPC_CREAT or IPC_EXCL in it, which "
+                            "count in flags only: flags=IPC_CREAT, mode=%s "
+                            "opens or creates.",
+                            mode);
+    }
+}
+
+static int
+refuse_request(CoreState *state, const struct core_request *request,
+               const char *text)
+{
+    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "%s", text);
+    note_misplaced(request);
+    return -1;
+}
+
 int
 core_request_given(CoreState *state, struct core_request *request,
                    PyObject *key, PyObject *flags, PyObject *mode)
@@ -20,18 +43,19 @@ core_request_given(CoreState *state, struct core_request *request,
     request->flags = (int)flags_number & ~OS_MODE_MASK;
     if (mode != NULL) {
         request->mode = (int)mode_number & OS_MODE_MASK;
+        request->mode_has_flags = !(request->flags & IPC_CREAT) &&
+                                  core_mode_has_flags(mode_number);
     }
     if ((request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_EXCL) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "IPC_EXCL must be combined with IPC_CREAT");
-        return -1;
+        return refuse_request(state, request,
+                              "IPC_EXCL must be combined with IPC_CREAT");
     }
     if (request->key.type == CORE_KEY_RANDOM && !(request->flags & IPC_EXCL)) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "Key can only be None if IPC_EXCL is set");
-        return -1;
+        return refuse_request(state, request,
+                              "Key can only be None if IPC_EXCL is set");
     }
-    return 0;
+    return mode != NULL ? core_warn_of_mode(state, request, mode_number)
+                        : core_warn_of_flags(state, flags_number);
 }
 
 int
@@ -189,6 +213,9 @@ core_open_failed(CoreState *state, const struct core_request *request,
     }
     if (request->attempts >= CORE_MOST_ATTEMPTS) {
         core_error_tell_attempts(state);
+    }
+    if (rc != CORE_RAISED) {
+        note_misplaced(request);
     }
     return -1;
 }

@@ -151,6 +151,7 @@ struct core_request {
     size_t open_size; /* the same when asking for an existing one */
     const unsigned short *values; /* of the members of a new set */
     int attempts;                 /* core_try_again() */
+    bool mode_has_flags;          /* creation flags were given in mode */
 };
 struct core_opened {
     int id;
