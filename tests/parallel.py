@@ -21,6 +21,7 @@ FILES = {
     "test_aio_edges.py": "its threads and loops are counted",
     "test_aio_kept.py": "its threads and loops are counted",
     "test_aio_lifetime.py": "its threads and loops are counted",
+    "test_argument_warning.py": "filters of warnings belong to the process",
     "test_benchmarks.py": "starts programs",
     "test_command_line.py": "starts programs, and changes what standard output is",
     "test_command_line_terminal.py": "starts programs on terminals of their own",

@@ -317,7 +317,7 @@ def test_show_tells_all_of_a_set() -> None:
     assert facts["size"] == "3 members"
     assert facts["mode"] == "640"
     assert facts["owner"] == f"root (uid {os.getuid()}, gid {os.getgid()})"
-    assert facts["last operation"] == "never"
+    assert facts["last operation"] == facts["last change"]
     members = table(text.split("\n\n")[1])
     assert [row["VALUE"] for row in members] == ["5", "0", "7"]
     assert [row["WAITING FOR MORE"] for row in members] == ["0", "1", "0"]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
+import errno
+import fcntl
 import functools
 import os
 import random
@@ -21,7 +24,7 @@ from typing import Any
 
 import pytest
 from creators import INITIAL, killed_creator, phase, remove
-from helpers import fork, in_child, listed, wait_until
+from helpers import OTHER_UID, fork, in_child, listed, system_calls, wait_until
 
 import sysv_ipc
 from sysv_ipc import (
@@ -33,6 +36,9 @@ from sysv_ipc import (
     SemaphoreSet,
     SharedMemory,
 )
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SETVAL = 16
 
 CREATE = "import sys, sysv_ipc; sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREAT, 0o640, 7)"
 
@@ -150,11 +156,11 @@ def test_a_creator_that_dies_after_the_value_is_set_leaves_the_value(key: int, c
 
 
 @contextlib.contextmanager
-def stopped_creator(key: int) -> Iterator[Callable[[], None]]:
+def stopped_creator(key: int, code: str = CREATE) -> Iterator[Callable[[], None]]:
     """A creator that stops between creating and initialising; what is yielded lets it go on."""
     # The first semget(2) looks for the set, the second makes it.
     command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semget:signal=SIGSTOP:when=2"]
-    creator = subprocess.Popen([*command, sys.executable, "-c", CREATE, str(key)])
+    creator = subprocess.Popen([*command, sys.executable, "-c", code, str(key)])
     wait_until(lambda: phase(key) == "unfinished")
     children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
 
@@ -174,15 +180,17 @@ def stopped_creator(key: int) -> Iterator[Callable[[], None]]:
     remove(key)
 
 
-def test_openers_wait_for_a_creator_that_is_stopped(key: int) -> None:
-    """Going on, it finishes."""
+@pytest.mark.parametrize("uid", [0, OTHER_UID])
+def test_openers_wait_for_a_creator_that_is_stopped(key: int, uid: int) -> None:
+    """Going on, it finishes; until then the set is for its creator alone."""
     read_end, write_end = os.pipe()
 
     def open_it() -> None:
+        os.setuid(uid)
         os.write(write_end, b"?")
         os.write(write_end, str(Semaphore(key).value).encode())
 
-    with stopped_creator(key) as go_on:
+    with stopped_creator(key, CREATE.replace("0o640", "0o666")) as go_on:
         opener = fork(open_it)
         assert os.read(read_end, 1) == b"?"
         assert select.select([read_end], [], [], 0.05)[0] == []
@@ -250,7 +258,8 @@ def test_a_semaphore_is_created_where_no_lock_is_to_be_had(key: int, error: str)
     made.remove()
 
 
-@pytest.mark.parametrize("mode", [0o601, 0o667, 0o777, 0o111, 0o001, 0o400, 0])
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
+@pytest.mark.parametrize("mode", [0o611, 0o601, 0o667, 0o777, 0o111, 0o001, 0o400, 0])
 def test_a_semaphore_gets_exactly_the_mode_that_was_asked_for(key: int, mode: int) -> None:
     semaphore = Semaphore(key, IPC_CREX, mode, INITIAL)
     record = listed("sem", semaphore.id)
@@ -260,6 +269,7 @@ def test_a_semaphore_gets_exactly_the_mode_that_was_asked_for(key: int, mode: in
     assert int(record["perms"], 8) == mode
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 def test_as_another_user_a_semaphore_may_have_any_mode(key: int) -> None:
     def create() -> tuple[int, int]:
         semaphore = Semaphore(key, IPC_CREX, 0o000, INITIAL)
@@ -269,6 +279,191 @@ def test_as_another_user_a_semaphore_may_have_any_mode(key: int) -> None:
         return values
 
     assert in_child(create, uid=65534) == (INITIAL, 0o600)
+
+
+def test_a_set_that_is_not_finished_lets_nobody_in_but_its_creator(key: int) -> None:
+    killed_at(key, "semctl:signal=SIGKILL:when=1", code=CREATE.replace("0o640", "0o666"))
+    assert "611" in [record["perms"] for record in sets_with(key)]
+    remove(key)
+
+
+# ------------------------------------------------------------- sets of other programs
+
+
+def sets_with(key: int) -> list[dict[str, str]]:
+    """What the system's own list has under this key."""
+    number = LIBC.semget(key, 0, 0)
+    return [listed("sem", number)] if number >= 0 else []
+
+
+class Operation(ctypes.Structure):
+    """A struct sembuf."""
+
+    _fields_ = (("number", ctypes.c_ushort), ("delta", ctypes.c_short), ("flags", ctypes.c_short))
+
+
+def operate(number: int, member: int, delta: int) -> int:
+    """Call semop(2) as a C program does."""
+    result: int = LIBC.semop(number, ctypes.byref(Operation(member, delta, 0)), 1)
+    return result
+
+
+def in_other_pid_namespace(number: int) -> None:
+    """Set the last value from where pids mean nothing to us."""
+    code = f"import ctypes; ctypes.CDLL(None).semctl({number}, 2, {SETVAL}, 5)"
+    subprocess.run(["unshare", "-pf", sys.executable, "-c", code], check=True)
+
+
+#: Ways to use a set that show, each in another number that the kernel keeps.
+USES: dict[str, Callable[[int], object]] = {
+    "a value of the first": lambda number: LIBC.semctl(number, 0, SETVAL, 3),
+    "a value of the last": lambda number: LIBC.semctl(number, 2, SETVAL, 3),
+    "a value of zero": lambda number: LIBC.semctl(number, 1, SETVAL, 0),
+    "a value from another PID namespace": in_other_pid_namespace,
+    "an operation": lambda number: operate(number, 1, 0),
+    "one that waits": lambda number: fork(lambda: operate(number, 2, -1)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_set_of_another_program_that_is_used_stays_whatever_its_mode(key: int, use: str) -> None:
+    number = LIBC.semget(key, 3, IPC_CREAT | 0o611)
+    USES[use](number)
+    waits = use == "one that waits"
+    if waits:
+        wait_until(lambda: SemaphoreSet.from_id(number)[2].waiting_for_nonzero)
+    before = listed("sem", number)
+    values = SemaphoreSet.from_id(number).values
+    assert Semaphore(key).id == Semaphore(key, IPC_CREAT).id == number
+    assert SemaphoreSet(key, 3, IPC_CREAT).id == SemaphoreSet(key).id == number
+    with pytest.raises(ExistentialError, match=r"\[Errno 17\]"):
+        Semaphore(key, IPC_CREX)
+    assert (listed("sem", number), SemaphoreSet.from_id(number).values) == (before, values)
+    if waits:
+        Semaphore.from_id(number, 2).release()
+        assert os.wait()[1] == 0
+    sysv_ipc.remove_semaphore(number)
+
+
+def test_sets_of_other_programs_that_nobody_has_used_stay_but_for_one_mode(key: int) -> None:
+    removed = []
+    for mode in range(0o1000):
+        number = LIBC.semget(key, 1, IPC_CREAT | mode)
+        try:
+            assert Semaphore(key, mode=0).id == number
+            sysv_ipc.remove_semaphore(number)
+        except ExistentialError:
+            removed.append(mode)
+    assert removed == [0o611]
+
+
+@contextlib.contextmanager
+def lock_taken() -> Iterator[None]:
+    """Let another process hold the lock that creators hold."""
+    read_end, write_end = os.pipe()
+
+    def hold() -> None:
+        fcntl.flock(os.open("/proc/self/ns/ipc", os.O_RDONLY), fcntl.LOCK_EX)
+        os.write(write_end, b".")
+        signal.pause()
+
+    pid = fork(hold)
+    os.read(read_end, 1)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(read_end)
+        os.close(write_end)
+
+
+@pytest.mark.parametrize("flags", [0, IPC_CREAT])
+def test_nothing_is_removed_without_the_lock(unfinished: int, flags: int) -> None:
+    number = sets_with(unfinished)[0]["semid"]
+    with lock_taken(), pytest.raises(sysv_ipc.BusyError, match="has no values yet"):
+        Semaphore(unfinished, flags)
+    assert [record["semid"] for record in sets_with(unfinished)] == [number]
+
+
+def pidfd_gives_namespaces() -> bool:
+    """Whether this kernel is 6.11 or newer."""
+    try:
+        os.close(fcntl.ioctl(os.pidfd_open(os.getpid()), 0xFF02))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_where_proc_does_not_show_us_the_lock_is_the_same_or_none(
+    unfinished: int, tmp_path: Path, taken: bool
+) -> None:
+    def open_it() -> int | None:
+        os.chroot(tmp_path)
+        try:
+            Semaphore(unfinished)
+        except sysv_ipc.Error as error:
+            return error.errno
+        return 0
+
+    with lock_taken() if taken else contextlib.nullcontext():
+        outcome = in_child(open_it)
+    if taken or not pidfd_gives_namespaces():
+        assert (outcome, phase(unfinished)) == (errno.EAGAIN, "unfinished")
+    else:
+        assert (outcome, phase(unfinished)) == (errno.ENOENT, "nothing")
+
+
+def test_who_sits_on_the_lock_delays_one_creation_and_no_more() -> None:
+    def seconds_to_create() -> float:
+        start = time.monotonic()
+        Semaphore(None, IPC_CREX).remove()
+        return time.monotonic() - start
+
+    with lock_taken():
+        first = seconds_to_create()
+        assert sum(seconds_to_create() for _ in range(10)) < first
+
+
+# ----------------------------------------------------------- the time of the last operation
+
+
+@pytest.mark.parametrize("key_value", [None, sysv_ipc.IPC_PRIVATE])
+def test_c_programs_that_wait_for_the_first_operation_go_on(key_value: int | None) -> None:
+    for made in (
+        Semaphore(key_value, IPC_CREX),
+        Semaphore(key_value, IPC_CREX, initial_value=sysv_ipc.SEMAPHORE_VALUE_MAX),
+        SemaphoreSet(key_value, 600, IPC_CREX),
+    ):
+        assert made.last_operation_time > 0
+        made.remove()
+
+
+def test_the_first_operation_finds_the_values_and_comes_before_the_mode() -> None:
+    lines = system_calls(
+        "import os, sysv_ipc\n"
+        "os.write(2, b'begin')\n"
+        "made = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX, initial_value=3)\n"
+        "os.write(2, b'end')\n"
+        "made.remove()\n"
+    )
+    words = ["semget", "SETALL", "semop", "IPC_STAT", "IPC_SET"]
+    found = [next((word for word in words if word in line), "") for line in lines]
+    assert [word for word in found if word] == words
+
+
+def test_a_semaphore_is_created_where_one_operation_at_a_time_is_allowed(key: int) -> None:
+    limits = Path("/proc/sys/kernel/sem")
+    before = limits.read_text()
+    first, second, _, fourth = before.split()
+    try:
+        limits.write_text(f"{first} {second} 1 {fourth}")
+        made = Semaphore(key, IPC_CREX, initial_value=3)
+    finally:
+        limits.write_text(before)
+    assert made.value == 3
+    made.remove()
 
 
 def test_a_set_of_another_program_without_any_value_is_opened_as_it_is(key: int) -> None:

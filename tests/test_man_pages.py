@@ -230,3 +230,56 @@ def test_a_row_of_the_man_pages_is_the_right_exception(
     # One text is 1.2.0's, as a whole.
     texts = (f"[Errno {number}] ", "The semaphore's value must remain between 0 and SEMVMX")
     assert str(told[2]).startswith(texts if name == "ERANGE" else texts[0])
+
+
+# ------------------------------------------------ what is asked for again and again
+
+#: Errors that mean "ask again", on calls that will never say anything else.
+AGAIN = [
+    ("shmctl:error=EINVAL", errno.EINVAL, "SharedMemory(77, IPC_CREAT, size=9)"),
+    ("shmat:error=EIDRM", errno.EIDRM, "SharedMemory(77, IPC_CREAT, size=9)"),
+    ("shmget:error=EEXIST", errno.EEXIST, "SharedMemory(None, IPC_CREX)"),
+    ("msgget:error=EEXIST", errno.EEXIST, "MessageQueue(None, IPC_CREX)"),
+    ("semget:error=EEXIST", errno.EEXIST, "Semaphore(None, IPC_CREX)"),
+    ("semctl:error=EINVAL", errno.EIDRM, "Semaphore(77, IPC_CREAT)"),
+    ("semctl:error=EIDRM", errno.EIDRM, "SemaphoreSet(77, 2, IPC_CREAT)"),
+    ("semctl:error=EIDRM", errno.EIDRM, "Semaphore(None, IPC_CREX)"),
+    ("msgrcv:error=E2BIG", errno.E2BIG, "MessageQueue(IPC_PRIVATE).peek()"),
+]
+
+
+def under_injection(injection: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Run code under strace, in an IPC namespace that goes with it and what it leaves there."""
+    command = ["unshare", "-i", "strace", "-f", "--seccomp-bpf", "-o", "/dev/null"]
+    command += ["-e", f"trace={injection.partition(':')[0]}", "-e", f"inject={injection}"]
+    command += [sys.executable, "-c", f"import os, signal\nfrom sysv_ipc import *\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("injection", "number", "statement"), AGAIN)
+def test_what_is_asked_for_again_and_again_ends(
+    injection: str, number: int, statement: str
+) -> None:
+    code = f"try: {statement}\nexcept Error as error: print(error.errno, error, flush=True)"
+    code += "\nos._exit(0)"
+    done = under_injection(injection, code)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"{number} [Errno {number}] ")
+    assert done.stdout.endswith(", tried 1000 times\n")
+
+
+@pytest.mark.parametrize(("injection", "number", "statement"), AGAIN)
+def test_what_is_asked_for_again_and_again_looks_for_signals(
+    injection: str, number: int, statement: str
+) -> None:
+    """A thousand attempts take a minute here; the handler's exception comes before that."""
+    code = (
+        "def handler(*_): raise KeyboardInterrupt\n"
+        "signal.signal(signal.SIGALRM, handler)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        f"try: {statement}\n"
+        "except KeyboardInterrupt: print('interrupted', flush=True)\n"
+        "os._exit(0)"
+    )
+    done = under_injection(f"{injection}:delay_enter=60000", code)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")

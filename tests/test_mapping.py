@@ -31,7 +31,6 @@ from sysv_ipc import (
     SharedMemory,
 )
 
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -42,6 +42,9 @@ RIGHTS = {"": 0o600, "r": 0o604, "w": 0o602, "rw": 0o606}
 
 Call = Callable[[Any], object]
 
+#: Modes that are odd are what this is about.
+pytestmark = pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
+
 
 @pytest.fixture(params=KINDS)
 def table(request: pytest.FixtureRequest) -> str:

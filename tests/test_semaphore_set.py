@@ -29,7 +29,6 @@ from sysv_ipc import (
     SemaphoreSet,
 )
 
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

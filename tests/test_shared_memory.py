@@ -164,6 +164,7 @@ def test_a_mode_without_write_attaches_read_only(segment: SharedMemory) -> None:
     assert not segment.readonly
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 @pytest.mark.parametrize("mode", [0o400, 0o440, 0, 0o200, 0o600])
 def test_any_user_may_create_with_any_mode(key: int, mode: int) -> None:
     def create() -> tuple[bytes, bool, str]:

@@ -190,6 +190,7 @@ def test_acquire_times_out_when_nobody_releases(semaphore: Semaphore, timeout: f
     assert time.monotonic() - start >= min(float(timeout), 0.0099)
 
 
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 @pytest.mark.parametrize("timeout", [0, 0.0, -0.0, False, np.int64(0), decimal.Decimal(0)])
 def test_timeout_zero_does_not_wait(semaphore: Semaphore, timeout: float) -> None:
     with pytest.raises(BusyError):

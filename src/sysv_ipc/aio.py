@@ -20,7 +20,7 @@ from typing import Any, Self, SupportsFloat, SupportsIndex
 
 import sysv_ipc
 import sysv_ipc._extension
-from sysv_ipc import _seconds
+from sysv_ipc import _patience, _seconds
 from sysv_ipc._lines import Lines, collect
 from sysv_ipc._messages import Message, Messages, whole
 from sysv_ipc._taken import Call
@@ -230,7 +230,7 @@ class MessageQueue(_Handle):
         CancelledError is True then.  The rest is as in ``sysv_ipc.MessageQueue.send``.
         """
         handle, number = self.handle, _integer(type, "type")
-        patience = _seconds(timeout) if block else 0
+        patience = _patience(block, timeout)
         if isinstance(message, str):
             message = message.encode()
         try:
@@ -272,7 +272,7 @@ class MessageQueue(_Handle):
         """
         handle, lines, number = self.handle, self._lines, _integer(type, "type")
         other, cut = bool(except_type), bool(truncate)
-        patience = _seconds(timeout) if block else 0
+        patience = _patience(block, timeout)
 
         def wait(own: sysv_ipc.MessageQueue) -> Message:
             if cut:

@@ -144,9 +144,9 @@ core_bind_dict(CoreState *state, const struct core_signature *signature,
     return check_required(signature, out);
 }
 
-/* Whether float() takes it; what NumPy makes of a text is one all the same. */
-static bool
-is_real(PyObject *value)
+/* What NumPy makes of a text is one all the same. */
+bool
+core_is_real(PyObject *value)
 {
     const PyNumberMethods *methods = Py_TYPE(value)->tp_as_number;
     return PyFloat_Check(value) ||
@@ -221,7 +221,10 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
             return 0;
         }
     }
-    if (!is_real(value)) {
+    if (PyBool_Check(value) && core_warn_of_timeout(state, value) < 0) {
+        return -1;
+    }
+    if (!core_is_real(value)) {
         PyErr_SetString(PyExc_TypeError, timeout_text);
         return -1;
     }
@@ -373,6 +376,8 @@ core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
     bool may_wait = true;
     *out = (struct core_patience){OS_FOREVER, 0};
     if (core_bool(block, &may_wait) < 0 ||
+        (may_wait && block != NULL && block != Py_True &&
+         core_warn_of_block(state, block) < 0) ||
         core_timeout_as_ns(state, timeout, &out->timeout_ns) < 0) {
         return -1;
     }
@@ -382,16 +387,33 @@ core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
     return 0;
 }
 
-PyObject *
-core_seconds(PyObject *module, PyObject *value)
+static PyObject *
+as_seconds(int64_t timeout_ns)
 {
-    int64_t timeout_ns = OS_FOREVER;
-    if (core_timeout_as_ns(core_state_of_module(module), value, &timeout_ns) <
-        0) {
-        return NULL;
-    }
     if (timeout_ns == OS_FOREVER) {
         Py_RETURN_NONE;
     }
     return PyFloat_FromDouble((double)timeout_ns / 1e9);
+}
+
+PyObject *
+core_seconds(PyObject *module, PyObject *value)
+{
+    int64_t timeout_ns = OS_FOREVER;
+    return core_timeout_as_ns(core_state_of_module(module), value,
+                              &timeout_ns) < 0
+               ? NULL
+               : as_seconds(timeout_ns);
+}
+
+PyObject *
+core_patience(PyObject *module, PyObject *args)
+{
+    PyObject *block, *timeout;
+    struct core_patience patience;
+    return !PyArg_ParseTuple(args, "OO:_patience", &block, &timeout) ||
+                   core_patience_get(core_state_of_module(module), block,
+                                     timeout, &patience) < 0
+               ? NULL
+               : as_seconds(patience.timeout_ns);
 }

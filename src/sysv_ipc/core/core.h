@@ -76,6 +76,7 @@
     X(message_queue_name)     \
     X(busy_again)             \
     X(busy_no_message)        \
+    X(ArgumentWarning)        \
     X(about_name)             \
     X(add_notes)              \
     X(with_members)           \
@@ -146,6 +147,8 @@ typedef struct {
     /* Memory for the next handle of each type (handle.c): no references. */
     PyObject *semaphore_spare, *semaphore_set_spare;
     PyObject *shared_memory_spare, *message_queue_spare;
+    /* Until then creators hardly wait for their lock (semaphore_create.c). */
+    _Atomic int64_t impatient_until_ns;
 } CoreState;
 
 /* An object of the state, by its offset, which is what a core_kind knows. */
@@ -188,13 +191,16 @@ struct core_kind {
     const char *name;
     size_t name_object; /* the same for Python, an offset in CoreState */
     enum core_record record;
-    size_t type;  /* the handles' type, an offset in CoreState */
-    size_t spare; /* a handle's memory, an offset in CoreState */
+    size_t type;             /* the handles' type, an offset in CoreState */
+    size_t spare;            /* a handle's memory, an offset in CoreState */
+    const char *beside_mode; /* the argument behind mode, or NULL */
     int (*get)(key_t key, size_t size, int flags);
     /* Make a new object: its id, -errno or CORE_RAISED. */
-    int (*create)(const struct core_request *request, key_t key);
-    /* Look at one that exists: 0, -EIDRM to ask again, or error; or NULL. */
-    int (*accept)(int id);
+    int (*create)(struct core_request *request, key_t key);
+    /* Look at one that exists: 0; -EIDRM to ask again for what the key names;
+     * -EBUSY for one that is not finished; or an error.  With quick, one whose
+     * creator has no more to do than to set its mode will do.  May be NULL. */
+    int (*accept)(int id, bool quick);
     int (*stat)(int id, struct os_info *info);
     int (*set)(int id, const struct os_info *info);
     int (*remove)(int id);
@@ -328,6 +334,14 @@ struct core_subject {
 /* In place of -errno: an exception is set already. */
 #define CORE_RAISED INT_MIN
 
+/* Every call that is made again because others changed what it was about, or
+ * a sandbox says that they did, counts its attempts and looks for signals.
+ * After an attempt that failed with rc: CORE_AGAIN, or what to give up with,
+ * rc or CORE_RAISED. */
+#define CORE_MOST_ATTEMPTS 1000
+#define CORE_AGAIN (INT_MIN + 1)
+CORE_SELDOM int core_try_again(int *attempts, ssize_t rc);
+
 /* All return NULL with an exception set.  rc is -errno or CORE_RAISED;
  * operation is the system call's name. */
 CORE_SELDOM PyObject *core_raise(CoreState *state, ssize_t rc,
@@ -360,6 +374,8 @@ CORE_SELDOM struct core_subject core_handle_subject_by_id(PyObject *op,
 /* Make the exception that is set a note of another one: 0, or -1 with an
  * exception. */
 int core_error_to_note(PyObject *other);
+/* Tell with the exception that is set that CORE_MOST_ATTEMPTS were made. */
+CORE_SELDOM void core_error_tell_attempts(CoreState *state);
 /* Add a note to the exception that is set. */
 CORE_SELDOM void core_error_add_note(const char *format, ...);
 int core_error_init(CoreState *state);
@@ -470,6 +486,19 @@ core_bool(PyObject *value, bool *out)
     return core_bool_given(value, out);
 }
 
+/* Whether float() takes it. */
+bool core_is_real(PyObject *value);
+
+/* ArgumentWarning, for what is legal and nearly always a slip (slips.c): 0, or
+ * -1 where the warning is to be an exception. */
+CORE_SELDOM int core_warn_of_block(CoreState *state, PyObject *value);
+CORE_SELDOM int core_warn_of_timeout(CoreState *state, PyObject *value);
+CORE_SELDOM int core_warn_of_flags(CoreState *state, long long flags);
+bool core_mode_has_flags(long long mode);
+CORE_SELDOM int core_warn_of_mode(CoreState *state,
+                                  const struct core_request *request,
+                                  long long mode);
+
 /* PyNumber_Index(), for an argument of this name. */
 PyObject *core_index_given(PyObject *value, const char *what);
 /* PySequence_Tuple() for an argument of which "what" says what it must be. */
@@ -483,12 +512,13 @@ core_index(PyObject *value)
     return PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
 }
 
-/* The same for aio.py: a float, or None for ever. */
-PyObject *core_seconds(PyObject *module, PyObject *value);
 /* block and timeout: a call that may not block has a timeout of 0. */
 struct core_patience;
 int core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
                       struct core_patience *out);
+/* The same for aio.py, and a timeout alone: a float, or None for ever. */
+PyObject *core_patience(PyObject *module, PyObject *args);
+PyObject *core_seconds(PyObject *module, PyObject *value);
 /* Bytes to write or send: a C-contiguous buffer, or a str as UTF-8. */
 struct core_bytes {
     const char *data;

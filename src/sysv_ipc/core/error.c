@@ -332,6 +332,32 @@ core_error_set_subject(CoreState *state, struct core_subject subject)
     PyErr_Restore(type, value, traceback);
 }
 
+void
+core_error_tell_attempts(CoreState *state)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    /* What a signal handler raised, or the lack of memory, is none of ours. */
+    if (state->Error != NULL &&
+        PyObject_TypeCheck(value, (PyTypeObject *)state->Error)) {
+        CoreError *error = (CoreError *)value;
+        PyObject *told = error->detail == NULL || error->detail == Py_None
+                             ? core_describe(error->about)
+                             : Py_NewRef(error->detail);
+        PyObject *detail =
+            told == NULL ? NULL
+                         : PyUnicode_FromFormat("%S, tried %d times", told,
+                                                CORE_MOST_ATTEMPTS);
+        if (detail != NULL) {
+            Py_XSETREF(error->detail, detail);
+        }
+        Py_XDECREF(told);
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
 int
 core_error_to_note(PyObject *other)
 {

@@ -319,5 +319,9 @@ core_exceptions_init(PyObject *module, CoreState *state)
     }
     CORE_EXCEPTIONS(X)
 #undef X
-    return 0;
+    state->ArgumentWarning = add_plain_class(
+        module, "sysv_ipc.ArgumentWarning",
+        "A call that is legal and nearly always a slip: see errors.md.",
+        PyExc_UserWarning, NULL);
+    return state->ArgumentWarning == NULL ? -1 : 0;
 }

@@ -49,8 +49,8 @@ message_queue_open(PyObject *op, PyObject *const *given)
     struct core_request request = {.size = 0};
     struct core_opened opened;
     if (limit < 0 ||
-        core_request_convert(state, &request, given[0], given[1], given[2]) <
-            0 ||
+        core_request_convert(state, &core_message_queue_kind, &request,
+                             given[0], given[1], given[2]) < 0 ||
         core_open(state, &core_message_queue_kind, &request, &opened) < 0) {
         return -1;
     }

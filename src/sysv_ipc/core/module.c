@@ -3,7 +3,7 @@
  * would make the import take half as long again.
  *
  * The state is made once by core_exec and only read afterwards, but for the
- * types of records and the spare handles. */
+ * types of records, the spare handles and impatient_until_ns. */
 #include "info.h"
 #include "open.h"
 
@@ -279,6 +279,7 @@ static PyMethodDef core_methods[] = {
      remove_message_queue_doc},
     {"_reopen", core_reopen, METH_VARARGS, NULL},
     {"_seconds", core_seconds, METH_O, NULL},
+    {"_patience", core_patience, METH_VARARGS, NULL},
     {"_end_waits", core_end_waits, METH_O, NULL},
     {"_allow_waits", core_allow_waits, METH_O, NULL},
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},

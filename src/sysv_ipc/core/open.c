@@ -5,49 +5,95 @@
 
 #include <errno.h>
 
-static struct core_subject
-subject_of(const struct core_request *request, key_t key)
+static void
+note_misplaced(const struct core_request *request)
 {
-    return (struct core_subject){request->kind, key, CORE_NO_ID};
+    if (request->mode_has_flags) {
+        char mode[16];
+        (void)PyOS_snprintf(mode, sizeof(mode), "0o%03o",
+                            (unsigned int)request->mode);
+        core_error_add_note("mode has IPC_CREAT or IPC_EXCL in it, which "
+                            "count in flags only: flags=IPC_CREAT, mode=%s "
+                            "opens or creates.",
+                            mode);
+    }
+}
+
+static int
+refuse_request(CoreState *state, const struct core_request *request,
+               const char *text)
+{
+    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "%s", text);
+    note_misplaced(request);
+    return -1;
 }
 
 int
 core_request_given(CoreState *state, struct core_request *request,
                    PyObject *key, PyObject *flags, PyObject *mode)
 {
-    long long number = 0;
+    long long flags_number = 0, mode_number = 0;
     if (core_key_convert(state, key, &request->key) < 0 ||
-        core_integer(state, flags, "flags", INT_MIN, UINT_MAX, &number) < 0) {
+        core_integer(state, flags, "flags", INT_MIN, UINT_MAX, &flags_number) <
+            0 ||
+        core_integer(state, mode, "mode", INT_MIN, INT_MAX, &mode_number) <
+            0) {
         return -1;
     }
-    request->flags = (int)number & ~OS_MODE_MASK;
+    request->flags = (int)flags_number & ~OS_MODE_MASK;
     if (mode != NULL) {
-        if (core_integer(state, mode, "mode", INT_MIN, INT_MAX, &number) < 0) {
-            return -1;
-        }
-        request->mode = (int)number & OS_MODE_MASK;
+        request->mode = (int)mode_number & OS_MODE_MASK;
+        request->mode_has_flags = !(request->flags & IPC_CREAT) &&
+                                  core_mode_has_flags(mode_number);
     }
-    struct core_subject subject = CORE_NO_SUBJECT;
     if ((request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_EXCL) {
-        (void)core_refuse(state, EINVAL, subject,
-                          "IPC_EXCL must be combined with IPC_CREAT");
-        return -1;
+        return refuse_request(state, request,
+                              "IPC_EXCL must be combined with IPC_CREAT");
     }
     if (request->key.type == CORE_KEY_RANDOM && !(request->flags & IPC_EXCL)) {
-        (void)core_refuse(state, EINVAL, subject,
-                          "Key can only be None if IPC_EXCL is set");
-        return -1;
+        return refuse_request(state, request,
+                              "Key can only be None if IPC_EXCL is set");
     }
-    return 0;
+    return mode != NULL ? core_warn_of_mode(state, request, mode_number)
+                        : core_warn_of_flags(state, flags_number);
 }
 
 int
-core_create(const struct core_request *request, key_t key)
+core_create(struct core_request *request, key_t key)
 {
     int mode = (request->mode < 0 ? 0600 : request->mode);
     int flags = request->flags | IPC_CREAT | IPC_EXCL;
     return request->kind->get(key, request->size,
                               flags | mode | request->created_mode);
+}
+
+int
+core_try_again(int *attempts, ssize_t rc)
+{
+    if (PyErr_CheckSignals() < 0) {
+        return CORE_RAISED;
+    }
+    return ++*attempts < CORE_MOST_ATTEMPTS ? CORE_AGAIN : (int)rc;
+}
+
+int
+core_open_again(struct core_request *request, int rc)
+{
+    return (rc == -EINVAL || rc == -EIDRM) &&
+                   (request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_CREAT
+               ? core_try_again(&request->attempts, rc)
+               : rc;
+}
+
+int
+core_open_gone(CoreState *state, const struct core_request *request, int rc,
+               const char *operation, struct core_subject subject)
+{
+    (void)core_raise_gone(state, rc, operation, subject);
+    if (request->attempts >= CORE_MOST_ATTEMPTS) {
+        core_error_tell_attempts(state);
+    }
+    return -1;
 }
 
 /* Ask once: with the mode that was given, else with the best access that the
@@ -71,63 +117,114 @@ find_existing(const struct core_request *request, key_t key, int *access)
     return id;
 }
 
+/* The same, accepted: its id, or an error of which -EIDRM means that it has
+ * changed meanwhile. */
+static int
+find_accepted(const struct core_request *request, key_t key, int *access)
+{
+    const struct core_kind *kind = request->kind;
+    int id = find_existing(request, key, access);
+    if (id == -EACCES && kind->accept != NULL) {
+        /* What is not finished is for its creator alone.  See whether that
+         * was why, and what it allows since. */
+        int any = kind->get(key, 0, 0);
+        int rc = any >= 0         ? kind->accept(any, false)
+                 : any == -ENOENT ? -EIDRM
+                                  : any;
+        id = rc < 0 ? rc : find_existing(request, key, access);
+    }
+    if (id < 0 || kind->accept == NULL) {
+        return id;
+    }
+    int rc = kind->accept(id, false);
+    return rc < 0 ? rc : id;
+}
+
 /* What vanishes before it is accepted is asked for again. */
 static int
-open_existing(const struct core_request *request, key_t key, int *access)
+open_existing(struct core_request *request, key_t key, int *access)
 {
-    for (;;) {
-        int id = find_existing(request, key, access);
-        int rc = id >= 0 && request->kind->accept != NULL
-                     ? request->kind->accept(id)
-                     : 0;
-        if (rc != -EIDRM) {
-            return rc < 0 ? rc : id;
+    int rc;
+    do {
+        rc = find_accepted(request, key, access);
+        if (rc == -EIDRM) {
+            rc = core_try_again(&request->attempts, rc);
         }
-    }
+    } while (rc == CORE_AGAIN);
+    return rc;
 }
 
 /* What appears or vanishes between the two calls is asked for again. */
 static int
-open_or_create(const struct core_request *request, struct core_opened *opened)
+open_or_create(struct core_request *request, struct core_opened *opened)
 {
-    for (;;) {
-        int id = open_existing(request, opened->key, &opened->access);
+    int id;
+    do {
+        id = open_existing(request, opened->key, &opened->access);
         if (id != -ENOENT || !(request->flags & IPC_CREAT)) {
             return id;
         }
         id = request->kind->create(request, opened->key);
-        if (id != -EEXIST) {
-            opened->created = true;
-            return id;
+        if (id == -EEXIST) {
+            id = core_try_again(&request->attempts, id);
         }
-    }
+    } while (id == CORE_AGAIN);
+    opened->created = true;
+    return id;
 }
 
 static int
-create_with_random_key(const struct core_request *request,
+create_with_random_key(struct core_request *request,
                        struct core_opened *opened)
 {
-    for (;;) {
+    int id;
+    do {
         uint32_t bits;
         int rc = os_random_bits(&bits);
         if (rc < 0) {
             return rc;
         }
         opened->key = (key_t)(bits & 0x7fffffff);
-        if (opened->key == IPC_PRIVATE) {
-            continue;
+        id = opened->key == IPC_PRIVATE
+                 ? -EEXIST
+                 : request->kind->create(request, opened->key);
+        if (id == -EEXIST) {
+            id = core_try_again(&request->attempts, id);
         }
-        int id = request->kind->create(request, opened->key);
-        if (id != -EEXIST) {
-            return id;
-        }
-    }
+    } while (id == CORE_AGAIN);
+    return id;
 }
 
 int
-core_open_or_create(CoreState *state, const struct core_request *request,
+core_open_failed(CoreState *state, const struct core_request *request,
+                 const struct core_opened *opened, int rc)
+{
+    struct core_subject subject = {request->kind, opened->key, CORE_NO_ID};
+    if (rc == -EBUSY) {
+        (void)core_refuse(state, EAGAIN, subject,
+                          "the set with key %d (0x%x) has no values yet: its "
+                          "creator is at work, or has died; try again, or "
+                          "remove it",
+                          (int)opened->key, (unsigned int)opened->key);
+    }
+    else {
+        (void)core_raise(state, rc, opened->created ? "create" : "open",
+                         subject);
+    }
+    if (request->attempts >= CORE_MOST_ATTEMPTS) {
+        core_error_tell_attempts(state);
+    }
+    if (rc != CORE_RAISED) {
+        note_misplaced(request);
+    }
+    return -1;
+}
+
+int
+core_open_or_create(CoreState *state, struct core_request *request,
                     struct core_opened *opened)
 {
+    request->state = state;
     opened->key = request->key.value;
     opened->created = true;
     opened->access = request->mode < 0 ? 0600 : request->mode;
@@ -144,9 +241,7 @@ core_open_or_create(CoreState *state, const struct core_request *request,
         id = open_or_create(request, opened);
     }
     if (id < 0) {
-        (void)core_raise(state, id, opened->created ? "create" : "open",
-                         subject_of(request, opened->key));
-        return -1;
+        return core_open_failed(state, request, opened, id);
     }
     opened->id = id;
     return 0;

@@ -141,6 +141,7 @@ core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
 
 /* What a constructor asks for, and what it got. */
 struct core_request {
+    CoreState *state; /* once something is to be created */
     const struct core_kind *kind;
     struct core_key key;
     int flags;        /* IPC_CREAT, IPC_EXCL and those of the kind */
@@ -149,6 +150,8 @@ struct core_request {
     size_t size;      /* bytes or members of a new object */
     size_t open_size; /* the same when asking for an existing one */
     const unsigned short *values; /* of the members of a new set */
+    int attempts;                 /* core_try_again() */
+    bool mode_has_flags;          /* creation flags were given in mode */
 };
 struct core_opened {
     int id;
@@ -162,9 +165,11 @@ CORE_SELDOM int core_request_given(CoreState *state,
                                    PyObject *flags, PyObject *mode);
 
 static inline int
-core_request_convert(CoreState *state, struct core_request *request,
-                     PyObject *key, PyObject *flags, PyObject *mode)
+core_request_convert(CoreState *state, const struct core_kind *kind,
+                     struct core_request *request, PyObject *key,
+                     PyObject *flags, PyObject *mode)
 {
+    request->kind = kind;
     request->flags = 0;
     request->mode = -1;
     return flags == NULL && mode == NULL && key != Py_None
@@ -173,8 +178,12 @@ core_request_convert(CoreState *state, struct core_request *request,
 }
 
 CORE_SELDOM int core_open_or_create(CoreState *state,
-                                    const struct core_request *request,
+                                    struct core_request *request,
                                     struct core_opened *opened);
+/* Raise what rc of opening or creating means: -1. */
+CORE_SELDOM int core_open_failed(CoreState *state,
+                                 const struct core_request *request,
+                                 const struct core_opened *opened, int rc);
 
 /* 0, or -1 with an exception.  The usual case, an object that is there, is
  * inline: the compiler then knows which system calls the kind has. */
@@ -182,37 +191,34 @@ static inline int
 core_open(CoreState *state, const struct core_kind *kind,
           struct core_request *request, struct core_opened *opened)
 {
-    request->kind = kind;
     if (request->key.type == CORE_KEY_VALUE && !(request->flags & IPC_CREAT)) {
         int access = request->mode < 0 ? 0600 : request->mode;
         int id = kind->get(request->key.value, request->open_size,
                            request->flags | access);
-        int rc = id >= 0 && kind->accept != NULL ? kind->accept(id) : 0;
-        if (rc == CORE_RAISED) {
-            return -1;
-        }
-        if (id >= 0 && rc == 0) {
+        int rc = id >= 0 && kind->accept != NULL ? kind->accept(id, true) : 0;
+        if (id >= 0 && rc != -EIDRM) {
             *opened =
                 (struct core_opened){id, request->key.value, false, access};
-            return 0;
+            return rc == 0 ? 0 : core_open_failed(state, request, opened, rc);
         }
     }
     return core_open_or_create(state, request, opened);
 }
 
-int core_create(const struct core_request *request, key_t key);
-/* Whether rc of a call by id means that what was opened or created, the one
- * or the other, is gone: then core_open() is to be asked again. */
-static inline bool
-core_vanished(const struct core_request *request, int rc)
-{
-    return (rc == -EINVAL || rc == -EIDRM) &&
-           (request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_CREAT;
-}
+int core_create(struct core_request *request, key_t key);
+/* What to make of rc, an error of a call by id: CORE_AGAIN where it means that
+ * what was opened or created, the one or the other, is gone, so that
+ * core_open() is to be asked again; else rc, or CORE_RAISED. */
+CORE_SELDOM int core_open_again(struct core_request *request, int rc);
+/* Raise such an error: -1. */
+CORE_SELDOM int core_open_gone(CoreState *state,
+                               const struct core_request *request, int rc,
+                               const char *operation,
+                               struct core_subject subject);
 
 /* Semaphores are created and given their values in one step for others. */
-int core_semaphore_create(const struct core_request *request, key_t key);
-int core_semaphore_accept(int id);
+int core_semaphore_create(struct core_request *request, key_t key);
+int core_semaphore_accept(int id, bool quick);
 
 /* Of the kinds: whether this can be the handle's object. */
 bool core_semaphore_same(PyObject *op, const struct os_info *now);

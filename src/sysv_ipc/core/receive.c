@@ -468,23 +468,23 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     return core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
-/* So often in a row nobody changes a queue just in time. */
-#define PEEK_TRIES 1000
-
 /* MSG_COPY wants a buffer as long as the message, and says E2BIG or EINVAL
  * where it is not: no message has more bytes than the queue.  Meanwhile
  * others may take the message and send a longer one, so it is asked again. */
 static ssize_t
-peek_into_room(int id, struct core_room *room, long index)
+peek_into_room(int id, struct core_room *room, long index, int *attempts)
 {
     int flags = OS_MSG_COPY | IPC_NOWAIT;
     size_t size = CORE_STACK_TEXT;
     (void)core_room_get(room, 0);
-    for (int tries = 1;; tries++) {
+    for (;;) {
         ssize_t rc = os_msg_receive(id, room->message, size, index, flags);
         struct os_info info;
-        if ((rc != -E2BIG && rc != -EINVAL) || tries == PEEK_TRIES ||
-            os_msg_stat(id, &info) < 0) {
+        if ((rc != -E2BIG && rc != -EINVAL) || os_msg_stat(id, &info) < 0) {
+            return rc;
+        }
+        rc = core_try_again(attempts, rc);
+        if (rc != CORE_AGAIN) {
             return rc;
         }
         if (info.msg.current_bytes > size) {
@@ -493,9 +493,6 @@ peek_into_room(int id, struct core_room *room, long index)
             if (core_room_get(room, size) < 0) {
                 return CORE_RAISED;
             }
-        }
-        if (PyErr_CheckSignals() < 0) {
-            return CORE_RAISED;
         }
     }
 }
@@ -521,7 +518,8 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     struct core_room room;
     PyObject *result = NULL;
-    ssize_t rc = peek_into_room(id, &room, (long)index);
+    int attempts = 0;
+    ssize_t rc = peek_into_room(id, &room, (long)index, &attempts);
     if (rc >= 0) {
         result = pair_of_text(room.message, rc);
     }
@@ -529,7 +527,13 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
-    return rc >= 0 ? result : core_handle_raise_by_id(op, id, rc, "peek");
+    if (rc < 0) {
+        (void)core_handle_raise_by_id(op, id, rc, "peek");
+    }
+    if (attempts == CORE_MOST_ATTEMPTS) {
+        core_error_tell_attempts(core_handle(op)->state);
+    }
+    return result;
 }
 
 /* --------------------------------------------------------------- iterating */

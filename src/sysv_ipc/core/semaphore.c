@@ -48,8 +48,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
         .values = values,
     };
     struct core_opened opened;
-    if (core_request_convert(state, &request, given[0], given[1], given[2]) <
-            0 ||
+    if (core_request_convert(state, &core_semaphore_kind, &request, given[0],
+                             given[1], given[2]) < 0 ||
         core_open(state, &core_semaphore_kind, &request, &opened) < 0) {
         return -1;
     }

@@ -1,50 +1,70 @@
 /* Creating semaphore sets so that others see creation and initialisation as
- * one step, also when the creator dies in between.
+ * one step, also when the creator dies in between; docs/design/creation.md.
  *
  * semget(2) makes a set, semctl(2) gives it its values: between the two it
  * is unfinished.  Two things tell that to others:
  *
- * - a mark: the owner may read and write, of the three x bits in its mode,
- *   which mean nothing to the kernel, only the last is set, and nobody has
- *   ever given it a value or done a semop(2) on it;
+ * - a mark: a mode that nobody types, and nobody has ever used the set;
  * - the lock of the IPC namespace (os.h), which the creator holds until the
  *   set is finished and which the kernel releases when it dies.
  *
- * Giving the set its values takes the mark away; giving it its mode, which
- * comes last, is what a creator that dies then leaves undone.
+ * Giving the set its mode, which comes last, takes the mark away.
  *
- * Who finds a marked set waits for the lock.  When it has the lock and the
- * set is still marked, the creator has died: the set is removed, and it is
- * as if it had never been. */
+ * Who finds the mark waits for the lock.  When it has the lock and the set is
+ * still as semget(2) made it, the creator has died: the set is removed, and it
+ * is as if it had never been.  Where there is any doubt, because the lock is
+ * not to be had or something was done with the set, it stays.
+ *
+ * impatient_until_ns of the module's state is a time that stands for nothing
+ * else: a lone atomic. */
 #include "info.h"
 #include "open.h"
 
 #include <errno.h>
 
-#define MARK_BITS 0711
-#define MARK 0601
+/* For the owner, who could give it to itself anyway, to read and write, and
+ * for nobody else, whatever the mode is to be.  The x bits mean nothing to
+ * the kernel. */
+#define MARK 0611
 
 /* Longer than this nobody holds the lock who is not stopped, or wants to be
- * in the way: then we go on without it. */
+ * in the way: then we go on without it, and for a while hardly wait for it. */
 #define LOCK_TIMEOUT_NS ((int64_t)1000000000)
+#define IMPATIENT_TIMEOUT_NS ((int64_t)1000000)
+#define IMPATIENT_FOR_NS ((int64_t)10000000000)
 #define LOCK_NAP_MIN_NS ((int64_t)20000)
 #define LOCK_NAP_MAX_NS ((int64_t)1000000)
 
 #define NO_LOCK (-1)
 
-/* A lock for unlock(), NO_LOCK where it is not to be had (in time, or for
- * lack of a descriptor), or CORE_RAISED. */
+/* 1 for a set that bears the mark, 0 for one that does not or that we cannot
+ * tell of, -EIDRM when it is gone. */
 static int
-wait_for_lock(void)
+is_marked(int id, struct os_info *info)
 {
-    int64_t deadline_ns = os_clock_ns() + LOCK_TIMEOUT_NS;
+    int rc = core_kind_stat_any(&core_semaphore_kind, id, info);
+    if (rc == -EINVAL || rc == -EIDRM) {
+        return -EIDRM;
+    }
+    return rc == 0 && info->mode == MARK;
+}
+
+/* A lock for unlock(), CORE_RAISED, or NO_LOCK where it is not to be had in
+ * time.  With an id of a marked set, until that has lost its mark. */
+static int
+wait_for_lock(int64_t timeout_ns, int id)
+{
+    int64_t deadline_ns = os_clock_ns() + timeout_ns;
     int64_t nap_ns = LOCK_NAP_MIN_NS;
+    struct os_info info;
     for (;;) {
         int lock = os_namespace_lock();
         if (lock >= 0) {
             return lock;
         }
-        if (lock != -EWOULDBLOCK || os_clock_ns() > deadline_ns) {
+        /* No descriptor, no /proc: that does not change by waiting.  The mark
+         * does. */
+        if ((lock != -EWOULDBLOCK && id < 0) || os_clock_ns() > deadline_ns) {
             return NO_LOCK;
         }
         Py_BEGIN_ALLOW_THREADS(void)
@@ -53,6 +73,9 @@ wait_for_lock(void)
         if (PyErr_CheckSignals() < 0) {
             return CORE_RAISED;
         }
+        if (id >= 0 && is_marked(id, &info) != 1) {
+            return NO_LOCK;
+        }
         nap_ns = nap_ns * 2 > LOCK_NAP_MAX_NS ? LOCK_NAP_MAX_NS : nap_ns * 2;
     }
 }
@@ -60,64 +83,106 @@ wait_for_lock(void)
 static void
 unlock(int lock)
 {
-    if (lock != NO_LOCK) {
+    if (lock >= 0) {
         os_namespace_unlock(lock);
     }
 }
 
-/* 1 for a set that bears the mark, 0 for one that does not or that we cannot
- * tell of, -EIDRM when it is gone. */
+/* wait_for_lock() for a creator.  One that waits in vain is enough: while
+ * somebody sits on the lock, those that follow hardly wait. */
 static int
-is_marked(int id)
+lock_for_creation(CoreState *state)
 {
-    /* SETVAL and SETALL leave the pid of who called them, which is quicker
-     * asked for than the rest. */
-    int pid = os_sem_get_pid(id, 0);
-    if (pid > 0) {
-        return 0;
+    int64_t until_ns =
+        atomic_load_explicit(&state->impatient_until_ns, memory_order_relaxed);
+    int64_t begin_ns = os_clock_ns();
+    int64_t timeout_ns = begin_ns < until_ns ? IMPATIENT_TIMEOUT_NS
+                                             : LOCK_TIMEOUT_NS;
+    int lock = wait_for_lock(timeout_ns, CORE_NO_ID);
+    int64_t end_ns = os_clock_ns();
+    if (lock >= 0) {
+        atomic_store_explicit(&state->impatient_until_ns, 0,
+                              memory_order_relaxed);
     }
-    struct os_info info;
-    int rc = core_kind_stat_any(&core_semaphore_kind, id, &info);
-    if (rc == -EINVAL || rc == -EIDRM) {
-        return -EIDRM;
+    else if (lock == NO_LOCK && end_ns - begin_ns > timeout_ns) {
+        atomic_store_explicit(&state->impatient_until_ns,
+                              end_ns + IMPATIENT_FOR_NS, memory_order_relaxed);
     }
-    /* Once more, because the set may have been finished in between. */
-    return rc == 0 && (info.mode & MARK_BITS) == MARK &&
-           info.sem.last_operation_time == 0 && os_sem_get_pid(id, 0) == 0;
+    return lock;
 }
 
-/* Remove a set that its creator left unfinished; the lock is held.  0 when
- * it was finished, -EIDRM when it is gone, or an error. */
+/* 1 for a marked set that is as semget(2) makes it, as far as anything shows:
+ * values, waiters, times and the pid of who last did something to a member.  0
+ * for another, -EPERM where we may not look, -EIDRM when it is gone. */
 static int
-remove_unfinished(int id)
+is_untouched(int id)
 {
-    int rc = is_marked(id);
+    struct os_info info;
+    int rc = is_marked(id, &info);
+    if (rc != 1 || info.sem.last_operation_time != 0) {
+        return rc < 0 ? rc : 0;
+    }
+    /* One number at a time, because GETALL does not heed how much room there
+     * is, and the id may mean another set by now. */
+    static int (*const numbers[])(int id, int index) = {
+        os_sem_get_pid, os_sem_get_value, os_sem_get_ncnt, os_sem_get_zcnt};
+    for (int i = 0; i < (int)info.sem.nsems; i++) {
+        for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]); k++) {
+            rc = numbers[k](id, i);
+            if (rc != 0) {
+                return rc > 0 ? 0 : rc == -EACCES ? -EPERM : -EIDRM;
+            }
+        }
+    }
+    rc = is_marked(id, &info);
+    return rc == 1 ? info.sem.last_operation_time == 0 : rc;
+}
+
+/* Remove a set that its creator left unfinished, which can be told only with
+ * the lock.  -EIDRM when it is gone; 0 for one that somebody has used, -EBUSY
+ * for one that may be in the making, or an error. */
+static int
+remove_unfinished(int id, bool locked)
+{
+    int rc = is_untouched(id);
     if (rc <= 0) {
         return rc;
+    }
+    if (!locked) {
+        return -EBUSY;
     }
     rc = os_sem_remove(id);
     return rc == 0 || rc == -EINVAL ? -EIDRM : rc;
 }
 
 int
-core_semaphore_accept(int id)
+core_semaphore_accept(int id, bool quick)
 {
-    int rc = is_marked(id);
+    /* SETVAL and SETALL leave the pid of who called them, which is quicker
+     * asked for than the rest.  Not where the caller would create as well:
+     * programs that open or create, and remove, would take each other's sets
+     * from under their hands. */
+    if (quick && os_sem_get_pid(id, 0) > 0) {
+        return 0;
+    }
+    struct os_info info;
+    int rc = is_marked(id, &info);
     if (rc <= 0) {
         return rc;
     }
-    int lock = wait_for_lock();
+    int lock = wait_for_lock(LOCK_TIMEOUT_NS, id);
     if (lock == CORE_RAISED) {
         return lock;
     }
-    rc = remove_unfinished(id);
+    /* With a mode of its own it is to be asked for again. */
+    rc = is_marked(id, &info) == 1 ? remove_unfinished(id, lock >= 0) : -EIDRM;
     unlock(lock);
     return rc;
 }
 
-/* Do a semop(2) that changes nothing: a set whose mode is to look like the
- * mark is told from an unfinished one by the time of its last operation,
- * which is the same in all PID namespaces. */
+/* Do a semop(2) that changes nothing.  It sets the time of the last operation,
+ * for which C programs wait that open a set of another's making, and which is
+ * the same in all PID namespaces: there a pid may read as 0. */
 static int
 touch(int id, int value)
 {
@@ -126,16 +191,22 @@ touch(int id, int value)
         {.sem_num = 0, .sem_op = delta, .sem_flg = IPC_NOWAIT},
         {.sem_num = 0, .sem_op = (short)-delta, .sem_flg = IPC_NOWAIT},
     };
-    return os_sem_op(id, operations, 2, OS_FOREVER);
+    int rc = os_sem_op(id, operations, 2, OS_FOREVER);
+    /* An administrator may allow one operation only (SEMOPM); and a C program
+     * that has changed the value meanwhile has set the time, too. */
+    return rc == -E2BIG || rc == -EAGAIN || rc == -ERANGE ? 0 : rc;
 }
 
-/* Give a new set its values and its mode; on failure it is gone. */
+/* Give a new set its values and its mode: its id, or an error, after which it
+ * is gone; -EIDRM where another has removed it. */
 static int
 finish(int id, const struct core_request *request, int mode)
 {
     struct os_info info;
     int rc = os_sem_set_all(id, request->values, request->size);
-    if (rc == 0 && (mode & MARK_BITS) == MARK) {
+    /* Who sees a time finds the values there; it is before the mode, which may
+     * keep the owner from doing this. */
+    if (rc == 0) {
         rc = touch(id, request->values[0]);
     }
     if (rc == 0) {
@@ -145,39 +216,49 @@ finish(int id, const struct core_request *request, int mode)
         info.mode = (unsigned int)mode;
         rc = os_sem_set(id, &info);
     }
-    if (rc == -EINVAL || rc == -EIDRM) {
-        /* Somebody has removed it, and perhaps made another: look again. */
-        return -EEXIST;
+    if (rc == 0) {
+        return id;
     }
-    if (rc < 0) {
-        (void)os_sem_remove(id);
-        return rc;
+    (void)os_sem_remove(id);
+    return rc == -EINVAL ? -EIDRM : rc;
+}
+
+/* Make a set, in place of one that was left unfinished where there is one. */
+static int
+create_marked(struct core_request *request, key_t key, bool locked)
+{
+    int mode = request->mode;
+    request->mode = MARK;
+    int id = core_create(request, key);
+    request->mode = mode;
+    if (id != -EEXIST || !locked) {
+        return id;
     }
-    return id;
+    int existing = os_sem_get(key, 0, 0);
+    int rc = existing >= 0 ? remove_unfinished(existing, true) : existing;
+    return rc == -EIDRM ? rc : -EEXIST;
 }
 
 int
-core_semaphore_create(const struct core_request *request, key_t key)
+core_semaphore_create(struct core_request *request, key_t key)
 {
     int mode = request->mode < 0 ? 0600 : request->mode;
-    struct core_request marked = *request;
-    /* The creator may always write the values, whatever the mode is to be. */
-    marked.mode = (mode & ~MARK_BITS) | MARK;
     /* Nobody else can open a private set: there is no race to win. */
-    int lock = key == IPC_PRIVATE ? NO_LOCK : wait_for_lock();
+    int lock = key == IPC_PRIVATE ? NO_LOCK
+                                  : lock_for_creation(request->state);
     if (lock == CORE_RAISED) {
         return lock;
     }
-    int id = core_create(&marked, key);
-    if (id == -EEXIST) {
-        int existing = os_sem_get(key, 0, 0);
-        if (existing >= 0 && remove_unfinished(existing) == -EIDRM) {
-            id = core_create(&marked, key);
+    int id;
+    do {
+        id = create_marked(request, key, lock >= 0);
+        if (id >= 0) {
+            id = finish(id, request, mode);
         }
-    }
-    if (id >= 0) {
-        id = finish(id, request, mode);
-    }
+        if (id == -EIDRM) {
+            id = core_try_again(&request->attempts, id);
+        }
+    } while (id == CORE_AGAIN);
     unlock(lock);
     return id;
 }

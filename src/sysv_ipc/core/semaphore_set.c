@@ -104,22 +104,24 @@ convert_members(CoreState *state, PyObject *nsems_value,
 }
 
 /* The size of what was opened must hold what was asked for: 0, -1 with an
- * exception, or 1 where it is gone already and is to be opened or created
- * again. */
+ * exception, or CORE_AGAIN where it is gone already and is to be opened or
+ * created again. */
 static int
-adopt(PyObject *op, const struct core_request *request,
+adopt(PyObject *op, struct core_request *request,
       const struct core_opened *opened)
 {
     CoreState *state = core_handle(op)->state;
     struct core_subject subject = {request->kind, opened->key, opened->id};
     struct os_info info;
     int rc = core_kind_stat_any(request->kind, opened->id, &info);
-    if (core_vanished(request, rc)) {
-        return 1;
-    }
     if (rc < 0) {
-        (void)core_raise_gone(state, rc, "open", subject);
-        return -1;
+        if (opened->created) {
+            (void)os_sem_remove(opened->id);
+        }
+        rc = core_open_again(request, rc);
+        return rc == CORE_AGAIN
+                   ? rc
+                   : core_open_gone(state, request, rc, "open", subject);
     }
     if (request->size > info.sem.nsems) {
         (void)core_refuse(state, EINVAL, subject,
@@ -141,15 +143,15 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     struct core_opened opened;
     unsigned short *values = NULL;
     int rc = -1;
-    if (core_request_convert(state, &request, given[0], given[2], given[3]) ==
-            0 &&
+    if (core_request_convert(state, &core_semaphore_set_kind, &request,
+                             given[0], given[2], given[3]) == 0 &&
         convert_members(state, given[1], given[4], &request, &values) == 0) {
         do {
             rc = core_open(state, &core_semaphore_set_kind, &request, &opened);
             if (rc == 0) {
                 rc = adopt(op, &request, &opened);
             }
-        } while (rc > 0);
+        } while (rc == CORE_AGAIN);
     }
     PyMem_Free(values);
     return rc;

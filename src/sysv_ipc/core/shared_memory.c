@@ -43,8 +43,8 @@ raise_exports(void)
 }
 
 /* What core_mapping_ functions return, as an exception: -1. */
-static int
-raise_mapping(PyObject *op, int rc, const char *operation)
+int
+core_shared_memory_raise(PyObject *op, int rc, const char *operation)
 {
     if (rc == -EBUSY) {
         raise_exports();
@@ -59,7 +59,7 @@ int
 core_shared_memory_put(PyObject *op, const struct core_attachment *new)
 {
     int rc = core_mapping_put(op, &shared_memory(op)->mapping, new);
-    return rc < 0 ? raise_mapping(op, rc, "detach") : 0;
+    return rc < 0 ? core_shared_memory_raise(op, rc, "detach") : 0;
 }
 
 int
@@ -213,7 +213,7 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
                                        &attachment);
     }
     if (rc < 0) {
-        return raise_mapping(op, rc, "attach");
+        return core_shared_memory_raise(op, rc, "attach");
     }
     shared_memory(op)->size = attachment.size;
     return 0;

@@ -20,6 +20,8 @@ shared_memory(PyObject *op)
 
 /* What the constructor does with its arguments: 0, or -1 with an exception. */
 int core_shared_memory_open(PyObject *op, PyObject *const *given);
+/* What a core_mapping_ function returned, as an exception: -1. */
+int core_shared_memory_raise(PyObject *op, int rc, const char *operation);
 /* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
  * an exception and all as it was but for new, which is the caller's then. */
 int core_shared_memory_put(PyObject *op, const struct core_attachment *new);

@@ -80,9 +80,10 @@ finish_created(const struct core_request *request, int id,
 }
 
 /* Attach what was opened and put it into the handle: 0, -1 with an exception,
- * or 1 where it is gone already and is to be opened or created again. */
+ * or CORE_AGAIN where it is gone already and is to be opened or created
+ * again. */
 static int
-adopt(PyObject *op, const struct core_request *request,
+adopt(PyObject *op, struct core_request *request,
       const struct core_opened *opened, int character)
 {
     CoreState *state = core_handle(op)->state;
@@ -100,13 +101,15 @@ adopt(PyObject *op, const struct core_request *request,
                  : core_mapping_attach(op, &shared_memory(op)->mapping, NULL,
                                        flags, &attachment);
     }
-    if (core_vanished(request, rc)) {
-        return 1;
-    }
-    if (rc < 0 && core_shared_memory_check_exports(op) == 0) {
-        (void)core_raise_gone(state, rc, "attach", subject);
+    if (rc == -EBUSY) {
+        (void)core_shared_memory_raise(op, rc, "attach");
+        goto error;
     }
     if (rc < 0) {
+        rc = core_open_again(request, rc);
+        if (rc != CORE_AGAIN) {
+            (void)core_open_gone(state, request, rc, "attach", subject);
+        }
         goto error;
     }
     if (opened->created) {
@@ -130,7 +133,7 @@ error:
         }
         (void)os_shm_remove(opened->id);
     }
-    return -1;
+    return rc == CORE_AGAIN ? rc : -1;
 }
 
 /* The byte to fill with: -1 for none. */
@@ -188,8 +191,8 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
     struct core_request request = {.created_mode = 0600};
     struct core_opened opened;
     int character;
-    if (core_request_convert(state, &request, given[0], given[1], given[2]) <
-            0 ||
+    if (core_request_convert(state, &core_shared_memory_kind, &request,
+                             given[0], given[1], given[2]) < 0 ||
         convert_size(state, given[3], &request) < 0 ||
         convert_character(state, given[4], &character) < 0 ||
         core_shared_memory_check_exports(op) < 0) {
@@ -203,6 +206,6 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
         }
         bool fills = opened.created && (request.flags & IPC_EXCL);
         rc = adopt(op, &request, &opened, fills ? character : -1);
-    } while (rc > 0);
+    } while (rc == CORE_AGAIN);
     return rc;
 }

@@ -355,7 +355,8 @@ void os_boot_id(char *text, size_t size);
 
 /* An exclusive lock that all processes of this IPC namespace share and that
  * the kernel releases when its holder dies.  One attempt: -EWOULDBLOCK while
- * another holds it.  Returns a descriptor for os_namespace_unlock(). */
+ * another holds it, another error where it is out of reach.  Returns a
+ * descriptor for os_namespace_unlock(). */
 int os_namespace_lock(void);
 void os_namespace_unlock(int lock);
 

@@ -15,6 +15,11 @@
 #include <sys/random.h>
 #endif
 
+#ifdef __linux__
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#endif
+
 int64_t
 os_clock_ns(void)
 {
@@ -54,24 +59,56 @@ os_ftok(const char *path, int id, key_t *key)
     return *key == (key_t)-1 ? -errno : 0;
 }
 
-/* On Linux the lock is on the namespace itself, an inode that all of its
- * processes see and no other; elsewhere there is one namespace a machine. */
 #ifdef __linux__
-#define NAMESPACE_PATH "/proc/self/ns/ipc"
+
+/* <linux/pidfd.h> cannot be included where the C library has its own. */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#define PIDFD_OF_THREAD O_EXCL
+#define PIDFD_IPC_NAMESPACE _IO(0xFF, 2)
+
+/* The lock is on the namespace itself, an inode that all of its threads see
+ * and no other.  Where /proc does not show us, as after chroot(2) or in the
+ * mount namespace of another PID namespace, Linux 6.11 and newer give the
+ * same inode without it.  Nothing else will do: who locks another thing
+ * excludes nobody. */
+static int
+namespace_open(void)
+{
+    int namespace = open("/proc/thread-self/ns/ipc", O_RDONLY | O_CLOEXEC);
+    if (namespace != -1) {
+        return namespace;
+    }
+    int thread = (int)syscall(SYS_pidfd_open, (pid_t)syscall(SYS_gettid),
+                              PIDFD_OF_THREAD);
+    if (thread == -1) {
+        return -errno;
+    }
+    namespace = ioctl(thread, PIDFD_IPC_NAMESPACE, 0);
+    int error = errno;
+    (void)close(thread);
+    return namespace == -1 ? -error : namespace;
+}
+
 #else
-#define NAMESPACE_PATH "/tmp"
+
+/* There is one namespace a machine: a folder that all see. */
+static int
+namespace_open(void)
+{
+    int folder = open("/tmp", O_RDONLY | O_CLOEXEC);
+    return folder == -1 ? -errno : folder;
+}
+
 #endif
 
 int
 os_namespace_lock(void)
 {
-    int lock = open(NAMESPACE_PATH, O_RDONLY | O_CLOEXEC);
-    if (lock == -1 && (errno == ENOENT || errno == EACCES)) {
-        /* Without /proc, all processes that see this root share it. */
-        lock = open("/", O_RDONLY | O_CLOEXEC);
-    }
-    if (lock == -1) {
-        return -errno;
+    int lock = namespace_open();
+    if (lock < 0) {
+        return lock;
     }
     if (flock(lock, LOCK_EX | LOCK_NB) == -1) {
         int error = errno;
