@@ -74,12 +74,16 @@ docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the
 package: $(stamp)-built ## build sdist and wheel, look into them, test what they install; ARGS goes to pytest
 	@$(run) tools/check_packaging.py '$(PYTHON)' $(ARGS)
 
+.PHONY: freezers
+freezers: $(stamp)-built $(stamp)-freezers ## freeze a program by PyInstaller, cx_Freeze and Nuitka (minutes); ARGS are names
+	@$(run) tools/check_freezers.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove all that make made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
+$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot $(stamp)-freezers: $(stamp)-%: pyproject.toml tools/setup.sh
 	@tools/setup.sh '$(PYTHON)' $(venv) $*
 	@touch $@
 

@@ -2,8 +2,8 @@
 
 All happens in a copy of the tree, in a folder with a space in its name: the
 sdist is built from the copy, the wheel from the sdist; an editable install is
-tried; the wheel is installed into a fresh environment, where the tests run
-against it with no source tree near.  The tests come last.
+tried; the wheel is installed into a fresh environment, where PyInstaller
+freezes a program and the tests run with no source tree near.  They come last.
 """
 
 import os
@@ -163,7 +163,6 @@ def main() -> None:
         run(own, *pip, "install", "--no-build-isolation", "--no-deps", "--editable", ".", cwd=tree)
         run(own, "-c", EDITABLE, cwd=tree)
 
-        say("the tests against the wheel, with no source tree near")
         ENVIRONMENT["PATH"] = environment
         with tarfile.open(sdist) as archive:
             archive.extractall(folder, filter="data")
@@ -173,6 +172,12 @@ def main() -> None:
         run("tools/setup.sh", python, "fresh", "test", cwd=unpacked)
         fresh = unpacked / "fresh" / "bin" / "python"
         run(fresh, *pip, "install", "--no-deps", wheel, cwd=unpacked)
+
+        say("frozen by PyInstaller")
+        run("tools/setup.sh", python, "fresh", "freeze", cwd=unpacked)
+        run(fresh, "tools/check_freezers.py", "pyinstaller", cwd=unpacked)
+
+        say("the tests against the wheel, with no source tree near")
         run(fresh, "-m", "pytest", *pytest_arguments, cwd=unpacked)
 
 
