@@ -369,9 +369,7 @@ CALLS = re.findall(r"^    (\w+)=lambda", NO_MEMORY, re.MULTILINE)
 def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -> None:
     if FREE_THREADED and call == "lists":
         pytest.skip("str.split() itself kills the free-threaded 3.13 where memory is lacking")
-    # So does an import.
-    first = "import sysv_ipc.cures, sysv_ipc.listing\n" if FREE_THREADED else ""
-    done = run_python(first + NO_MEMORY, call)
+    done = run_python(NO_MEMORY, call)
     assert done.stdout == "alive\n", done.stderr
 
 
