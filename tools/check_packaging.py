@@ -169,15 +169,18 @@ def main() -> None:
         unpacked = folder / sdist.name.removesuffix(".tar.gz")
         shutil.rmtree(unpacked / "src")
         shutil.rmtree(tree)
+
+        say("frozen by PyInstaller")
+        # What the tests need, rich and Pillow, would bring NumPy along by itself.
+        run("tools/setup.sh", python, "freezer", "freeze", cwd=unpacked)
+        freezer = unpacked / "freezer" / "bin" / "python"
+        run(freezer, *pip, "install", "--no-deps", wheel, cwd=unpacked)
+        run(freezer, "tools/check_freezers.py", "pyinstaller", cwd=unpacked)
+
+        say("the tests against the wheel, with no source tree near")
         run("tools/setup.sh", python, "fresh", "test", cwd=unpacked)
         fresh = unpacked / "fresh" / "bin" / "python"
         run(fresh, *pip, "install", "--no-deps", wheel, cwd=unpacked)
-
-        say("frozen by PyInstaller")
-        run("tools/setup.sh", python, "fresh", "freeze", cwd=unpacked)
-        run(fresh, "tools/check_freezers.py", "pyinstaller", cwd=unpacked)
-
-        say("the tests against the wheel, with no source tree near")
         run(fresh, "-m", "pytest", *pytest_arguments, cwd=unpacked)
 
 
