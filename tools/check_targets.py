@@ -1,9 +1,10 @@
 """Compile every C file and C test for other machines, C libraries and systems, warnings as errors.
 
 Nothing is linked or run.  Debian's cross compilers stand for other machines, musl-gcc for Alpine,
-zig (PyPI's ziglang) for macOS, FreeBSD and 32-bit Alpine, whose headers it brings along.  Python.h is that of the
-interpreter that runs this, with a pyconfig.h whose sizes are those of the target.  What is left
-undefined of atomics would need a library, libatomic, which few have: there must be nothing.
+zig (PyPI's ziglang) for Alpine of 32 bits, macOS and FreeBSD, whose headers it brings along.
+Python.h is that of the interpreter that runs this, with a pyconfig.h whose sizes are those of the
+target.  What is left undefined of atomics would need a library, libatomic, which few have: there
+must be nothing.
 """
 
 import concurrent.futures

@@ -12,8 +12,9 @@
  * sys/shm.h. */
 #include <asm-generic/hugetlb_encode.h>
 
-#define SHOW_HUGE(size) \
-    printf("SHM_HUGE_%s %lld\n", #size, (long long)(HUGETLB_FLAG_ENCODE_##size))
+#define SHOW_HUGE(size)                \
+    printf("SHM_HUGE_%s %lld\n", #size, \
+           (long long)(HUGETLB_FLAG_ENCODE_##size))
 #define SHOW(name) printf("%s %ld\n", #name, (long)(name))
 
 int
