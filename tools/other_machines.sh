@@ -123,7 +123,9 @@ folder=$venv/lint-gcc
 [ -f "$folder/build.ninja" ] || CC=gcc meson setup "$folder" --werror -Dos_tests=true >/dev/null
 ninja -C "$folder" --quiet
 echo "no warnings"
-meson test -C "$folder" --no-rebuild --print-errorlogs
+status=0
+meson test -C "$folder" --no-rebuild --print-errorlogs || status=1
 tools/install.sh "$venv"
-"$venv/bin/python" -m pytest "$@"
+"$venv/bin/python" -m pytest "$@" || status=1
+exit $status
 ' sh "$PWD" "$venv" "${without[@]}" "$@"
