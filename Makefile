@@ -74,6 +74,10 @@ docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the
 package: $(stamp)-built ## build sdist and wheel, look into them, test what they install; ARGS goes to pytest
 	@$(run) tools/check_packaging.py '$(PYTHON)' $(ARGS)
 
+.PHONY: freezers
+freezers: $(stamp)-freezers ## freeze a program by PyInstaller, cx_Freeze and Nuitka (minutes); ARGS are names
+	@$(venv)-freezers/bin/python tools/check_freezers.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove all that make made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -86,6 +90,13 @@ $(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(sta
 # What the benchmarks compare with lives apart: 1.2.0 has the library's own name.
 $(stamp)-rivals: $(stamp)-build pyproject.toml tools/setup.sh
 	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals compare
+	@touch $@
+
+# These live apart, too: what the tests need brings NumPy into any program.
+$(stamp)-freezers: $(stamp)-build meson.build pyproject.toml tools/setup.sh tools/install.sh $(sources)
+	@for group in build freezers; do \
+	    tools/setup.sh '$(PYTHON)' $(venv)-freezers $$group || exit 1; done
+	@tools/install.sh $(venv)-freezers
 	@touch $@
 
 $(stamp)-built: $(stamp)-build meson.build meson_options.txt pyproject.toml README.md tools/install.sh $(sources)

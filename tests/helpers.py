@@ -7,6 +7,7 @@ import contextlib
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 #: Whether the interpreter was built to run without the GIL.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+#: The largest type of a message.
+LONG_MAX = 2 ** (8 * struct.calcsize("l") - 1) - 1
 
 #: A user with no rights of its own: nobody.
 OTHER_UID = 65534

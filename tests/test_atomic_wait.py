@@ -182,7 +182,7 @@ def test_impossible_timeouts_are_refused(segment: SharedMemory, timeout: Any) ->
             number.wait(expected, timeout)
 
 
-@pytest.mark.parametrize("timeout", [30, math.inf, None, 1e300])
+@pytest.mark.parametrize("timeout", [30, math.inf, None, 1e300, 2**31, 3e9, 2**32 + 0.2])
 def test_what_comes_in_time_is_seen(segment: SharedMemory, timeout: Any, way: str) -> None:
     number = segment.atomic(0, "u32")
     result = run_in_thread(lambda: number.wait(0, timeout))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import OTHER_UID, in_child, wait_until
+from helpers import LONG_MAX, OTHER_UID, in_child, wait_until
 from sleeping import blocked_process
 
 import sysv_ipc
@@ -544,9 +544,9 @@ def test_messages_travel_byte_for_byte(queue: MessageQueue) -> None:
 
 
 def test_each_text_is_a_message(queue: MessageQueue) -> None:
-    succeed("send", queue.key, "one", "zwölf", "", "--type", 2**63 - 1)
+    succeed("send", queue.key, "one", "zwölf", "", "--type", LONG_MAX)
     assert queue.receive_many(9) == [
-        (b"one", 2**63 - 1), ("zwölf".encode(), 2**63 - 1), (b"", 2**63 - 1),
+        (b"one", LONG_MAX), ("zwölf".encode(), LONG_MAX), (b"", LONG_MAX),
     ]  # fmt: skip
 
 

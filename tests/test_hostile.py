@@ -248,7 +248,7 @@ def test_peek_beside_a_consumer_gives_a_message_or_none(queue: MessageQueue) -> 
     assert len(seen) > 1
 
 
-@pytest.mark.parametrize("limit", [1 << 44, sys.maxsize // 2])
+@pytest.mark.parametrize("limit", [sys.maxsize // 64, sys.maxsize // 2])
 @pytest.mark.parametrize("truncate", [False, True])
 def test_a_huge_limit_takes_no_memory(limit: int, truncate: bool) -> None:
     path = Path("/proc/sys/kernel/msgmax")

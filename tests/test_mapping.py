@@ -6,6 +6,7 @@ import gc
 import mmap
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
@@ -165,9 +166,10 @@ def test_the_zeros_go_with_the_handle(segment: SharedMemory) -> None:
 
 @pytest.mark.parametrize("again", ["None", "place", "attached", "init", "read-only"])
 def test_attaching_again_and_again_uses_no_more_address_space(key: int, again: str) -> None:
-    """Five hundred rounds of a TiB each would be more than a process has."""
+    """Five hundred rounds of so much each would be more than a process has."""
     flags = IPC_CREX | sysv_ipc.SHM_NORESERVE
-    memory = SharedMemory(key, flags, size=1 << 40, init_character=None)
+    size = 1 << 40 if sys.maxsize > 2**32 else 1 << 25
+    memory = SharedMemory(key, flags, size=size, init_character=None)
     place, most = None, 0
     before = address_space()
     for _ in range(500):
@@ -185,7 +187,7 @@ def test_attaching_again_and_again_uses_no_more_address_space(key: int, again: s
                 memory.attach(place)
                 place = memory.address if again == "place" else None
     assert (attached(memory), mappings(memory)) == (1, 1)
-    assert max(most, address_space()) <= before + 5 * (1 << 40) // PAGE_SIZE
+    assert max(most, address_space()) <= before + 5 * size // PAGE_SIZE
     memory.remove()
     memory.detach()
 
@@ -227,6 +229,13 @@ def test_the_place_of_zeros_is_not_given_to_another_segment(segment: SharedMemor
 
 
 # ----------------------------------------------------------------------------- attaching
+
+
+def test_an_address_that_no_pointer_holds_is_refused(segment: SharedMemory) -> None:
+    """Its low bits are another address, or none, which lets the kernel choose."""
+    for address in (1 << 8 * struct.calcsize("P"), -PAGE_SIZE):
+        with pytest.raises(ArgumentError, match="address must be from 0 to"):
+            sysv_ipc.attach(segment.id, address)
 
 
 def test_attaching_again_replaces_and_leaks_nothing(segment: SharedMemory) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import run_in_thread, system_calls, wait_until
+from helpers import LONG_MAX, run_in_thread, system_calls, wait_until
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
 
@@ -342,9 +342,9 @@ def test_long_messages_of_one_size_after_another_come_as_they_are(
     sizes += [size for size in [15000] * 4 + [300_000] * 4 + [15000] * 3 if size <= limit]
     for number, size in enumerate(sizes, 1):
         message = bytes([number]) * size
-        queue.send(message, type=2**40 + number)
+        queue.send(message, type=LONG_MAX - number)
         got, type = queue.receive()
-        assert (got, type) == (message, 2**40 + number)
+        assert (got, type) == (message, LONG_MAX - number)
         assert hash(got) == hash(message)
     queue.remove()
 

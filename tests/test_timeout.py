@@ -107,7 +107,11 @@ def test_impossible_timeouts_are_refused_before_anything_happens(
 
 @pytest.mark.parametrize(
     "timeout",
-    [30, 30.0, fractions.Fraction(30), decimal.Decimal(30), math.inf, None, 1e300, 10**400],
+    # The seconds from 2**31 on are more than a time_t of 32 bits holds.
+    [
+        *(30, 30.0, fractions.Fraction(30), decimal.Decimal(30), math.inf, None, 1e300, 10**400),
+        *(2**31 - 1, 2**31, 3e9, 2**32 + 0.2),
+    ],
 )
 def test_what_comes_in_time_is_taken(queue: MessageQueue, timeout: Any, way: str) -> None:
     result = run_in_thread(lambda: queue.receive(timeout=timeout))
@@ -119,6 +123,17 @@ def test_what_comes_in_time_is_taken(queue: MessageQueue, timeout: Any, way: str
     for _ in range(2):
         queue.receive()
     assert result() is None
+
+
+@pytest.mark.parametrize("timeout", [2**31 - 1, 2**31, 3e9, 2**32 + 0.2, 2**33])
+def test_a_permit_is_waited_for_longer_than_a_lifetime(
+    objects: tuple[Semaphore, SemaphoreSet, MessageQueue], timeout: float
+) -> None:
+    semaphore = objects[0]
+    result = run_in_thread(lambda: semaphore.acquire(timeout))
+    wait_until(lambda: semaphore.waiting_for_nonzero == 1)
+    semaphore.release()
+    assert result() is True
 
 
 def test_a_call_that_may_not_block_does_not_look_at_the_timeout(queue: MessageQueue) -> None:

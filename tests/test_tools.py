@@ -203,3 +203,25 @@ def test_check_symbols_wants_the_init_function(tmp_path):
     assert rc == 1
     assert "exports x" in output
     assert "does not export PyInit_sysv_ipc" in output
+
+
+# ------------------------------------------------------------------------ check_targets.py
+
+
+def test_check_targets_names_the_packages_that_are_missing():
+    command = [sys.executable, TOOLS / "check_targets.py"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={"PATH": "/nowhere"}
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "no musl-gcc, or no headers: apt-get install musl-tools" in done.stdout
+    assert "apt-get install gcc-i686-linux-gnu libc6-dev-i386-cross" in done.stdout
+
+
+# ----------------------------------------------------------------------- check_freezers.py
+
+
+def test_check_freezers_refuses_a_name_that_it_does_not_know():
+    status, said = tool("check_freezers.py", "py2exe")
+    assert status == 2
+    assert "no such freezer: py2exe" in said

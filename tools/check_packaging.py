@@ -2,8 +2,8 @@
 
 All happens in a copy of the tree, in a folder with a space in its name: the
 sdist is built from the copy, the wheel from the sdist; an editable install is
-tried; the wheel is installed into a fresh environment, where the tests run
-against it with no source tree near.  The tests come last.
+tried; the wheel is installed into a fresh environment, where PyInstaller
+freezes a program and the tests run with no source tree near.  They come last.
 """
 
 import os
@@ -163,13 +163,21 @@ def main() -> None:
         run(own, *pip, "install", "--no-build-isolation", "--no-deps", "--editable", ".", cwd=tree)
         run(own, "-c", EDITABLE, cwd=tree)
 
-        say("the tests against the wheel, with no source tree near")
         ENVIRONMENT["PATH"] = environment
         with tarfile.open(sdist) as archive:
             archive.extractall(folder, filter="data")
         unpacked = folder / sdist.name.removesuffix(".tar.gz")
         shutil.rmtree(unpacked / "src")
         shutil.rmtree(tree)
+
+        say("frozen by PyInstaller")
+        # What the tests need, rich and Pillow, would bring NumPy along by itself.
+        run("tools/setup.sh", python, "freezer", "freeze", cwd=unpacked)
+        freezer = unpacked / "freezer" / "bin" / "python"
+        run(freezer, *pip, "install", "--no-deps", wheel, cwd=unpacked)
+        run(freezer, "tools/check_freezers.py", "pyinstaller", cwd=unpacked)
+
+        say("the tests against the wheel, with no source tree near")
         run("tools/setup.sh", python, "fresh", "test", cwd=unpacked)
         fresh = unpacked / "fresh" / "bin" / "python"
         run(fresh, *pip, "install", "--no-deps", wheel, cwd=unpacked)

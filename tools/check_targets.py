@@ -1,9 +1,10 @@
 """Compile every C file and C test for other machines, C libraries and systems, warnings as errors.
 
 Nothing is linked or run.  Debian's cross compilers stand for other machines, musl-gcc for Alpine,
-zig (PyPI's ziglang) for macOS and FreeBSD, whose headers it brings along.  Python.h is that of the
-interpreter that runs this, with a pyconfig.h whose sizes are those of the target.  What is left
-undefined of atomics would need a library, libatomic, which few have: there must be nothing.
+zig (PyPI's ziglang) for Alpine of 32 bits, macOS and FreeBSD, whose headers it brings along.
+Python.h is that of the interpreter that runs this, with a pyconfig.h whose sizes are those of the
+target.  What is left undefined of atomics would need a library, libatomic, which few have: there
+must be nothing.
 """
 
 import concurrent.futures
@@ -63,6 +64,9 @@ TARGETS = [
     debian("i386, 64-bit time_t", "i686-linux-gnu", *TIME64),
     debian("mipsel", "mipsel-linux-gnu"),
     debian("s390x", "s390x-linux-gnu"),
+    # Alpine's 32 bits have a long of 32 and a time_t of 64.
+    Target("musl, i386", (*ZIG, "x86-linux-musl"), ""),
+    Target("musl, armv7", (*ZIG, "arm-linux-musleabihf"), ""),
     *(
         Target(f"{system}, {machine}", (*ZIG, f"{machine}-{system}"), "")
         for system in ("macos", "freebsd")

@@ -12,8 +12,9 @@
  * sys/shm.h. */
 #include <asm-generic/hugetlb_encode.h>
 
-#define SHOW_HUGE(size) \
-    printf("SHM_HUGE_%s %ld\n", #size, (long)(HUGETLB_FLAG_ENCODE_##size))
+#define SHOW_HUGE(size)                \
+    printf("SHM_HUGE_%s %lld\n", #size, \
+           (long long)(HUGETLB_FLAG_ENCODE_##size))
 #define SHOW(name) printf("%s %ld\n", #name, (long)(name))
 
 int
@@ -43,8 +44,8 @@ main(void)
     SHOW_HUGE(1GB);
     SHOW_HUGE(2GB);
     SHOW_HUGE(16GB);
-    printf("KEY_MIN %ld\n", LONG_MIN);
-    printf("KEY_MAX %ld\n", LONG_MAX);
+    printf("KEY_MIN %lld\n", LLONG_MIN);
+    printf("KEY_MAX %lld\n", LLONG_MAX);
     printf("PAGE_SIZE %ld\n", sysconf(_SC_PAGESIZE));
     /* SEMVMX is in no header that a program may include. */
     printf("SEMAPHORE_VALUE_MAX %d\n", 32767);

@@ -46,10 +46,10 @@ is(const struct command *command, const char *name)
     return strcmp(command->words[0], name) == 0;
 }
 
-static inline long
+static inline long long
 number(const struct command *command, int index)
 {
-    return strtol(command->words[index], NULL, 10);
+    return strtoll(command->words[index], NULL, 10);
 }
 
 static inline int
@@ -101,13 +101,13 @@ end_answer(void)
 
 /* Answer with the result of a system call, or with its error. */
 static inline void
-answer(long result)
+answer(long long result)
 {
     if (result == -1) {
         printf("error %d", errno);
     }
     else {
-        printf("%ld", result);
+        printf("%lld", result);
     }
     end_answer();
 }

@@ -84,7 +84,8 @@ convert_address(CoreState *state, PyObject *value, void **out)
         return 0;
     }
     long long address = 0;
-    if (core_integer(state, value, "address", 0, LLONG_MAX, &address) < 0) {
+    long long most = sizeof(void *) < 8 ? UINT32_MAX : LLONG_MAX;
+    if (core_integer(state, value, "address", 0, most, &address) < 0) {
         return -1;
     }
     *out = (void *)(uintptr_t)address;
