@@ -167,12 +167,10 @@ def test_a_pickle_of_another_namespace_is_refused(kind: str, key: int) -> None:
     def load() -> str:
         new_namespace()
         own = KINDS[kind](key)
-        try:
-            return repr(pickle.loads(text))
-        except ExistentialError as error:
-            assert error.key == own.key
-            assert error.id == own.id
-            return str(error)
+        with pytest.raises(ExistentialError) as caught:
+            pickle.loads(text)
+        assert (caught.value.key, caught.value.id) == (own.key, own.id)
+        return str(caught.value)
 
     assert "is in another IPC namespace" in in_child(load)
 

@@ -13,6 +13,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,9 @@ from helpers import (
 from old_kernel import NUMBERS, become_old
 
 import sysv_ipc
+
+# A child that has changed its root cannot import it.
+import sysv_ipc.listing
 from sysv_ipc import (
     IPC_CREX,
     IPC_PRIVATE,
@@ -316,15 +320,200 @@ def test_the_processes_that_have_a_segment_attached_are_told(
     assert next(r.pids for r in sysv_ipc.shared_memories()) is None
 
 
+def attached(segment: SharedMemory) -> tuple[int, tuple[int, ...] | None, bool | None]:
+    """What the list tells of a segment: how often it is attached, by whom, whether that is all."""
+    record = next(r for r in sysv_ipc.shared_memories(pids=True) if r.id == segment.id)
+    return record.number_attached, record.pids, record.pids_complete
+
+
 def test_processes_that_cannot_be_looked_into_make_it_incomplete(segment: SharedMemory) -> None:
-    def look() -> tuple[object, object]:
-        record = sysv_ipc.shared_memories(pids=True)[0]
-        return record.pids, record.pids_complete
+    def look() -> tuple[object, ...]:
+        segment.detach()
+        return attached(segment)
 
     # The test's own process belongs to another user then.
-    pids, complete = as_other_user(look)
-    assert complete is False
-    assert os.getpid() not in pids  # type: ignore[operator]
+    assert as_other_user(look) == (1, (), False)
+
+
+def test_it_is_complete_for_anybody_who_sees_all_that_the_kernel_counts(
+    segment: SharedMemory,
+) -> None:
+    def look() -> tuple[object, ...]:
+        segment.detach()
+        with SharedMemory(None, IPC_CREX) as own:
+            found = attached(own), attached(segment)
+            own.remove()
+        return os.getpid(), *found
+
+    pid, own, other = as_other_user(look)
+    assert own == (1, (pid,), True)
+    assert other == (1, (), False)
+    segment.detach()
+    assert as_other_user(lambda: attached(segment)) == (0, (), True)
+
+
+def test_each_mapping_counts_also_split_and_forked_ones() -> None:
+    segment = SharedMemory(None, IPC_CREX, size=3 * sysv_ipc.PAGE_SIZE)
+    libc = ctypes.CDLL(None, use_errno=True)
+    middle = ctypes.c_void_p((segment.address or 0) + sysv_ipc.PAGE_SIZE)
+    assert libc.mprotect(middle, ctypes.c_size_t(sysv_ipc.PAGE_SIZE), 1) == 0
+    assert attached(segment) == (3, (os.getpid(),), True)
+    seen, child = in_child(lambda: (attached(segment), os.getpid()))
+    assert seen == (6, tuple(sorted((os.getpid(), child))), True)
+    segment.remove()
+    segment.detach()
+
+
+def test_a_process_that_lives_in_its_parents_memory_is_not_counted_twice(
+    segment: SharedMemory, peer: Callable[[str], Path]
+) -> None:
+    with subprocess.Popen(
+        [peer("vfork"), str(segment.id)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        number, pids, complete = attached(segment)
+        parent.communicate()
+    assert (number, complete) == (2, True)
+    assert pids is not None
+    assert {os.getpid(), parent.pid} < {*pids}
+
+
+def test_who_shares_the_ipc_namespace_alone_is_not_told_that_nobody_is_there(
+    segment: SharedMemory,
+) -> None:
+    unused = SharedMemory(None, IPC_CREX)
+    unused.detach()
+    code = (
+        "import sysv_ipc\n"
+        "print([(r.number_attached, r.pids, r.pids_complete)"
+        " for r in sysv_ipc.shared_memories(pids=True)])"
+    )
+    # With the /proc of its own PIDs, and with one of others, whose numbers it could not use.
+    for options in (["--mount-proc"], []):
+        command = ["unshare", "-p", "--fork", *options, sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == "[(1, (), False), (0, (), True)]\n"
+    unused.remove()
+
+
+def test_who_sees_no_processes_is_told_so(segment: SharedMemory, tmp_path: Path) -> None:
+    def look() -> tuple[object, ...]:
+        os.chroot(tmp_path)
+        before = attached(segment)
+        segment.detach()
+        return before, attached(segment)
+
+    def look_again() -> tuple[object, ...]:
+        os.chroot(tmp_path)
+        return attached(segment)
+
+    assert in_child(look) == ((2, (), False), (1, (), False))
+    segment.detach()
+    assert in_child(look_again) == (0, (), True)
+
+
+FAKE = """
+import mmap, os, subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
+file = os.open(sys.argv[1] + "/SYSV" + sys.argv[2], os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 4096)
+# What is mounted nowhere has no folder before its name.
+subprocess.run(["umount", "-l", sys.argv[1]], check=True)
+memory = mmap.mmap(file, 4096)
+print(os.fstat(file).st_ino, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_that_looks_like_a_segment_does_not_count(tmp_path: Path, key: int) -> None:
+    with subprocess.Popen(
+        ["unshare", "-m", sys.executable, "-c", FAKE, str(tmp_path), f"{key:08x}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as faker:
+        assert faker.stdout is not None
+        inode = int(faker.stdout.readline())
+        assert f" {inode} " in next(
+            line
+            for line in Path(f"/proc/{faker.pid}/maps").read_text().splitlines()
+            if line.endswith(f"/SYSV{key:08x}")
+        )
+        Path("/proc/sys/kernel/shm_next_id").write_text(str(inode))
+        segment = SharedMemory(key, IPC_CREX)
+        assert segment.id == inode
+        assert attached(segment) == (1, (os.getpid(),), True)
+        segment.detach()
+        assert attached(segment) == (0, (), True)
+        segment.remove()
+        faker.communicate()
+
+
+def test_a_segment_of_the_namespace_before_does_not_count(key: int) -> None:
+    """A process that has changed its namespace still maps it, and ids are the same there."""
+
+    def look() -> tuple[object, ...]:
+        kept = SharedMemory(key, IPC_CREX)
+        kept.remove()
+        assert ctypes.CDLL(None).unshare(0x08000000) == 0
+        Path("/proc/sys/kernel/shm_next_id").write_text(str(kept.id))
+        segment = SharedMemory(key + 1 if key < 2**31 - 1 else 1, IPC_CREX)
+        segment.detach()
+        assert segment.id == kept.id
+        return attached(segment)
+
+    assert in_child(look) == (0, (), True)
+
+
+def test_where_the_device_of_segments_is_not_known_nothing_is_guessed(
+    segment: SharedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    assert attached(segment) == (1, (os.getpid(),), True)
+    monkeypatch.setitem(sys.modules, "mmap", None)
+    assert attached(segment) == (1, (), False)
+    segment.detach()
+    assert attached(segment) == (0, (), True)
+
+
+def test_segments_that_come_and_go_meanwhile_disturb_nothing() -> None:
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            passing = SharedMemory(None, IPC_CREX)
+            passing.remove()
+            passing.detach()
+
+    join = run_in_thread(come_and_go)
+    kept = SharedMemory(None, IPC_CREX)
+    for _ in range(100):
+        assert attached(kept) == (1, (os.getpid(),), True)
+    done.set()
+    join()
+    kept.detach()
+    kept.remove()
+
+
+def test_members_of_a_set_that_took_the_id_are_not_mixed_in(
+    key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set is removed between the list and the look at its members."""
+    made = SemaphoreSet(key, 3, IPC_CREX)
+    from_id = SemaphoreSet.from_id
+
+    class Replacing(SemaphoreSet):
+        @classmethod
+        def from_id(cls, id: int) -> SemaphoreSet:  # type: ignore[override]
+            sysv_ipc.remove_semaphore(id)
+            Path("/proc/sys/kernel/sem_next_id").write_text(str(id))
+            assert SemaphoreSet(None, 2, IPC_CREX).id == id
+            return from_id(id)
+
+    monkeypatch.setattr(sysv_ipc, "SemaphoreSet", Replacing)
+    (record,) = sysv_ipc.semaphores(members=True)
+    assert (record.nsems, record.members) == (3, None)
+    sysv_ipc.remove_semaphore(made.id)
 
 
 def test_segments_of_other_namespaces_are_not_mixed_in(segment: SharedMemory) -> None:

@@ -12,6 +12,7 @@ import operator
 import os
 import resource
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -445,6 +446,20 @@ def test_a_removed_object_is_gone_before_it_is_forbidden(
     handle.remove()
     with pytest.raises(sysv_ipc.ExistentialError):
         as_other_user(lambda: handle.mode)
+
+
+def test_the_note_says_so_if_the_id_belongs_to_another_object_by_now(key: int) -> None:
+    before = MessageQueue(key, IPC_CREX, 0o666)
+    sysv_ipc.remove_message_queue(before.id)
+    Path("/proc/sys/kernel/msg_next_id").write_text(str(before.id))
+    other = MessageQueue(None, IPC_CREX, 0o600)
+    assert other.id == before.id
+    for call in (before.remove, lambda: before.send("x")):
+        _, (note,) = as_other_user(lambda call=call: outcome(call))  # type: ignore[misc]
+        assert note.startswith(
+            f"The id is another object's now, with key {(other.key or 0) & 0xFFFFFFFF:#010x}.  It"
+        )
+    other.remove()
 
 
 def test_huge_pages_are_not_for_everybody(key: int) -> None:

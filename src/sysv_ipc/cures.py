@@ -103,11 +103,14 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
             ]
         return []
     mode = int(record["perms"], 8) & 0o777
-    note = (
+    another = _another_now(error, record)
+    note = another + (
         f"It belongs to uid {record['uid']}, gid {record['gid']} with mode {mode:#o} (created by"
         f" uid {record['cuid']}, gid {record['cgid']}); we are uid {os.geteuid()}, gid"
         f" {os.getegid()}."
     )
+    if another:
+        return [note]
     if error.errno == _errno.EPERM and operation == "resize":
         note += (
             "  To set max_size above kernel.msgmnb"
@@ -124,6 +127,16 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
         how = "flags=SHM_RDONLY attaches" if operation == "attach" else "mode=0o400 opens"
         return [f"{note}  Reading is allowed: {how} it read-only."]
     return [note]
+
+
+def _another_now(error: Error, record: dict[str, str]) -> str:
+    """Say so where the id has passed to an object with another key: it is not what was meant."""
+    key = int(record["key"]) & 0xFFFFFFFF
+    # A segment that is marked for removal has lost its key.
+    marked = int(record["perms"], 8) & 0o1000
+    if error.key is None or marked or key == error.key & 0xFFFFFFFF:
+        return ""
+    return f"The id is another object's now, with key {key:#010x}.  "
 
 
 def _now(name: str) -> str:

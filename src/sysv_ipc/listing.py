@@ -10,9 +10,16 @@ import os
 # The import of the package is this one's too: it takes no more than it needs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from sysv_ipc import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
+
+# Of memfd_create(2); os has no MFD_NOEXEC_SEAL, without which vm.memfd_noexec=2 refuses.
+_MFD_CLOEXEC = 1
+_MFD_HUGETLB = 4
+_MFD_NOEXEC_SEAL = 8
+_MFD_HUGE_SHIFT = 26
 
 
 def with_members(
@@ -28,18 +35,49 @@ def with_memory(
     core: "ModuleType", records: "list[SharedMemoryInfo]", pids: bool
 ) -> "list[SharedMemoryInfo]":
     """Return the records with what of each segment is in memory, and by whom it is attached."""
-    memory = _resident_and_swapped()
-    attached, complete = _attached() if pids else ({}, None)
-    return [
-        core.SharedMemoryInfo(
-            (*tuple(record)[:-2], *memory.get(record.id, (None, None))),
-            {
-                "pids": tuple(sorted(attached.get(record.id, ()))) if pids else None,
-                "pids_complete": complete,
-            },
+    mappings = _mappings(records) if pids else None
+    # After the processes: a number that is the same before and after shows that nothing moved.
+    memory = _memory()
+    told = []
+    for record in records:
+        resident, swapped, attached_now = memory.get(record.id, (None, None, None))
+        mapping = None if mappings is None else mappings.get(record.id, _Mapping())
+        told.append(
+            core.SharedMemoryInfo(
+                (*tuple(record)[:-2], resident, swapped),
+                {
+                    "pids": None if mapping is None else tuple(sorted(mapping.pids)),
+                    "pids_complete": None
+                    if mapping is None
+                    else _all_found(record.number_attached, attached_now, mapping.count),
+                },
+            )
         )
-        for record in records
-    ]
+    return told
+
+
+def processes() -> "Iterator[int]":
+    """Yield the processes of this IPC namespace, as far as /proc shows them.
+
+    Raises OSError where /proc is not that of this process's PID namespace: the numbers would be
+    those of others.
+    """
+    if os.readlink("/proc/self") != str(os.getpid()):
+        raise ProcessLookupError("/proc shows another PID namespace")
+    try:
+        # A thread may have a namespace of its own.
+        ours = os.readlink("/proc/thread-self/ns/ipc")
+    except FileNotFoundError:
+        ours = os.readlink("/proc/self/ns/ipc")
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                # Another namespace has other objects with the same ids.
+                if os.readlink(f"/proc/{name}/ns/ipc") != ours:
+                    continue
+            except OSError:
+                continue  # It has ended, or may not be looked into.
+            yield int(name)
 
 
 def _members(
@@ -61,51 +99,154 @@ def _members(
         ]
     except (core.PermissionsError, core.ExistentialError):
         return None
-    return tuple(members)
+    # Of another length: the id has passed to another set meanwhile.
+    return tuple(members) if len(members) == record.nsems else None
 
 
-def _resident_and_swapped() -> dict[int, tuple[int, int]]:
-    """Map the id of each segment to its bytes in memory and swapped out."""
+def _memory() -> dict[int, tuple[int, int, int]]:
+    """Map the id of each segment to its bytes in memory and swapped out, and how often attached."""
     try:
         with open("/proc/sysvipc/shm", encoding="utf-8") as file:
             lines = file.readlines()
     except OSError:
         return {}
     columns = lines[0].split()
-    id_at, resident_at, swapped_at = map(columns.index, ("shmid", "rss", "swap"))
+    places = [columns.index(name) for name in ("shmid", "rss", "swap", "nattch")]
     table = {}
     for line in lines[1:]:
         words = line.split()
-        table[int(words[id_at])] = int(words[resident_at]), int(words[swapped_at])
+        number, resident, swapped, attached = (int(words[place]) for place in places)
+        table[number] = resident, swapped, attached
     return table
 
 
-def _attached() -> tuple[dict[int, set[int]], bool]:
-    """Map the id of each segment to the processes that map it; whether all could be read."""
-    table: dict[int, set[int]] = {}
-    complete = True
+class _Mapping:
+    """Who maps a segment, and how often: what the kernel counts as attached."""
+
+    def __init__(self) -> None:
+        self.pids: set[int] = set()
+        self.count = 0
+
+
+def _all_found(attached: int, attached_now: int | None, found: int) -> bool:
+    """Whether the mappings that were found are all that the kernel counts.
+
+    It counts each mapping of each process: a fork has its own, and one that mprotect(2) or
+    munmap(2) has split counts as several.
+    """
+    if attached == 0:
+        return True
+    return found == attached and attached_now in (None, attached)
+
+
+def _mappings(records: "list[SharedMemoryInfo]") -> dict[int, _Mapping]:
+    """Map the id of each segment to those who are seen to map it."""
+    table: dict[int, _Mapping] = {}
+    devices = _devices()
+    segments = {record.id: record for record in records}
+    seen: dict[int, list[list[bytes]]] = {}
     try:
-        ours = os.readlink("/proc/self/ns/ipc")
-        processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        for pid in processes():
+            try:
+                with open(f"/proc/{pid}/maps", "rb") as file:
+                    maps = file.read()
+            except OSError:
+                continue  # It has ended, or may not be looked into.
+            if b"/SYSV" in maps:
+                lines = [line.split(maxsplit=5) for line in maps.splitlines()]
+                seen[pid] = [words for words in lines if _is_segment(words, devices, segments)]
     except OSError:
-        return table, False
-    for pid in processes:
+        return {}
+    for pid, lines in seen.items():
+        shared = _borrows_memory(pid, seen)
+        for words in lines:
+            mapping = table.setdefault(int(words[4]), _Mapping())
+            mapping.pids.add(pid)
+            mapping.count += not shared
+    return table
+
+
+def _is_segment(
+    words: list[bytes], devices: set[bytes], segments: "dict[int, SharedMemoryInfo]"
+) -> bool:
+    """Whether a line of maps, address perms offset dev inode path, is of a listed segment.
+
+    A segment's inode is its id, and its path tells its key.  Anybody can make a file of such a
+    name and number, but not on the kernel's own device.
+    """
+    if len(words) < 6 or not words[5].startswith(b"/SYSV") or words[3] not in devices:
+        return False
+    record = segments.get(int(words[4]))
+    if record is None:
+        return False
+    # A process that has changed its namespace still maps segments of the one before.
+    return record.marked_for_removal or words[5][5:13] == b"%08x" % (record.key & 0xFFFFFFFF)
+
+
+def _devices() -> set[bytes]:
+    """Return the devices of the kernel's internal file systems that hold segments, as in maps.
+
+    A memfd lives on the same ones.  What cannot be learned is left out.
+    """
+    sizes = [0]
+    try:
+        # hugepages-2048kB
+        folders = os.listdir("/sys/kernel/mm/hugepages")
+        sizes += [int(name[len("hugepages-") : -len("kB")]) * 1024 for name in folders]
+    except (OSError, ValueError):
+        pass
+    devices = set()
+    for size in sizes:
+        flags = _MFD_HUGETLB | (size.bit_length() - 1) << _MFD_HUGE_SHIFT if size else 0
+        device = _memfd_device(flags)
+        if device is not None:
+            devices.add(b"%02x:%02x" % (os.major(device), os.minor(device)))
+    return devices or _device_of_shared_memory()
+
+
+def _memfd_device(flags: int) -> int | None:
+    """Return the device of a new memfd, None where there can be none."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    for extra in (_MFD_NOEXEC_SEAL, 0):
         try:
-            # Another namespace has other segments with the same ids.
-            if os.readlink(f"/proc/{pid}/ns/ipc") != ours:
-                continue
-            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-                maps = file.readlines()
-        except FileNotFoundError:
-            continue  # It has ended.
-        except ProcessLookupError:
-            continue
+            file = os.memfd_create("sysv_ipc", _MFD_CLOEXEC | flags | extra)
         except OSError:
-            complete = False
             continue
-        for line in maps:
-            # address perms offset dev inode path: a segment's inode is its id.
-            words = line.split(maxsplit=5)
-            if len(words) == 6 and words[5].startswith("/SYSV"):
-                table.setdefault(int(words[4]), set()).add(pid)
-    return table, complete
+        try:
+            return os.fstat(file).st_dev
+        finally:
+            os.close(file)
+    return None
+
+
+def _device_of_shared_memory() -> set[bytes]:
+    """Return the device of shared memory without a file, which is that of segments too."""
+    try:
+        import mmap
+
+        with mmap.mmap(-1, 1), open("/proc/self/maps", "rb") as file:
+            lines = [line.split(maxsplit=5) for line in file]
+    except (ImportError, OSError):
+        return set()
+    devices = {words[3] for words in lines if words[5:] == [b"/dev/zero (deleted)\n"]}
+    return devices if len(devices) == 1 else set()
+
+
+def _borrows_memory(pid: int, seen: dict[int, list[list[bytes]]]) -> bool:
+    """Whether a process is between vfork(2) and exec: its parent's memory, counted there."""
+    try:
+        parent = int(_stat(f"/proc/{pid}")[1])
+        if seen.get(parent) != seen[pid]:
+            return False
+        # The thread that called sleeps until then, and no signal wakes it.
+        threads = os.listdir(f"/proc/{parent}/task")
+        return any(_stat(f"/proc/{parent}/task/{thread}")[0] == b"D" for thread in threads)
+    except (OSError, IndexError):
+        return False
+
+
+def _stat(folder: str) -> list[bytes]:
+    """Return what /proc tells behind the name of a process or thread: state, parent ..."""
+    with open(f"{folder}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()

@@ -154,8 +154,8 @@ PyDoc_STRVAR(shared_memories_doc,
              "They come in the order of the kernel's table, also those that "
              "the caller may not\nread.  With pids each record's pids holds "
              "the processes that have the segment\nattached, as far as /proc "
-             "shows them; pids_complete is False where another process\n"
-             "could not be looked into, so that there may be more.\n"
+             "shows them; pids_complete is True if they account for\n"
+             "all of number_attached, and False if there may be more.\n"
              "See shmctl(2) and proc(5).");
 PyDoc_STRVAR(message_queues_doc,
              "message_queues($module, /)\n--\n\n"
