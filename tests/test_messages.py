@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import LONG_MAX, run_in_thread, system_calls, wait_until
+from helpers import LONG_MAX, fork, run_in_thread, system_calls, wait_until
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
 
@@ -384,3 +385,60 @@ def test_threads_receive_long_messages_of_two_sizes(key: int) -> None:
     assert sorted({(len(one), len(set(one))) for one in received}) == [(5000, 1), (6000, 1)]
     assert len(received) == threads * count
     queue.remove()
+
+
+# --------------------------------------------------- limits that change in the middle
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_message_is_cut_only_at_the_callers_limit_whatever_msgmax_becomes(
+    long_messages: None, truncate: bool
+) -> None:
+    """Others raise kernel.msgmax and send a longer message between two system calls."""
+    handle = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
+    handle.max_size = 1 << 20
+    msgmax = Path("/proc/sys/kernel/msgmax")
+    parent = os.getpid()
+
+    def change() -> None:
+        writer = MessageQueue(handle.key, max_message_size=1 << 20)
+        for number in range(3000):
+            size = 9000 if number % 2 else 200_000
+            msgmax.write_text(str(size))
+            writer.send(b"x" * size)
+            while writer.current_messages and os.getppid() == parent:
+                pass
+        os._exit(0)
+
+    pid = fork(change)
+    got = [len(handle.receive(timeout=60, truncate=truncate)[0]) for _ in range(3000)]
+    os.waitpid(pid, 0)
+    handle.remove()
+    assert got == [200_000, 9000] * 1500
+
+
+def test_a_buffer_that_looks_for_our_list_does_not_find_it(run_python: Any) -> None:
+    """From CPython 3.12 on a class may have __buffer__(), which runs anything."""
+    code = """
+import gc, sys, sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+class Evil(bytearray if sys.version_info < (3, 12) else object):
+    def __buffer__(self, flags):
+        clear()
+        return memoryview(b"evil")
+def clear():
+    for one in gc.get_objects():
+        if type(one) is list and any(type(item) is Evil for item in one):
+            one.clear()
+def iterable():
+    for _ in range(5):
+        clear()
+        yield Evil()
+for messages in [Evil() for _ in range(5)], iterable():
+    # The caller's own list is its own to clear.
+    keep = list(messages) if type(messages) is not list else messages
+    print(queue.send_many(tuple(keep) if type(messages) is list else iterable()))
+queue.remove()
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stdout) == (0, "5\n5\n"), done.stderr

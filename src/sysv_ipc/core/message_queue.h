@@ -1,4 +1,5 @@
-/* What message_queue.c (the queue), send.c and receive.c share. */
+/* What message_queue.c (the queue), send.c, receive.c, kept.c and peek.c
+ * share. */
 #ifndef SYSV_IPC_MESSAGE_QUEUE_H
 #define SYSV_IPC_MESSAGE_QUEUE_H
 
@@ -74,6 +75,9 @@ core_keeps(PyObject *op)
     return atomic_load_explicit(&message_queue(op)->kept,
                                 memory_order_relaxed) != NULL;
 }
+
+/* (bytes, type) */
+PyObject *core_message_pair(const struct core_message *message, ssize_t size);
 
 #define CORE_MESSAGES_FUNCTIONS(X) \
     X(send)                        \

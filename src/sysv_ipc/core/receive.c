@@ -90,16 +90,31 @@ longest(int id, size_t limit)
 }
 
 /* The message is longer than the stack has room for.  It is still queued:
- * take it with all the room that there may be use for. */
+ * take it with all the room that there may be use for.  Others may raise
+ * kernel.msgmax and send a longer one meanwhile, which is not to be cut before
+ * the limit; signals are not looked for, because a call that returns a list
+ * could not tell of them. */
 CORE_SELDOM static ssize_t
 receive_long(PyObject *op, struct core_room *room, size_t limit,
              struct wanted *wanted)
 {
-    limit = longest(wanted->id, limit);
-    if (core_room_get(room, limit) < 0) {
-        return CORE_RAISED;
+    ssize_t rc = -E2BIG;
+    for (int i = 0; rc == -E2BIG && i < CORE_MOST_ATTEMPTS; i++) {
+        size_t size = longest(wanted->id, limit);
+        core_room_release(room);
+        if (core_room_get(room, size) < 0) {
+            return CORE_RAISED;
+        }
+        bool shorter = size < limit;
+        rc = receive_once(op, room->message, size,
+                          shorter ? wanted->flags & ~MSG_NOERROR
+                                  : wanted->flags,
+                          wanted);
+        if (!shorter) {
+            break;
+        }
     }
-    return receive_once(op, room->message, limit, wanted->flags, wanted);
+    return rc;
 }
 
 /* Receive a message of at most limit bytes: its size, -errno or CORE_RAISED.
@@ -156,9 +171,8 @@ pair_again(PyObject *op, int id, const struct core_message *message,
     return result;
 }
 
-/* (bytes, type) */
-static PyObject *
-pair_of_text(const struct core_message *message, ssize_t size)
+PyObject *
+core_message_pair(const struct core_message *message, ssize_t size)
 {
     return make_pair(PyBytes_FromStringAndSize(message->text, size),
                      PyLong_FromLong(message->type));
@@ -174,9 +188,9 @@ pair_of_size(const struct core_message *message, ssize_t size)
 static inline PyObject *
 pair(PyObject *op, int id, const struct core_message *message, ssize_t size)
 {
-    PyObject *result = pair_of_text(message, size);
+    PyObject *result = core_message_pair(message, size);
     return result != NULL ? result
-                          : pair_again(op, id, message, size, pair_of_text);
+                          : pair_again(op, id, message, size, core_message_pair);
 }
 
 /* From this size on, a copy costs more than to guess the size. */
@@ -237,7 +251,7 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
                                : PyBytes_FromStringAndSize(message->text, *rc),
                            type);
         if (result == NULL) {
-            result = pair_again(op, wanted->id, message, *rc, pair_of_text);
+            result = pair_again(op, wanted->id, message, *rc, core_message_pair);
         }
         if (result == NULL) {
             *rc = CORE_RAISED;
@@ -346,7 +360,6 @@ receive_for_buffer(PyObject *op, struct core_room *room,
         op, room->message, (size_t)expected,
         whole ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
     if (rc == -E2BIG && whole) {
-        core_room_release(room);
         rc = receive_long(op, room, (size_t)buffer->len, wanted);
     }
     return rc;
@@ -468,74 +481,6 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     return core_handle_raise_by_id(op, wanted.id, rc, "receive");
 }
 
-/* MSG_COPY wants a buffer as long as the message, and says E2BIG or EINVAL
- * where it is not: no message has more bytes than the queue.  Meanwhile
- * others may take the message and send a longer one, so it is asked again. */
-static ssize_t
-peek_into_room(int id, struct core_room *room, long index, int *attempts)
-{
-    int flags = OS_MSG_COPY | IPC_NOWAIT;
-    size_t size = CORE_STACK_TEXT;
-    (void)core_room_get(room, 0);
-    for (;;) {
-        ssize_t rc = os_msg_receive(id, room->message, size, index, flags);
-        struct os_info info;
-        if ((rc != -E2BIG && rc != -EINVAL) || os_msg_stat(id, &info) < 0) {
-            return rc;
-        }
-        rc = core_try_again(attempts, rc);
-        if (rc != CORE_AGAIN) {
-            return rc;
-        }
-        if (info.msg.current_bytes > size) {
-            size = (size_t)info.msg.current_bytes;
-            core_room_release(room);
-            if (core_room_get(room, size) < 0) {
-                return CORE_RAISED;
-            }
-        }
-    }
-}
-
-PyObject *
-core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "peek", 1, 1, 0, {CORE_ARG_index}};
-    PyObject *given[1];
-    int id = core_handle_id(op);
-    long long index = 0;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        core_integer(core_handle(op)->state, given[0], "index", 0, LONG_MAX,
-                     &index) < 0) {
-        return NULL;
-    }
-    if (OS_MSG_COPY == 0) {
-        return core_raise(core_handle(op)->state, -ENOSYS, "peek",
-                          core_handle_subject(op));
-    }
-    struct core_room room;
-    PyObject *result = NULL;
-    int attempts = 0;
-    ssize_t rc = peek_into_room(id, &room, (long)index, &attempts);
-    if (rc >= 0) {
-        result = pair_of_text(room.message, rc);
-    }
-    core_room_release(&room);
-    if (rc == -ENOMSG) {
-        Py_RETURN_NONE;
-    }
-    if (rc < 0) {
-        (void)core_handle_raise_by_id(op, id, rc, "peek");
-    }
-    if (attempts == CORE_MOST_ATTEMPTS) {
-        core_error_tell_attempts(core_handle(op)->state);
-    }
-    return result;
-}
-
 /* --------------------------------------------------------------- iterating */
 
 PyObject *
@@ -612,10 +557,3 @@ const char core_messages_receive_many_doc[] = PyDoc_STR(
     "as\n"
     "in receive(); an error after the first message ends the list, and comes\n"
     "again at the next call.");
-const char core_messages_peek_doc[] = PyDoc_STR(
-    "peek($self, /, index=0)\n--\n\n"
-    "Copy the message at a place of the queue, 0 the first: (bytes, type).\n"
-    "\n"
-    "The message stays queued.  None past the end.  Linux only (MSG_COPY), "
-    "else\n"
-    "Error (ENOSYS).  Other errors are those of receive().");

@@ -211,6 +211,9 @@ take_messages(PyObject *op, PyObject *messages)
     if (list == NULL) {
         return NULL;
     }
+    /* Nobody is to find it, and change it, while iterables and buffers of the
+     * program are asked. */
+    PyObject_GC_UnTrack(list);
     int rc = all ? 0 : take_iterable(op, list, messages);
     for (Py_ssize_t i = 0; all && rc == 0 && i < PyList_GET_SIZE(list); i++) {
         rc = take_message(op, list, i);
