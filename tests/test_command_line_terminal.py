@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -11,12 +12,14 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
 from helpers import wait_until
 from sleeping import blocked_process
 
+import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
 COMMAND = [sys.executable, "-m", "sysv_ipc"]
@@ -198,6 +201,135 @@ def test_a_message_on_the_screen_ends_with_a_newline(queue: MessageQueue) -> Non
     queue.send("no newline")
     queue.send("newline\n")
     assert on_terminal("receive", queue.key, "--count", "2") == (0, "no newline\nnewline\n")
+
+
+#: What a terminal would obey: C0, DEL, and C1 alone and as UTF-8.
+EVIL = b"a\x1b]0;owned\x07\x1b[2J\r\b\x00\x7f\x9b1m\xc2\x9b1m\xff caf\xc3\xa9\ttab\nline"
+HARMLESS = r"a\x1b]0;owned\x07\x1b[2J\x0d\x08\x00\x7f\x9b1m\xc2\x9b1m\xff café" + "\ttab\nline\n"
+
+
+@pytest.mark.parametrize("command", ["peek", "receive"])
+@pytest.mark.parametrize("options", [[], ["--lines"]])
+def test_a_message_cannot_control_the_terminal(
+    queue: MessageQueue, command: str, options: list[str]
+) -> None:
+    queue.send(EVIL)
+    terminal = Terminal(command, queue.key, *options)
+    assert terminal.finish() == 0
+    # The terminal itself makes spaces of tabs, or not.
+    assert terminal.text.expandtabs() == HARMLESS.expandtabs()
+
+
+@pytest.mark.parametrize("command", ["peek", "receive"])
+def test_messages_in_json_cannot_either(queue: MessageQueue, command: str) -> None:
+    queue.send("\x1b\x7f\x9b\u202e")
+    terminal = Terminal(command, queue.key, "--json")
+    assert terminal.finish() == 0
+    assert all(character == "\n" or " " <= character <= "~" for character in terminal.text)
+    assert json.loads(terminal.text)[0]["text"] == "\x1b\x7f\x9b\u202e"
+
+
+def test_bytes_of_a_segment_cannot_either(segment: SharedMemory) -> None:
+    segment.write(EVIL)
+    terminal = Terminal("read", segment.key, "--length", len(EVIL))
+    assert terminal.finish() == 0
+    assert terminal.text.expandtabs() == HARMLESS.removesuffix("\n").expandtabs()
+
+
+def test_a_character_in_two_pieces_of_a_segment_is_whole() -> None:
+    segment = SharedMemory(None, IPC_CREX, size=(1 << 20) + sysv_ipc.PAGE_SIZE)
+    segment.write(b"x" * len(segment))
+    segment.write("é".encode(), (1 << 20) - 1)
+    terminal = Terminal("read", segment.key, "--offset", 10, "--length", 1 << 20)
+    status = terminal.finish()
+    segment.remove()
+    segment.detach()
+    assert status == 0
+    assert terminal.text.count("é") == 1
+    assert "\\" not in terminal.text
+
+
+@pytest.mark.parametrize("command", ["peek", "receive", "read"])
+def test_raw_is_byte_for_byte(command: str, queue: MessageQueue, segment: SharedMemory) -> None:
+    queue.send("\x1b[1mbold")
+    segment.write("\x1b[1mbold")
+    name, options = queue.key, []
+    if command == "read":
+        name, options = segment.key, ["--length", 8]
+    terminal = Terminal(command, name, "--raw", *options)
+    assert terminal.finish() == 0
+    assert terminal.text.rstrip("\n") == "\x1b[1mbold"
+
+
+def test_a_terminal_of_another_encoding_gets_what_it_can_show(queue: MessageQueue) -> None:
+    # As UTF-8 the last byte is CSI, which begins a control sequence there.
+    queue.send("\u011b caf\xe9")
+    terminal = Terminal("peek", queue.key, PYTHONIOENCODING="ascii")
+    assert terminal.finish() == 0
+    assert terminal.text == r"\u011b caf\xe9" + "\n"
+
+
+def test_what_was_said_on_the_command_line_is_not_obeyed_either() -> None:
+    for words in (["ls", "--\x1b[2J"], ["ls", "\x1b[2J"], ["--\x1b[2J"]):
+        terminal = Terminal(*words)
+        assert terminal.finish() == 2
+        assert "\x1b" not in terminal.text
+
+
+def replace(queue: MessageQueue, id: int) -> MessageQueue:
+    """Remove a queue and make another with the same id and key."""
+    key, change = queue.key, queue.last_change_time
+    queue.remove()
+    wait_until(lambda: time.time() >= change + 1)
+    Path("/proc/sys/kernel/msg_next_id").write_text(str(id))
+    other = MessageQueue(key, IPC_CREX)
+    assert other.id == id
+    return other
+
+
+@pytest.mark.parametrize("words", [["{0.key}"], ["id:{0.id}"], ["--mine"]])
+def test_an_object_that_took_the_id_during_the_question_is_not_removed(words: list[str]) -> None:
+    code = "import sysv_ipc; print(sysv_ipc.MessageQueue.from_id({}).send('x'))"
+    made = MessageQueue(None, IPC_CREX)
+    subprocess.run([sys.executable, "-c", code.format(made.id)], check=True)
+    terminal = Terminal("rm", "msg", *[word.format(made) for word in words])
+    terminal.read_until("? [y/N] ")
+    other = replace(made, made.id)
+    terminal.type("y\n")
+    assert terminal.finish() == 1
+    assert "nothing was removed" in terminal.text
+    assert not other.removed
+    other.remove()
+
+
+def test_an_object_that_is_used_again_during_the_question_is_not_removed() -> None:
+    made = Semaphore(None, IPC_CREX)
+    code = f"import sysv_ipc; sysv_ipc.Semaphore({made.key}).release()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    terminal = Terminal("rm", "sem", "--owner", os.getuid())
+    terminal.read_until("? [y/N] ")
+    made.acquire()
+    terminal.type("y\n")
+    assert terminal.finish() == 1
+    assert f"process {os.getpid()} (" in terminal.text
+    assert not made.removed
+    made.remove()
+
+
+def test_ctrl_c_at_the_question_leaves_whole_json_of_what_was_done() -> None:
+    first, second = Semaphore(None, IPC_CREX), Semaphore(None, IPC_CREX)
+    terminal = Terminal("rm", "sem", first.key, second.key, "--json")
+    terminal.read_until("? [y/N] ")
+    terminal.type("y\n")
+    terminal.read_until(f"id {second.id}? [y/N] ")
+    terminal.type("\x03")
+    assert terminal.finish() == 128 + signal.SIGINT
+    assert first.removed
+    assert not second.removed
+    second.remove()
+    # The terminal shows ^C when it has sent the signal: before, between or after what follows.
+    text = re.sub(r"remove .*\? \[y/N\] (y\n)?", "", terminal.text.replace("^C", ""))
+    assert [one["removed"] for one in json.loads(text)] == [True]
 
 
 def test_a_narrow_terminal_shows_all(queue: MessageQueue) -> None:

@@ -12,12 +12,20 @@ from collections.abc import Sequence
 
 from . import output
 from .arguments import parser
+from .delivery import StoppedError
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return _ended_by(signal.SIGINT)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = parser().parse_args(arguments)
     except SystemExit:
@@ -38,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _ended_by(signal.SIGINT)
+    except StoppedError as stopped:
+        return _ended_by(stopped.number)
     except BrokenPipeError:
         return _ended_by(signal.SIGPIPE)
     except (output.CommandError, OSError, OverflowError) as error:

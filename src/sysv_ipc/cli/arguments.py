@@ -11,7 +11,7 @@ import sysv_ipc
 
 from . import change, listing, queues, segments, show
 from .objects import KINDS, Kind, Name
-from .output import PROGRAM
+from .output import PROGRAM, printable
 
 OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
 
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, printable(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
 
 def number(text: str) -> int:
@@ -238,14 +238,19 @@ def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
     rm = commands.add_parser(
         "rm",
         help="remove objects",
-        description="Remove objects.  On a terminal it asks before each.",
+        description="Remove objects: those that are named, or with --owner or --mine those that"
+        " a user has left and nobody uses.  On a terminal it asks before each.",
     )
     rm.add_argument("kind", type=kind, metavar="KIND", help="sem, shm or msg")
-    rm.add_argument("objects", nargs="+", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+    rm.add_argument("objects", nargs="*", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+    rm.add_argument("--owner", action="append", default=[], type=owner, metavar="USER",
+                    help="instead of OBJECT: what a user has left and nobody uses")  # fmt: skip
+    rm.add_argument("--mine", action="store_true", help="the same of the caller")
     rm.add_argument("--yes", "-y", action="store_true", help="do not ask")
     _add_json(rm)
     rm.in_any_order = True
-    rm.set_defaults(run=change.remove)
+    # The filters of ls that it lacks.
+    rm.set_defaults(run=change.remove, refuse=rm.error, key=[], id=[])
 
     create = commands.add_parser(
         "create",
@@ -322,6 +327,7 @@ def _add_output_of_messages(command: Parser) -> None:
     form = command.add_mutually_exclusive_group()
     form.add_argument("--lines", action="store_true", help="a newline after each message")
     form.add_argument("--json", action="store_true", help="as JSON: type, size, text, base64")
+    _add_raw(command)
 
 
 def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -346,10 +352,16 @@ def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
     for command in (read, dump, write):
         command.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
         command.add_argument("--offset", type=size, default=0, help="where to begin (0)")
+    _add_raw(read)
     for command in (read, dump):
         command.add_argument("--length", type=size, help="how many bytes (up to the end)")
     write.add_argument("text", nargs="?", metavar="TEXT", help="what to write")
     write.in_any_order = True
+
+
+def _add_raw(command: Parser) -> None:
+    command.add_argument("--raw", action="store_true",
+                         help="write control characters to a terminal as they are")  # fmt: skip
 
 
 def _add_json(command: Parser) -> None:

@@ -11,6 +11,7 @@ import sysv_ipc
 
 from .objects import KINDS, MSG, SEM, SHM, Kind, Record, as_dict, hexadecimal, user
 from .output import age, count, print_json, print_table
+from .users import Neighbours, traces, use
 
 HEADERS = ("kind", "key", "id", "owner", "mode", "size", "pids", "age", "state")
 BAR_WIDTH = 20
@@ -29,35 +30,32 @@ class Particulars(NamedTuple):
     #: How large it is, as a number and in words.
     amount: int
     size: str
-    #: The processes that use it, or used it last.
-    pids: list[int]
     state: list[str]
 
 
 def _semaphore_set(record: Record) -> Particulars:
     size = count(record.nsems, "member")
     if record.members is None:
-        return Particulars(record.nsems, size, [], ["unreadable"])
+        return Particulars(record.nsems, size, ["unreadable"])
     waiting = sum(one.waiting_for_nonzero + one.waiting_for_zero for one in record.members)
     state = [f"{waiting} waiting"] if waiting else []
     if record.nsems == 1:
         state.insert(0, f"value {record.members[0].value}")
-    return Particulars(record.nsems, size, [one.last_pid for one in record.members], state)
+    return Particulars(record.nsems, size, state)
 
 
 def _segment(record: Record) -> Particulars:
     state = [f"{record.number_attached} attached"] if record.number_attached else []
     state += ["marked for removal"] if record.marked_for_removal else []
     state += ["locked"] if record.locked else []
-    return Particulars(record.size, count(record.size, "byte"), list(record.pids), state)
+    return Particulars(record.size, count(record.size, "byte"), state)
 
 
 def _queue(record: Record) -> Particulars:
     size = f"{count(record.current_messages, 'message')}, {count(record.current_bytes, 'byte')}"
     state = ["full"] if record.current_bytes >= record.max_size else []
     state += ["empty"] if not record.current_messages else []
-    pids = [record.last_send_pid, record.last_receive_pid]
-    return Particulars(record.current_bytes, size, pids, state)
+    return Particulars(record.current_bytes, size, state)
 
 
 PARTICULARS = {SEM: _semaphore_set, SHM: _segment, MSG: _queue}
@@ -94,7 +92,7 @@ def _list_once(options: argparse.Namespace) -> int:
         for kind in KINDS.values()
         if not kinds or kind in kinds
         for record in kind.records(True)
-        if _wanted(record, options)
+        if is_wanted(record, options)
     ]
     if options.sort:
         entries.sort(key=SORT_KEYS[options.sort])
@@ -103,13 +101,15 @@ def _list_once(options: argparse.Namespace) -> int:
     if options.json:
         print_json([as_dict(*entry) for entry in entries])
     else:
-        print_table(HEADERS, map(_row, entries), right=("id",))
+        neighbours = Neighbours()
+        rows = [_row(entry, neighbours) for entry in entries]
+        print_table(HEADERS, rows, right=("id",))
     filtered = kinds or options.mine or options.owner or options.key or options.id
     return 1 if filtered and not entries else 0
 
 
-def _wanted(record: Record, options: argparse.Namespace) -> bool:
-    """Whether an object passes all filters."""
+def is_wanted(record: Record, options: argparse.Namespace) -> bool:
+    """Whether an object passes all filters that there are."""
     return (
         (not options.mine or os.geteuid() in (record.uid, record.cuid))
         and (not options.owner or record.uid in options.owner)
@@ -118,13 +118,13 @@ def _wanted(record: Record, options: argparse.Namespace) -> bool:
     )
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: Entry, neighbours: Neighbours) -> list[str]:
     """Return the cells of an object."""
     kind, record = entry
     particulars = PARTICULARS[kind](record)
-    pids = [str(pid) for pid in sorted({*particulars.pids} - {0})]
-    if kind is SHM and not record.pids_complete and len(pids) < record.number_attached:
-        pids.append("...")
+    state = particulars.state
+    if use(kind, record, neighbours) is None:
+        state.append("unused")
     return [
         kind.name,
         hexadecimal(record.key),
@@ -132,10 +132,21 @@ def _row(entry: Entry) -> list[str]:
         user(record.uid),
         f"{record.mode:03o}",
         particulars.size,
-        ",".join(pids) or "-",
+        _pids(entry),
         age(record.last_change_time),
-        ", ".join(particulars.state) or "-",
+        ", ".join(state) or "-",
     ]
+
+
+def _pids(entry: Entry) -> str:
+    """Return who uses an object, or used it last; dots where a process cannot be seen."""
+    kind, record = entry
+    if kind is SHM:
+        pids, unseen = {*record.pids}, not record.pids_complete
+    else:
+        last = traces(kind, record)
+        pids, unseen = {one.pid for one in last} - {0}, any(one.is_foreign for one in last)
+    return ",".join([*map(str, sorted(pids)), *(["..."] if unseen else [])]) or "-"
 
 
 #: The rows of ``limits``: the name in the man pages, sysctl, attribute, attribute of the use,

@@ -93,18 +93,23 @@ def as_dict(kind: Kind, record: Record) -> dict[str, Any]:
     return {"kind": kind.name, **fields}
 
 
+def is_the_same(before: Record, now: Record) -> bool:
+    """Whether two records with the same id, the second taken later, are of one unchanged object.
+
+    An id is used again: whoever decides by the first record must not act on another object.
+    """
+    fixed = ("key", "uid", "gid", "cuid", "cgid", "mode", "last_change_time", "nsems", "size",
+             "creator_pid")  # fmt: skip
+    growing = ("last_operation_time", "last_attach_time", "last_detach_time", "last_send_time",
+               "last_receive_time")  # fmt: skip
+    return all(getattr(before, name, 0) == getattr(now, name, 0) for name in fixed) and all(
+        getattr(before, name, 0) <= getattr(now, name, 0) for name in growing
+    )
+
+
 def user(uid: int) -> str:
     """Return the name of a user, or the number of one that has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def process_name(pid: int) -> str | None:
-    """Return the name of a process, None where there is none any more."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n")
-    except OSError:
-        return None

@@ -47,7 +47,8 @@ def report(problem: Exception | str, *, as_json: bool = False) -> None:
         text = json.dumps({"error": about})
     else:
         text = f"{PROGRAM}: {message}" + (f"; {cure}" if cure else "")
-    print(printable(text), file=sys.stderr)
+    if sys.stderr is not None:
+        print(printable(text), file=sys.stderr)
 
 
 def failure_text(problem: Exception) -> str:
@@ -77,13 +78,37 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def print_json(value: object) -> None:
-    """Write it as JSON."""
+def json_text(value: object) -> str:
+    """Return it as JSON, in ASCII: no control character of others gets to a terminal."""
     # Here, because most commands are over sooner than it is imported.
     import json
 
-    json.dump(value, sys.stdout, indent=2)
-    print()
+    return json.dumps(value, indent=2) + "\n"
+
+
+def print_json(value: object) -> None:
+    """Write it as JSON."""
+    print(json_text(value), end="")
+
+
+#: All but newline and tab.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    r"""Return the text of others as a terminal may show it: \xNN for what would control it."""
+    return _CONTROL.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in match[0].encode()), text)
+
+
+def is_shown(*, raw: bool) -> bool:
+    """Whether what is written is seen on a terminal, which must not obey what others wrote."""
+    return not raw and sys.stdout.isatty()
+
+
+def encoded(text: str) -> bytes:
+    """Return what the terminal shows as this text."""
+    # In other encodings than UTF-8 its bytes may be control characters.
+    return text.encode(sys.stdout.encoding or "ascii", "backslashreplace")
 
 
 def print_table(

@@ -2,18 +2,20 @@
 
 import argparse
 import binascii
-import contextlib
-import select
 import sys
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import sysv_ipc
 
+from .delivery import SLICE, Held, JsonArray, StoppedError, require_reader
 from .objects import MSG, describe, find
-from .output import CommandError, print_json
+from .output import CommandError, encoded, is_shown, print_json, report, visible
 
 Message = tuple[bytes, int]
+
+#: How long a message is tried to be given back to a queue that is full by now.
+GIVE_BACK_SECONDS = 10.0
 
 
 def peek(options: argparse.Namespace) -> int:
@@ -29,7 +31,8 @@ def peek(options: argparse.Namespace) -> int:
         print_json([_as_dict(message) for message in messages])
     else:
         for content, _ in messages:
-            _write(content, options)
+            sys.stdout.buffer.write(_as_bytes(content, options))
+        sys.stdout.flush()
     if not messages and not options.json:
         where = f" at index {options.index}" if options.index else ""
         raise CommandError(f"the {name} has no message{where}")
@@ -47,63 +50,113 @@ def send(options: argparse.Namespace) -> int:
         messages = content.removesuffix(b"\n").split(b"\n") if options.lines else [content]
         if options.lines and not content:
             messages = []
+    _require_sizes(messages)
     messages *= options.count
-    for number, message in enumerate(messages):
-        try:
-            queue.send(message, True, options.type, timeout=options.timeout)
-        except sysv_ipc.BusyError:
-            of = f"; {number} of {len(messages)} messages have been sent" if number else ""
-            raise CommandError(f"the {name} had no room within {options.timeout:g} s{of}") from None
-        except sysv_ipc.Error as error:
-            if number:
-                error.add_note(f"{number} of {len(messages)} messages have been sent.")
-            raise
+    with Held(queue) as held:
+        for number, message in enumerate(messages):
+            part = f"{number} of {len(messages)} messages have been sent"
+
+            def attempt(timeout: float, message: bytes = message) -> None:
+                queue.send(message, True, options.type, timeout=timeout)
+
+            try:
+                held.wait(attempt, options.timeout)
+            except sysv_ipc.BusyError:
+                of = f"; {part}" if number else ""
+                raise CommandError(
+                    f"the {name} had no room within {options.timeout:g} s{of}"
+                ) from None
+            except sysv_ipc.Error as error:
+                if number:
+                    error.add_note(f"{part}.")
+                raise
+            except StoppedError:
+                if number:
+                    report(part)
+                raise
     return 0
+
+
+def _require_sizes(messages: list[bytes]) -> None:
+    """Raise CommandError where a message is too long, before the first one is sent."""
+    longest = sysv_ipc.limits().msgmax
+    for number, message in enumerate(messages, 1):
+        if len(message) > longest:
+            which = f"message {number} of {len(messages)}" if len(messages) > 1 else "the message"
+            raise CommandError(
+                f"{which} has {len(message)} bytes, and a message may have at most"
+                f" kernel.msgmax (now {longest}); nothing has been sent"
+            )
 
 
 def receive(options: argparse.Namespace) -> int:
     """Take messages out and print them."""
     queue, name = _open(options)
-    messages: list[Message] = []
-    for message in _taken(queue, options):
-        if options.json:
-            messages.append(message)
-            continue
+    array = JsonArray() if options.json else None
+    count = 0
+    with Held(queue) as held:
         try:
-            _write(message[0], options)
-        except OSError:
-            # Nobody has got it: back with it.
-            with contextlib.suppress(sysv_ipc.Error):
-                queue.send(message[0], False, message[1])
+            while options.all or count < options.count:
+                try:
+                    message = _take(queue, held, options)
+                except sysv_ipc.BusyError:
+                    break
+                try:
+                    if array is None:
+                        held.write(_as_bytes(message[0], options))
+                    else:
+                        array.add(held, _as_dict(message))
+                except BaseException:
+                    # Nobody has got it.
+                    _give_back(queue, message, held)
+                    raise
+                count += 1
+        except (sysv_ipc.Error, StoppedError) as error:
+            if array is not None and (array.count or isinstance(error, StoppedError)):
+                array.close(held)
             raise
-        messages.append(message)
-    if options.json:
-        print_json([_as_dict(message) for message in messages])
+        if array is not None:
+            array.close(held)
     wanted = 1 if options.all else options.count
-    if len(messages) >= wanted:
+    if count >= wanted:
         return 0
-    if not options.json:
-        got = f"; got {len(messages)} of {options.count}" if messages else ""
+    if array is None:
+        got = f"; got {count} of {options.count}" if count else ""
         within = "" if options.all else f" within {options.timeout:g} s"
         raise CommandError(f"the {name} had no {_sought(options)}{within}{got}")
     return 1
 
 
-def _taken(queue: sysv_ipc.MessageQueue, options: argparse.Namespace) -> Iterator[Message]:
-    """Take one message after the other, as many as are wanted and there in time."""
-    taken = 0
-    timeout = 0.0 if options.all else options.timeout
-    while options.all or taken < options.count:
-        if not options.json:
-            _require_reader()
+def _take(queue: sysv_ipc.MessageQueue, held: Held, options: argparse.Namespace) -> Message:
+    """Take a message; raise BusyError where none comes in time, StoppedError for a signal."""
+
+    def attempt(timeout: float) -> Message:
+        # Nothing is taken that nobody can get any more.
+        require_reader()
+        return queue.receive(type=options.type, timeout=timeout, except_type=options.except_type)
+
+    return held.wait(attempt, 0.0 if options.all else options.timeout)
+
+
+def _give_back(queue: sysv_ipc.MessageQueue, message: Message, held: Held) -> None:
+    """Send a message that was taken to the queue again; where that fails, tell what it was."""
+    content, type = message
+    signals = len(held.signals)
+    deadline = time.monotonic() + GIVE_BACK_SECONDS
+    # Others may have filled the queue.
+    while time.monotonic() < deadline and len(held.signals) == signals:
         try:
-            message = queue.receive(
-                type=options.type, timeout=timeout, except_type=options.except_type
-            )
-        except sysv_ipc.BusyError:
+            queue.send(content, type=type, timeout=SLICE)
             return
-        yield message
-        taken += 1
+        except (sysv_ipc.BusyError, sysv_ipc.CancelledError):
+            continue
+        except sysv_ipc.Error:
+            break
+    encoded = binascii.b2a_base64(content, newline=False).decode()
+    report(
+        f"a message of type {type} could neither be written nor given back; in base64 it is"
+        f" {encoded or 'empty'}"
+    )
 
 
 def _open(options: argparse.Namespace) -> tuple[sysv_ipc.MessageQueue, str]:
@@ -122,20 +175,13 @@ def _sought(options: argparse.Namespace) -> str:
     return f"message of {'any type but' if options.except_type else 'type'} {options.type}"
 
 
-def _require_reader() -> None:
-    """Take nothing out of the queue that nobody can get any more."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    if any(event & select.POLLERR for _, event in poll.poll(0)):
-        raise BrokenPipeError
-
-
-def _write(content: bytes, options: argparse.Namespace) -> None:
-    """Write a message to standard output, byte by byte as it is."""
+def _as_bytes(content: bytes, options: argparse.Namespace) -> bytes:
+    """Return a message as it is written: byte for byte, but visible on a terminal."""
+    if is_shown(raw=options.raw):
+        content = encoded(visible(content.decode(errors="backslashreplace")))
     if options.lines or (sys.stdout.isatty() and not content.endswith(b"\n")):
         content += b"\n"
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    return content
 
 
 def _as_dict(message: Message) -> dict[str, Any]:

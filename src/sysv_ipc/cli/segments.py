@@ -1,13 +1,14 @@
 """``read``, ``write`` and ``dump``: bytes of segments."""
 
 import argparse
+import codecs
 import sys
 from collections.abc import Iterator
 
 import sysv_ipc
 
 from .objects import SHM, find
-from .output import CommandError
+from .output import CommandError, encoded, is_shown, visible
 
 CHUNK = 1 << 20
 DUMP_CHUNK = 1 << 12
@@ -16,8 +17,15 @@ BYTES_PER_LINE = 16
 
 def read(options: argparse.Namespace) -> int:
     """Copy bytes of a segment to standard output."""
-    for _, piece in _pieces(options, CHUNK):
-        sys.stdout.buffer.write(piece)
+    if is_shown(raw=options.raw):
+        # A character may begin in one piece and end in the next.
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        for _, piece in _pieces(options, CHUNK):
+            sys.stdout.buffer.write(encoded(visible(decoder.decode(piece))))
+        sys.stdout.buffer.write(encoded(visible(decoder.decode(b"", final=True))))
+    else:
+        for _, piece in _pieces(options, CHUNK):
+            sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
     return 0
 

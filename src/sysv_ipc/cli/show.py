@@ -13,10 +13,10 @@ from .objects import (
     as_dict,
     find,
     hexadecimal,
-    process_name,
     user,
 )
 from .output import count, moment, print_json, print_table, printable
+from .users import Trace, describe_process, process_name, traces
 
 
 def show(options: argparse.Namespace) -> int:
@@ -43,12 +43,13 @@ def show(options: argparse.Namespace) -> int:
     for name, value in lines:
         print(f"{name + ':':<{width + 1}}  {printable(str(value))}")
     if kind is SEM and record.members is not None:
+        last_processes = [describe_process(trace) for trace in traces(SEM, record)]
         print()
         print_table(
             ("member", "value", "waiting for more", "waiting for zero", "last pid"),
             [
-                (i, one.value, one.waiting_for_nonzero, one.waiting_for_zero, _pid(one.last_pid))
-                for i, one in enumerate(record.members)
+                (i, one.value, one.waiting_for_nonzero, one.waiting_for_zero, last)
+                for i, (one, last) in enumerate(zip(record.members, last_processes, strict=True))
             ],
             right=("member", "value", "waiting for more", "waiting for zero"),
         )
@@ -71,8 +72,9 @@ def _semaphore_set(record: Record) -> list[tuple[str, Any]]:
 
 def _segment(record: Record) -> list[tuple[str, Any]]:
     attached = str(record.number_attached)
-    if not record.pids_complete and len(record.pids) < record.number_attached:
-        attached += " (not all processes could be looked into)"
+    if not record.pids_complete:
+        attached += " (not all of their processes can be seen)"
+    creator, last = traces(SHM, record)
     return [
         ("size", count(record.size, "byte")),
         ("in memory", "-" if record.resident is None else count(record.resident, "byte")),
@@ -80,19 +82,20 @@ def _segment(record: Record) -> list[tuple[str, Any]]:
         ("attached", attached),
         ("last attach", moment(record.last_attach_time)),
         ("last detach", moment(record.last_detach_time)),
-        ("created by", _pid(record.creator_pid)),
-        ("last used by", _pid(record.last_pid)),
+        ("created by", describe_process(creator)),
+        ("last used by", describe_process(last)),
         ("marked for removal", "yes" if record.marked_for_removal else "no"),
         ("locked", "yes" if record.locked else "no"),
     ]
 
 
 def _queue(record: Record) -> list[tuple[str, Any]]:
+    sender, receiver = traces(MSG, record)
     return [
         ("messages", record.current_messages),
         ("bytes", f"{record.current_bytes} of {record.max_size}"),
-        ("last send", _moment_and_pid(record.last_send_time, record.last_send_pid)),
-        ("last receive", _moment_and_pid(record.last_receive_time, record.last_receive_pid)),
+        ("last send", _moment_and_process(record.last_send_time, sender)),
+        ("last receive", _moment_and_process(record.last_receive_time, receiver)),
     ]
 
 
@@ -105,15 +108,7 @@ def _owner(uid: int, gid: int) -> str:
     return f"{user(uid)} (uid {uid}, gid {gid})"
 
 
-def _moment_and_pid(seconds_since_epoch: int, pid: int) -> str:
+def _moment_and_process(seconds_since_epoch: int, trace: Trace) -> str:
     """Return when something was done, and by which process."""
-    by = f" by {_pid(pid)}" if seconds_since_epoch else ""
+    by = f" by {describe_process(trace)}" if trace.pid or trace.happened else ""
     return moment(seconds_since_epoch) + by
-
-
-def _pid(pid: int) -> str:
-    """Return a process with its name, where it still runs."""
-    if not pid:
-        return "nobody"
-    name = process_name(pid)
-    return f"{pid} ({name})" if name is not None else f"{pid} (ended)"

@@ -1,0 +1,190 @@
+"""Who uses an object, or used it last: what the kernel and /proc tell, and what they do not.
+
+A pid is 0 where nobody was, and also where it was a process that has no number here, of another
+PID namespace.  The kernel keeps the last process of each sort, not all that have the id.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sysv_ipc import listing
+
+from .objects import MSG, SEM, SHM, Kind, Record
+
+FOREIGN = "a process of another PID namespace"
+#: The inode of the PID namespace that sees all others, PROC_PID_INIT_INO of the kernel.
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
+
+
+class Trace(NamedTuple):
+    """The last process that did something with an object."""
+
+    deed: str
+    pid: int
+    #: Whether it was done at all; None where that cannot be known.
+    happened: bool | None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was, evidently, a process that has no number here."""
+        return self.pid == 0 and self.happened is True
+
+
+def traces(kind: Kind, record: Record) -> list[Trace]:
+    """Return the last processes of an object."""
+    if kind is SEM:
+        return _traces_of_members(record)
+    if kind is SHM:
+        used = bool(record.last_attach_time or record.last_detach_time)
+        return [
+            Trace("created it", record.creator_pid, True),
+            Trace("used it last", record.last_pid, used),
+        ]
+    return [
+        Trace("sent to it last", record.last_send_pid, bool(record.last_send_time)),
+        Trace("received from it last", record.last_receive_pid, bool(record.last_receive_time)),
+    ]
+
+
+def _traces_of_members(record: Record) -> list[Trace]:
+    """Return the last process of each member: each change of a value leaves one."""
+    members = record.members or ()
+    operated = bool(record.last_operation_time)
+    # A value that nobody here has set: others may have been set to 0 with it.
+    foreign = any(one.value and not one.last_pid for one in members)
+    found = []
+    for one in members:
+        happened: bool | None = bool(one.last_pid or one.value or (operated and len(members) == 1))
+        if not happened and (operated or foreign) and not _sees_all_processes():
+            happened = None
+        found.append(Trace("changed it last", one.last_pid, happened))
+    return found
+
+
+def _sees_all_processes() -> bool:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == FIRST_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def describe_process(trace: Trace) -> str:
+    """Return which process it was, with its name where it still runs."""
+    if trace.pid:
+        name = process_name(trace.pid)
+        if name is None:
+            name = "running" if is_alive(trace.pid) else "ended"
+        return f"{trace.pid} ({name})"
+    if trace.happened is None:
+        return "none, or of another PID namespace"
+    return FOREIGN if trace.happened else "nobody"
+
+
+def process_name(pid: int) -> str | None:
+    """Return the name of a process, None where it cannot be seen."""
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return None  # This /proc numbers processes in another way.
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, also one that /proc hides."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+class Neighbours:
+    """The processes of the machine, looked at when it is needed, and once."""
+
+    @functools.cached_property
+    def waited_for(self) -> set[int]:
+        """The ids of queues that some visible thread sleeps in msgrcv(2) or msgsnd(2) for."""
+        found: set[int] = set()
+        try:
+            for pid in listing.processes():
+                for folder in _threads(pid):
+                    found |= _queue_waited_for(folder)
+        except OSError:
+            pass
+        return found
+
+    @functools.cached_property
+    def users(self) -> set[int] | None:
+        """The users that have a process here, None where that cannot be known."""
+        found = set()
+        try:
+            pids = [name for name in os.listdir("/proc") if name.isdigit()]
+            # hidepid= hides those of others, the first one among them.
+            if "1" not in pids:
+                return None
+            for pid in pids:
+                try:
+                    with open(f"/proc/{pid}/status", "rb") as file:
+                        line = next(line for line in file if line.startswith(b"Uid:"))
+                except (FileNotFoundError, ProcessLookupError, StopIteration):
+                    continue  # It has ended.
+                found |= {int(word) for word in line.split()[1:]}
+        except OSError:
+            return None
+        return found
+
+
+def _threads(pid: int) -> Iterator[str]:
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            yield f"/proc/{pid}/task/{thread}"
+    except OSError:
+        pass
+
+
+def _queue_waited_for(folder: str) -> set[int]:
+    """Return the id of the queue for which a thread waits."""
+    try:
+        with open(f"{folder}/wchan", "rb") as file:
+            place = file.read()
+        if b"msgrcv" not in place and b"msgsnd" not in place:
+            return set()
+        with open(f"{folder}/syscall", "rb") as file:
+            # The number of the call and its arguments.  Where there is one ipc(2) for all, the
+            # id is the second.
+            return {int(word, 16) for word in file.read().split()[1:3]}
+    except (OSError, ValueError):
+        return set()
+
+
+def use(kind: Kind, record: Record, neighbours: Neighbours) -> str | None:
+    """Return why an object is in use, or may be; None where its processes have ended."""
+    if kind is SEM:
+        if record.members is None:
+            return "the caller may not read who used it"
+        waiting = sum(one.waiting_for_nonzero + one.waiting_for_zero for one in record.members)
+        if waiting:
+            return f"{waiting} {'waits' if waiting == 1 else 'wait'} for it"
+    if kind is SHM and record.number_attached:
+        return "it is attached"
+    found = traces(kind, record)
+    for trace in found:
+        if trace.pid and is_alive(trace.pid):
+            return f"process {describe_process(trace)} {trace.deed}"
+        if not trace.pid and trace.happened is not False:
+            doubt = "" if trace.happened else " may have"
+            return f"{FOREIGN}{doubt} {trace.deed}"
+    if kind is MSG and record.id in neighbours.waited_for:
+        return "a process waits for it"
+    if not any(trace.pid for trace in found):
+        # Just made, perhaps.  The kernel does not tell by whom.
+        users = neighbours.users
+        if users is None or {record.uid, record.cuid} & users:
+            return "nobody has used it yet, and its owner has processes"
+    return None
