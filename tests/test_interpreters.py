@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from helpers import FLAT_MEMORY, FREE_THREADED
@@ -425,3 +427,67 @@ os._exit(0)
     done = run_python(code)
     assert done.stderr == ""
     assert done.stdout.count("has no associated module") == 4
+
+
+EMBEDDING = r"""
+#include <Python.h>
+#include <pthread.h>
+
+static void *
+run(void *code)
+{
+    Py_Initialize();
+    PyRun_SimpleString(code);
+    Py_Finalize();
+    return NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+    pthread_t thread;
+    (void)argc;
+    pthread_create(&thread, NULL, run, argv[1]);
+    pthread_join(thread, NULL);
+    return 0;
+}
+"""
+
+
+def test_handlers_run_in_time_also_if_pythons_main_thread_is_not_the_first(tmp_path: Path) -> None:
+    """A program in C that embeds Python in another thread; its first thread gets the signals."""
+    source, program = tmp_path / "embedding.c", tmp_path / "embedding"
+    source.write_text(EMBEDDING)
+    names = ("LIBDIR", "LIBPL", "LIBS", "SYSLIBS", "LDVERSION")
+    libdir, libpl, libs, syslibs, version = (sysconfig.get_config_var(name) for name in names)
+    subprocess.run(
+        ["cc", "-I", sysconfig.get_path("include"), source, "-o", program]
+        + ["-L", libdir, "-L", libpl, f"-lpython{version}", "-Wl,-export-dynamic", "-pthread"]
+        + [f"-Wl,-rpath,{libdir}", *libs.split(), *syslibs.split()],
+        check=True,
+    )
+    code = """
+import os, signal, threading, time, sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+signal.signal(signal.SIGUSR1, lambda *_: queue.cancel())
+print(threading.get_native_id() != os.getpid())
+for call in queue.receive, lambda: queue.send(b"x" * 20):
+    queue.max_size = 10
+    timer = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1])
+    timer.start()
+    try:
+        call()
+    except sysv_ipc.CancelledError:
+        print("the handler has run")
+    timer.join()
+queue.remove()
+"""
+    path = os.pathsep.join(one for one in sys.path if one)
+    done = subprocess.run(
+        [program, code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": path, "PYTHONHOME": sys.base_prefix},
+    )
+    assert done.stdout.splitlines() == ["True", *["the handler has run"] * 2], done.stderr

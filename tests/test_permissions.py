@@ -454,11 +454,10 @@ def test_the_note_says_so_if_the_id_belongs_to_another_object_by_now(key: int) -
     Path("/proc/sys/kernel/msg_next_id").write_text(str(before.id))
     other = MessageQueue(None, IPC_CREX, 0o600)
     assert other.id == before.id
-    for call in (before.remove, lambda: before.send("x")):
-        _, (note,) = as_other_user(lambda call=call: outcome(call))  # type: ignore[misc]
-        assert note.startswith(
-            f"The id is another object's now, with key {(other.key or 0) & 0xFFFFFFFF:#010x}.  It"
-        )
+    _, (note,) = as_other_user(lambda: outcome(lambda: before.send("x")))
+    assert note.startswith(
+        f"The id is another object's now, with key {(other.key or 0) & 0xFFFFFFFF:#010x}.  It"
+    )
     other.remove()
 
 

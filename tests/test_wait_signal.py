@@ -648,6 +648,8 @@ sys.path[:0] = sys.argv[1:]
 from sleeping import blocked_in_system_call
 ended = []
 def work():
+    # The timer's signal, which is the process's, is not to end the wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
     try:
         queue.receive()
     except sysv_ipc.Error as error:

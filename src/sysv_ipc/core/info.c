@@ -38,8 +38,7 @@ static const struct core_field shared_memory_fields[] = {
     NONE(swapped, "Bytes swapped out; None where info() made the record."),
     NONE(pids, "The processes that have it attached, where asked for; else\n"
                "None."),
-    NONE(pids_complete,
-         "True when pids accounts for all of number_attached."),
+    NONE(pids_complete, "True when pids accounts for all of number_attached."),
     END,
 };
 static const struct core_field message_queue_fields[] = {

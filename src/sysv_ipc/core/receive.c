@@ -106,10 +106,9 @@ receive_long(PyObject *op, struct core_room *room, size_t limit,
             return CORE_RAISED;
         }
         bool shorter = size < limit;
-        rc = receive_once(op, room->message, size,
-                          shorter ? wanted->flags & ~MSG_NOERROR
-                                  : wanted->flags,
-                          wanted);
+        rc = receive_once(
+            op, room->message, size,
+            shorter ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
         if (!shorter) {
             break;
         }
@@ -189,8 +188,9 @@ static inline PyObject *
 pair(PyObject *op, int id, const struct core_message *message, ssize_t size)
 {
     PyObject *result = core_message_pair(message, size);
-    return result != NULL ? result
-                          : pair_again(op, id, message, size, core_message_pair);
+    return result != NULL
+               ? result
+               : pair_again(op, id, message, size, core_message_pair);
 }
 
 /* From this size on, a copy costs more than to guess the size. */
@@ -251,7 +251,8 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
                                : PyBytes_FromStringAndSize(message->text, *rc),
                            type);
         if (result == NULL) {
-            result = pair_again(op, wanted->id, message, *rc, core_message_pair);
+            result =
+                pair_again(op, wanted->id, message, *rc, core_message_pair);
         }
         if (result == NULL) {
             *rc = CORE_RAISED;

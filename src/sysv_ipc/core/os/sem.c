@@ -125,6 +125,16 @@ area_give(unsigned short *area, size_t values)
     }
 }
 
+/* The kernel came to what is behind the values because the set has more
+ * members; or it means what it says. */
+static int
+explain(int id, size_t count, int rc)
+{
+    struct os_info info;
+    bool same = os_sem_stat(id, &info) == 0 && info.sem.nsems == count;
+    return (rc == -ERANGE || rc == -EFAULT) && !same ? -EIDRM : rc;
+}
+
 int
 os_sem_set_all(int id, const unsigned short *values, size_t count)
 {
@@ -136,8 +146,7 @@ os_sem_set_all(int id, const unsigned short *values, size_t count)
     area[count] = NO_VALUE;
     int rc = sem_control(id, 0, SETALL, (union semun){.array = area});
     area_give(area, count);
-    /* It has come to what is behind the values: the set has more members. */
-    return rc == -ERANGE || rc == -EFAULT ? -EIDRM : rc;
+    return rc < 0 ? explain(id, count, rc) : rc;
 }
 
 int
@@ -157,7 +166,7 @@ os_sem_get_all(int id, unsigned short *values, size_t count)
         memcpy(values, area, count * sizeof(*values));
     }
     area_give(area, count);
-    return rc == -EFAULT ? -EIDRM : rc;
+    return rc < 0 ? explain(id, count, rc) : rc;
 }
 
 int
