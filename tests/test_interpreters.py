@@ -461,9 +461,11 @@ def test_handlers_run_in_time_also_if_pythons_main_thread_is_not_the_first(tmp_p
     names = ("LIBDIR", "LIBPL", "LIBS", "SYSLIBS", "LDVERSION")
     libdir, libpl, libs, syslibs, version = (sysconfig.get_config_var(name) for name in names)
     subprocess.run(
-        ["cc", "-I", sysconfig.get_path("include"), source, "-o", program]
-        + ["-L", libdir, "-L", libpl, f"-lpython{version}", "-Wl,-export-dynamic", "-pthread"]
-        + [f"-Wl,-rpath,{libdir}", *libs.split(), *syslibs.split()],
+        [
+            *("cc", "-I", sysconfig.get_path("include"), source, "-o", program),
+            *("-L", libdir, "-L", libpl, f"-lpython{version}", "-Wl,-export-dynamic", "-pthread"),
+            *(f"-Wl,-rpath,{libdir}", *libs.split(), *syslibs.split()),
+        ],
         check=True,
     )
     code = """

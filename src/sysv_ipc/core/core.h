@@ -238,13 +238,16 @@ core_handle(PyObject *op)
     return (CoreHandle *)op;
 }
 
+/* id -1, index 0. */
+#define CORE_NO_PLACE ((int64_t)-65536)
+
 /* The id, and the index of a member of a set. */
 struct core_place {
     int id;
     unsigned short index;
 };
 
-/* Both are read in one step: another thread may initialise the handle again. */
+/* Both are read in one step: another thread may initialise the handle anew. */
 static inline struct core_place
 core_handle_place(PyObject *op)
 {
@@ -283,8 +286,8 @@ PyObject *core_handle_remove(PyObject *op, PyObject *unused);
 PyObject *core_handle_reduce(PyObject *op, PyObject *arguments,
                              PyObject *attributes);
 PyObject *core_reopen(PyObject *module, PyObject *args);
-/* identity.c: whether the id that a call began with still names the object that
- * the handle was opened for; the same with IPC_STAT, and 0, or -1 with an
+/* identity.c: whether the id that a call began with still names the object
+ * that the handle was opened for; the same with IPC_STAT, and 0, or -1 with an
  * exception. */
 bool core_handle_is_same(PyObject *op, int id, const struct os_info *now);
 int core_handle_check_same(PyObject *op, int id);

@@ -75,8 +75,8 @@ core_describe(PyObject *about)
     return PyObject_Str(kind);
 }
 
-/* What was wrong, or what it was about: a new reference in *told, NULL if there
- * is nothing to tell; 0, or -1 with an exception. */
+/* What was wrong, or what it was about: a new reference in *told, NULL if
+ * there is nothing to tell; 0, or -1 with an exception. */
 static int
 tell(PyObject *error, PyObject **told)
 {

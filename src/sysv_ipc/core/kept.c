@@ -1,9 +1,9 @@
 /* Messages that were taken off a queue, and for which there was no memory to
  * give them to Python: the handle keeps them for its next call that receives.
  *
- * The list is guarded by the handle's critical section; that it is empty, which
- * it nearly always is, can be seen without.  A forked child has no part in what
- * its parent keeps. */
+ * The list is guarded by the handle's critical section; that it is empty,
+ * which it nearly always is, can be seen without.  A forked child has no part
+ * in what its parent keeps. */
 #include "message_queue.h"
 
 #include <errno.h>

@@ -156,8 +156,8 @@ blank(const struct core_attachment *old, size_t *size)
     }
 }
 
-/* Replace an attachment by a ghost: 0, also if it took a second call to get its
- * pages, or -errno. */
+/* Replace an attachment by a ghost: 0, also if it took a second call to get
+ * its pages, or -errno. */
 static int
 make_ghost_lock_held(struct core_mapping *mapping,
                      const struct core_attachment *old)

@@ -283,7 +283,7 @@ semaphore_set_true(PyObject *Py_UNUSED(op))
 
 /* The values of all members, in a new array: 0, -errno or CORE_RAISED. */
 static int
-read_values(PyObject *op, int id, Py_ssize_t nsems, unsigned short **values)
+read_values(int id, Py_ssize_t nsems, unsigned short **values)
 {
     *values = PyMem_Malloc((size_t)nsems * sizeof(**values));
     if (*values == NULL) {
@@ -324,7 +324,7 @@ semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
     do {
         nsems = semaphore_set(op)->nsems;
         id = core_handle_id(op);
-        rc = read_values(op, id, nsems, &values);
+        rc = read_values(id, nsems, &values);
         /* Another thread may have initialised the handle between the two. */
     } while (rc == -EIDRM &&
              (nsems != semaphore_set(op)->nsems || id != core_handle_id(op)));

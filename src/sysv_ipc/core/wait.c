@@ -14,8 +14,8 @@
 #define NAP_MAX_NS 500000
 
 /* While the interpreter ends, other threads look so seldom for what they wait
- * for; it waits so long for those that are in a call, and then so long for what
- * they have got to be used. */
+ * for; it waits so long for those that are in a call, and then so long for
+ * what they have got to be used. */
 #define FINISH_NAP_NS 50000000
 #define FINISH_LONGEST_NS 1000000000
 #define FINISH_GRACE_NS 5000000

@@ -67,13 +67,13 @@ os_sem_set_value(int id, int index, int value)
     return sem_control(id, index, SETVAL, (union semun){.val = value});
 }
 
-/* ------------------------------------------------ the values of all members */
+/* ----------------------------------------------- the values of all members */
 
 /* GETALL and SETALL copy as many values as the set has that the id names now,
  * whatever is behind the array.  So the array is in an area of its own, with a
  * page behind it that nobody may use: the kernel stops there.  What is in the
- * array beside the values of the set that the caller means tells whether it was
- * that one. */
+ * array beside the values of the set that the caller means tells whether it
+ * was that one. */
 #define AREA_VALUES 65536
 /* No value of a semaphore. */
 #define NO_VALUE 0xffff
@@ -131,8 +131,8 @@ static int
 explain(int id, size_t count, int rc)
 {
     struct os_info info;
-    bool same = os_sem_stat(id, &info) == 0 && info.sem.nsems == count;
-    return (rc == -ERANGE || rc == -EFAULT) && !same ? -EIDRM : rc;
+    bool another = os_sem_stat(id, &info) == 0 && info.sem.nsems != count;
+    return (rc == -ERANGE || rc == -EFAULT) && another ? -EIDRM : rc;
 }
 
 int
