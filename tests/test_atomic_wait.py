@@ -503,7 +503,7 @@ def test_an_interval_that_is_no_number_is_a_type_error(segment: SharedMemory) ->
     with pytest.raises(TypeError, match="must be real number"):
         number.wait(1, 0, interval="soon")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        number.wait(1, 0, 0.1)  # type: ignore[misc]
+        number.wait(1, 0, 0.1)  # type: ignore[call-arg]
 
 
 def test_a_long_interval_does_not_lengthen_a_timeout(segment: SharedMemory) -> None:

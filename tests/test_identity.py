@@ -240,17 +240,25 @@ def test_a_pickle_of_what_is_gone_says_so(kind: str, key: int) -> None:
         pickle.loads(text)
 
 
+def use(handle: Handle) -> None:
+    if isinstance(handle, Semaphore):
+        handle.value = 7
+    elif isinstance(handle, SemaphoreSet):
+        handle.values = [1, 2, 3]
+    elif isinstance(handle, SharedMemory):
+        handle.detach()
+        handle.attach()
+    else:
+        handle.send("x")
+        handle.max_size = 100
+
+
 #: What happens to an object between pickling and opening that leaves it the same.
 CHANGES: dict[str, Callable[[Handle], object]] = {
     "nothing": lambda one: None,
     "its mode": lambda one: setattr(one, "mode", 0o640),
     "its owner": lambda one: setattr(one, "uid", 4711),
-    "its use": lambda one: {
-        Semaphore: lambda: setattr(one, "value", 7),
-        SemaphoreSet: lambda: setattr(one, "values", [1, 2, 3]),
-        SharedMemory: lambda: (one.detach(), one.attach()),
-        MessageQueue: lambda: (one.send("x"), setattr(one, "max_size", 100)),
-    }[type(one)](),
+    "its use": use,
 }
 
 

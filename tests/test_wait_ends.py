@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,8 @@ CALLS = {
 
 PROGRAM = """
 import os, signal, sys, threading, time, warnings
+sys.path.insert(0, sys.argv[4])
+from sleeping import blocked_in_system_call
 import sysv_ipc
 # To fork beside threads is what is tried here.
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -73,14 +76,13 @@ for thread in threads:
     thread.start()
 
 def sleeping():
-    numbers = {"65", "220", "69", "70"}
     if "asyncio" in call:
         lines = [line for one in (aio_semaphore, aio_queue, aio_full)
                  for line in one._lines._lines.values()]
     # Where tasks wait, their helpers do, which are no threads of threading.
     natives = (os.listdir("/proc/self/task") if "asyncio" in call
                else [thread.native_id for thread in threads])
-    count = sum(open(f"/proc/self/task/{one}/syscall").read().split()[0] in numbers
+    count = sum(blocked_in_system_call(int(one), "semop", "semtimedop", "msgsnd", "msgrcv")
                 for one in natives)
     return count * sum(len(line.requests) for line in lines) if "asyncio" in call else count
 
@@ -149,7 +151,7 @@ def ends(call: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
 
     def end(how: str, threads: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads],
+            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads, str(Path(__file__).parent)],
             capture_output=True,
             text=True,
             timeout=60,

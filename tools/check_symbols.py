@@ -1,9 +1,9 @@
 """Check what the built extension shows to others and keeps to itself.
 
 - It exports one symbol, PyInit_sysv_ipc.
-- It has no writable data but the tables that CPython wants writable and the
-  state of waits in os/wait.c: anything else would be shared by all interpreters and
-  threads of the process.
+- It has no writable data but the tables that CPython wants writable, the state
+  of waits, and the memory that os/sem.c reads values into: anything else would
+  be shared by all interpreters and threads of the process.
 
 Give it the file of an extension; without one, it looks at that of
 the interpreter that runs it.
@@ -17,10 +17,11 @@ from collections.abc import Iterator
 
 EXPORTED = {"PyInit_sysv_ipc"}
 # The tables of types, of the module and of argument names that CPython's API
-# takes without const, by the names that the house gives them; and what waits
-# have to share between threads.
+# takes without const, by the names that the house gives them; and what
+# threads have to share.
 WRITABLE = re.compile(
-    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description|names)|wait_\w+"
+    r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description|names)"
+    r"|(os_)?wait_\w+|sem_area"
 )
 # What compiler and linker put into every shared library.
 TOOLCHAIN = re.compile(r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start")

@@ -21,6 +21,24 @@
 #define CORE_END_CRITICAL_SECTION() }
 #endif
 
+/* 64 bits that one thread may read while another writes them.  Where a machine
+ * has no instructions for that (ARMv6, 32-bit MIPS), the GIL, which all hold
+ * who touch them, stands in: what a compiler would put there is a library of
+ * its own, libatomic, which may not be installed. */
+#if ATOMIC_LLONG_LOCK_FREE == 2
+typedef _Atomic int64_t core_shared_int64;
+#define CORE_LOAD_INT64(from) \
+    atomic_load_explicit((from), memory_order_relaxed)
+#define CORE_STORE_INT64(to, value) \
+    atomic_store_explicit((to), (value), memory_order_relaxed)
+#elif defined(Py_GIL_DISABLED)
+#error "without a GIL, sysv_ipc needs lock-free 64-bit atomics"
+#else
+typedef int64_t core_shared_int64;
+#define CORE_LOAD_INT64(from) (*(from))
+#define CORE_STORE_INT64(to, value) ((void)(*(to) = (value)))
+#endif
+
 /* ------------------------------------------------------------- the state */
 
 /* The classes below Error: name, base, another base or NULL, docstring.  A
@@ -148,7 +166,7 @@ typedef struct {
     PyObject *semaphore_spare, *semaphore_set_spare;
     PyObject *shared_memory_spare, *message_queue_spare;
     /* Until then creators hardly wait for their lock (semaphore_create.c). */
-    _Atomic int64_t impatient_until_ns;
+    core_shared_int64 impatient_until_ns;
 } CoreState;
 
 /* An object of the state, by its offset, which is what a core_kind knows. */
@@ -165,24 +183,6 @@ CoreState *core_state_of_type(PyTypeObject *type);
 /* --------------------------------------------------------------- handles */
 
 #define CORE_NO_KEY INT64_MIN
-
-/* 64 bits that one thread may read while another writes them.  Where a machine
- * has no instructions for that (ARMv6, 32-bit MIPS), the GIL, which all hold
- * who touch them, stands in: what a compiler would put there is a library of
- * its own, libatomic, which may not be installed. */
-#if ATOMIC_LLONG_LOCK_FREE == 2
-typedef _Atomic int64_t core_shared_int64;
-#define CORE_LOAD_INT64(from) \
-    atomic_load_explicit((from), memory_order_relaxed)
-#define CORE_STORE_INT64(to, value) \
-    atomic_store_explicit((to), (value), memory_order_relaxed)
-#elif defined(Py_GIL_DISABLED)
-#error "without a GIL, sysv_ipc needs lock-free 64-bit atomics"
-#else
-typedef int64_t core_shared_int64;
-#define CORE_LOAD_INT64(from) (*(from))
-#define CORE_STORE_INT64(to, value) ((void)(*(to) = (value)))
-#endif
 
 struct core_request;
 

@@ -327,13 +327,13 @@ add_all(PyObject *module)
 static int
 register_finish(void)
 {
-    static PyMethodDef finish = {"_finish_waits", core_finish_waits,
-                                 METH_NOARGS, NULL};
+    static PyMethodDef finish_methods = {"_finish_waits", core_finish_waits,
+                                         METH_NOARGS, NULL};
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         return 0;
     }
     os_wait_finish(false);
-    PyObject *function = PyCFunction_New(&finish, NULL);
+    PyObject *function = PyCFunction_New(&finish_methods, NULL);
     PyObject *module = function == NULL ? NULL
                                         : PyImport_ImportModule("atexit");
     PyObject *result = module == NULL ? NULL

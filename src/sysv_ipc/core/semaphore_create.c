@@ -93,20 +93,18 @@ unlock(int lock)
 static int
 lock_for_creation(CoreState *state)
 {
-    int64_t until_ns =
-        atomic_load_explicit(&state->impatient_until_ns, memory_order_relaxed);
+    int64_t until_ns = CORE_LOAD_INT64(&state->impatient_until_ns);
     int64_t begin_ns = os_clock_ns();
     int64_t timeout_ns = begin_ns < until_ns ? IMPATIENT_TIMEOUT_NS
                                              : LOCK_TIMEOUT_NS;
     int lock = wait_for_lock(timeout_ns, CORE_NO_ID);
     int64_t end_ns = os_clock_ns();
     if (lock >= 0) {
-        atomic_store_explicit(&state->impatient_until_ns, 0,
-                              memory_order_relaxed);
+        CORE_STORE_INT64(&state->impatient_until_ns, 0);
     }
     else if (lock == NO_LOCK && end_ns - begin_ns > timeout_ns) {
-        atomic_store_explicit(&state->impatient_until_ns,
-                              end_ns + IMPATIENT_FOR_NS, memory_order_relaxed);
+        CORE_STORE_INT64(&state->impatient_until_ns,
+                         end_ns + IMPATIENT_FOR_NS);
     }
     return lock;
 }

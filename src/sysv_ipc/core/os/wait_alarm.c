@@ -8,7 +8,7 @@
  * while there are such calls and for a moment after.
  *
  * The timer is only used by the one thread.  All of the watcher is guarded by
- * os_wait_lock, but for watch_word, a futex. */
+ * os_wait_lock, but for wait_watch_word, a futex. */
 #include "wait.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@
 /* It calls nothing that needs more. */
 #define STACK_BYTES 131072
 
-static atomic_bool watch_runs;
+static atomic_bool wait_watched;
 
 /* -------------------------------------------------------------- the timer */
 
@@ -43,7 +43,7 @@ static struct {
     bool made;
     int signal;
     timer_t id;
-} alarm_timer;
+} wait_timer;
 
 static struct timespec
 as_timespec(int64_t duration_ns)
@@ -67,7 +67,7 @@ static bool
 is_alone(void)
 {
     struct stat tasks;
-    nlink_t most = atomic_load(&watch_runs) ? 4 : 3;
+    nlink_t most = atomic_load(&wait_watched) ? 4 : 3;
     return os_is_first_thread() &&
            (stat("/proc/self/task", &tasks) == -1 || tasks.st_nlink <= most);
 }
@@ -76,34 +76,34 @@ is_alone(void)
 static int
 arm(const struct os_wait *wait, int64_t duration_ns)
 {
-    if (alarm_timer.made && alarm_timer.signal != wait->signal) {
-        (void)timer_delete(alarm_timer.id);
-        alarm_timer.made = false;
+    if (wait_timer.made && wait_timer.signal != wait->signal) {
+        (void)timer_delete(wait_timer.id);
+        wait_timer.made = false;
     }
-    if (!alarm_timer.made) {
+    if (!wait_timer.made) {
         struct sigevent event = {
             .sigev_notify = SIGEV_THREAD_ID,
             .sigev_signo = wait->signal,
         };
         event.sigev_notify_thread_id = wait->thread;
-        if (timer_create(CLOCK_MONOTONIC, &event, &alarm_timer.id) == -1) {
+        if (timer_create(CLOCK_MONOTONIC, &event, &wait_timer.id) == -1) {
             return -errno;
         }
-        alarm_timer.made = true;
-        alarm_timer.signal = wait->signal;
+        wait_timer.made = true;
+        wait_timer.signal = wait->signal;
     }
     struct itimerspec times = {
         .it_value = as_timespec(duration_ns),
         .it_interval = as_timespec(OS_WAIT_AGAIN_NS),
     };
-    return timer_settime(alarm_timer.id, 0, &times, NULL) == -1 ? -errno : 0;
+    return timer_settime(wait_timer.id, 0, &times, NULL) == -1 ? -errno : 0;
 }
 
 static void
 disarm(void)
 {
     struct itimerspec never = {.it_value = {0, 0}};
-    (void)timer_settime(alarm_timer.id, 0, &never, NULL);
+    (void)timer_settime(wait_timer.id, 0, &never, NULL);
 }
 
 #else
@@ -138,9 +138,9 @@ disarm(void)
 /* ------------------------------------------------------------ the watcher */
 
 /* When it looks next; it is woken if that is too late. */
-static int64_t watch_next_ns;
+static int64_t wait_watch_next_ns;
 /* Counts the times that it was woken. */
-static _Atomic uint32_t watch_word;
+static _Atomic uint32_t wait_watch_word;
 
 /* Interrupt the calls whose time has come; when the next one comes. */
 static int64_t
@@ -182,14 +182,14 @@ watch(void *unused)
         else {
             break;
         }
-        uint32_t word = atomic_load(&watch_word);
-        watch_next_ns = next_ns;
+        uint32_t word = atomic_load(&wait_watch_word);
+        wait_watch_next_ns = next_ns;
         (void)pthread_mutex_unlock(&os_wait_lock);
-        (void)os_futex_wait((const void *)&watch_word, word,
+        (void)os_futex_wait((const void *)&wait_watch_word, word,
                             next_ns > now_ns ? next_ns - now_ns : 0);
         (void)pthread_mutex_lock(&os_wait_lock);
     }
-    atomic_store(&watch_runs, false);
+    atomic_store(&wait_watched, false);
     (void)pthread_mutex_unlock(&os_wait_lock);
     return unused;
 }
@@ -217,18 +217,18 @@ start(void)
 int
 os_watch(struct os_wait *wait, int64_t alarm_ns)
 {
-    if (!atomic_load(&watch_runs)) {
-        watch_next_ns = 0;
+    if (!atomic_load(&wait_watched)) {
+        wait_watch_next_ns = 0;
         int rc = start();
         if (rc < 0) {
             return rc;
         }
-        atomic_store(&watch_runs, true);
+        atomic_store(&wait_watched, true);
     }
-    else if (alarm_ns < watch_next_ns) {
-        watch_next_ns = alarm_ns;
-        (void)atomic_fetch_add(&watch_word, 1);
-        (void)os_futex_wake((const void *)&watch_word, 1);
+    else if (alarm_ns < wait_watch_next_ns) {
+        wait_watch_next_ns = alarm_ns;
+        (void)atomic_fetch_add(&wait_watch_word, 1);
+        (void)os_futex_wake((const void *)&wait_watch_word, 1);
     }
     wait->alarm_ns = alarm_ns;
     return 0;
@@ -262,8 +262,8 @@ os_alarm_clear(struct os_wait *wait)
 void
 os_alarm_forget(void)
 {
-    atomic_store(&watch_runs, false);
+    atomic_store(&wait_watched, false);
 #ifdef __linux__
-    alarm_timer.made = false;
+    wait_timer.made = false;
 #endif
 }

@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 /* The signal; 0 before it is chosen, OS_WAIT_POLLS for none. */
-static atomic_int signal_used;
+static atomic_int wait_signal;
 /* Whether os_wait_set_signal() chose it. */
-static atomic_bool signal_named;
+static atomic_bool wait_signal_named;
 
 static void
 on_signal(int number)
@@ -205,7 +205,7 @@ os_signal_send(const struct os_wait *wait)
 int
 os_signal_get(const sigset_t *blocked)
 {
-    int number = atomic_load(&signal_used);
+    int number = atomic_load(&wait_signal);
     if (number == 0) {
         int none = 0;
         bool all_blocked;
@@ -214,7 +214,7 @@ os_signal_get(const sigset_t *blocked)
             /* Another thread may not block them. */
             return chosen;
         }
-        if (atomic_compare_exchange_strong(&signal_used, &none, chosen)) {
+        if (atomic_compare_exchange_strong(&wait_signal, &none, chosen)) {
             return chosen;
         }
         return none;
@@ -225,13 +225,13 @@ os_signal_get(const sigset_t *blocked)
 bool
 os_signal_was_named(void)
 {
-    return atomic_load(&signal_named);
+    return atomic_load(&wait_signal_named);
 }
 
 void
 os_signal_give_up(int number)
 {
-    (void)atomic_compare_exchange_strong(&signal_used, &number, OS_WAIT_POLLS);
+    (void)atomic_compare_exchange_strong(&wait_signal, &number, OS_WAIT_POLLS);
 }
 
 int
@@ -248,8 +248,8 @@ os_wait_set_signal(int number)
 {
     int rc = number == OS_WAIT_POLLS ? 0 : take(number);
     if (rc == 0) {
-        atomic_store(&signal_named, number != OS_WAIT_POLLS);
-        atomic_store(&signal_used, number);
+        atomic_store(&wait_signal_named, number != OS_WAIT_POLLS);
+        atomic_store(&wait_signal, number);
     }
     return rc;
 }
