@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import in_child
+from helpers import fork, in_child
 
 import sysv_ipc
 from sysv_ipc import (
@@ -150,25 +150,35 @@ def test_a_handle_does_nothing_to_a_stranger_of_another_namespace(
 # ------------------------------------------------------------------------------- pickles
 
 
-def dumped_elsewhere(kind: str, key: int) -> bytes:
-    """A pickle of an object of another namespace, which lasts as long as this."""
+@pytest.fixture
+def elsewhere(kind: str, key: int) -> Iterator[bytes]:
+    """A pickle of an object of another namespace, which lasts as long as the test."""
+    reader, writer = os.pipe()
+    stay, leave = os.pipe()
 
-    def make() -> bytes:
+    def make() -> None:
+        os.close(leave)
         new_namespace()
-        return pickle.dumps(KINDS[kind](key))
+        handle = KINDS[kind](key)
+        os.write(writer, pickle.dumps(handle))
+        os.read(stay, 1)
 
-    return in_child(make)
+    pid = fork(make)
+    os.close(stay)
+    yield os.read(reader, 65536)
+    for descriptor in (reader, writer, leave):
+        os.close(descriptor)
+    os.waitpid(pid, 0)
 
 
-def test_a_pickle_of_another_namespace_is_refused(kind: str, key: int) -> None:
+def test_a_pickle_of_another_namespace_is_refused(kind: str, key: int, elsewhere: bytes) -> None:
     """Also if an object with the same key and the same size has the id there."""
-    text = dumped_elsewhere(kind, key)
 
     def load() -> str:
         new_namespace()
         own = KINDS[kind](key)
         with pytest.raises(ExistentialError) as caught:
-            pickle.loads(text)
+            pickle.loads(elsewhere)
         assert (caught.value.key, caught.value.id) == (own.key, own.id)
         return str(caught.value)
 

@@ -52,6 +52,12 @@ def array_of(segment: SharedMemory) -> np.ndarray[tuple[int, ...], np.dtype[np.u
     return np.ndarray((segment.size,), np.uint8, buffer=buffer)
 
 
+def preloading(library: Path) -> dict[str, str]:
+    """Return an environment in which a library stands before the C library, behind a sanitizer."""
+    before = os.environ.get("LD_PRELOAD")
+    return {**os.environ, "LD_PRELOAD": f"{before}:{library}" if before else str(library)}
+
+
 def address_space() -> int:
     """How many pages of addresses this process has in use."""
     return int(Path("/proc/self/statm").read_text().split()[0])
@@ -479,7 +485,7 @@ memoryview(memory).release()
 memory.detach()
 os._exit(0)
 """
-    environment = os.environ | {"LD_PRELOAD": str(library), "HUGE_BYTES": str(kilobytes * 1024)}
+    environment = preloading(library) | {"HUGE_BYTES": str(kilobytes * 1024)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
     )
@@ -581,7 +587,7 @@ other.remove()
         [sys.executable, "-c", code, act],
         capture_output=True,
         text=True,
-        env=os.environ | {"LD_PRELOAD": str(library)},
+        env=preloading(library),
         timeout=60,
     )
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ core_handle_open_member(CoreHandle *self, int64_t key, int id,
 {
     uint64_t namespace = 0;
     if (key == IPC_PRIVATE || key == CORE_NO_KEY) {
-        namespace = os_namespace("ipc");
+        namespace = os_namespace_number("ipc");
     }
     CORE_STORE_INT64(&self->key, key);
     CORE_STORE_INT64(&self->namespace, (int64_t)namespace);

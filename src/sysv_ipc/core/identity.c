@@ -26,7 +26,7 @@ core_handle_is_same(PyObject *op, int id, const struct os_info *now)
     }
     uint64_t namespace =
         (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
-    if (namespace != 0 && namespace != os_namespace("ipc")) {
+    if (namespace != 0 && namespace != os_namespace_number("ipc")) {
         return false;
     }
     return kind->same == NULL || kind->same(op, now);
@@ -50,7 +50,7 @@ core_handle_check_same(PyObject *op, int id)
 /* The numbers of an identity: those that an object keeps, and those that only
  * grow. */
 struct facts {
-    long long namespace, user_namespace;
+    long long namespace, namespace_id, user_namespace;
     long long key, amount, cuid, cgid;
     long long change_time, first_time, second_time;
     long long uid, gid, mode, max_size;
@@ -62,9 +62,11 @@ static void
 get_facts(const struct core_kind *kind, const struct os_info *info,
           struct facts *facts)
 {
+    struct os_namespace namespace = os_namespace("ipc");
     *facts = (struct facts){
-        .namespace = (long long)os_namespace("ipc"),
-        .user_namespace = (long long)os_namespace("user"),
+        .namespace = (long long)namespace.inode,
+        .namespace_id = (long long)namespace.id,
+        .user_namespace = (long long)os_namespace("user").inode,
         .key = info->key,
         .cuid = info->cuid,
         .cgid = info->cgid,
@@ -130,7 +132,9 @@ difference(const struct core_kind *kind, const struct facts *then,
            const struct facts *now)
 {
     bool known = then->namespace != 0 && now->namespace != 0;
-    if (known && then->namespace != now->namespace) {
+    bool id_differs = then->namespace_id != 0 && now->namespace_id != 0 &&
+                      then->namespace_id != now->namespace_id;
+    if (id_differs || (known && then->namespace != now->namespace)) {
         return "it is in another IPC namespace";
     }
     bool key_differs =

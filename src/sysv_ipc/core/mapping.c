@@ -47,7 +47,8 @@ has_room(const struct core_ghost *ghost, const struct core_attachment *wanted,
            ghost->was.segment.change_time == wanted->segment.change_time &&
            ghost->detach_time <= wanted->segment.detach_time &&
            (address == NULL || address == ghost->was.address) &&
-           ghost->namespace != 0 && ghost->namespace == os_namespace("ipc");
+           ghost->namespace != 0 &&
+           ghost->namespace == os_namespace_number("ipc");
 }
 
 /* Take out the ghost at the address that is wanted; if there is none there,
@@ -169,7 +170,7 @@ make_ghost_lock_held(struct core_mapping *mapping,
     *ghost = (struct core_ghost){
         .was = *old,
         .detach_time = os_time(),
-        .namespace = os_namespace("ipc"),
+        .namespace = os_namespace_number("ipc"),
     };
     ghost->was.detached = true;
     int rc = blank(old, &ghost->size);

@@ -346,9 +346,20 @@ int os_random_bits(uint32_t *bits);
 /* A key from a path's inode, ftok(3). */
 int os_ftok(const char *path, int id, key_t *key);
 
-/* A number that this thread's namespace of this kind ("ipc", "user") has and
- * no other has now; 0 if /proc is not there to tell. */
-uint64_t os_namespace(const char *kind);
+/* The numbers of this thread's namespace of this kind ("ipc", "user"): the
+ * inode is given again when the namespace is gone; the id never, but kernels
+ * before 6.18 have none.  Each is 0 if it cannot be told. */
+struct os_namespace {
+    uint64_t inode, id;
+};
+struct os_namespace os_namespace(const char *kind);
+/* The better one of the two, for comparing within a process. */
+static inline uint64_t
+os_namespace_number(const char *kind)
+{
+    struct os_namespace namespace = os_namespace(kind);
+    return namespace.id != 0 ? namespace.id : namespace.inode;
+}
 /* What the kernel calls itself since it was started, at most size - 1
  * characters; an empty text if /proc is not there to tell. */
 void os_boot_id(char *text, size_t size);

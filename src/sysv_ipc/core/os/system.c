@@ -129,13 +129,30 @@ os_namespace_unlock(int lock)
 
 #ifdef __linux__
 
-uint64_t
+/* <linux/nsfs.h> of Linux 6.18. */
+#ifndef NS_GET_ID
+#define NS_GET_ID _IOR(0xb7, 13, uint64_t)
+#endif
+
+struct os_namespace
 os_namespace(const char *kind)
 {
+    struct os_namespace namespace = {0, 0};
     char path[64];
     struct stat about;
     (void)snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", kind);
-    return stat(path, &about) == 0 ? (uint64_t)about.st_ino : 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file == -1) {
+        return namespace;
+    }
+    if (fstat(file, &about) == 0) {
+        namespace.inode = (uint64_t)about.st_ino;
+    }
+    if (ioctl(file, NS_GET_ID, &namespace.id) == -1) {
+        namespace.id = 0;
+    }
+    (void)close(file);
+    return namespace;
 }
 
 void
@@ -154,11 +171,11 @@ os_boot_id(char *text, size_t size)
 #else
 
 /* There is one namespace a machine. */
-uint64_t
+struct os_namespace
 os_namespace(const char *kind)
 {
     (void)kind;
-    return 1;
+    return (struct os_namespace){1, 1};
 }
 
 void
