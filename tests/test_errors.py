@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import os
@@ -193,6 +194,69 @@ def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
         assert str(same) == str(error)
         assert (same.errno, same.kind, same.key, same.id) == (5, "semaphore", 42, 7)
         assert same.__notes__ == ["a note"]
+
+
+@pytest.mark.parametrize("attribute", ["_detail", "_about", "strerror"])
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, MemoryError, ZeroDivisionError])
+@pytest.mark.parametrize(
+    "read", [str, repr, lambda error: error.key, lambda error: error.kind, pickle.dumps]
+)
+def test_an_exception_inside_an_error_comes_out(
+    read: Callable[[Error], object], raised: type[BaseException], attribute: str
+) -> None:
+    """Ctrl-C may come while a property of a subclass runs; SystemError would hide it."""
+
+    def fail(self: object) -> object:
+        raise raised("inside")
+
+    cls = type("Own", (sysv_ipc.BusyError,), {attribute: property(fail)})
+    error = cls(errno.EAGAIN, "a text")
+    # Some of them do not read it at all.
+    with contextlib.suppress(raised, pickle.PicklingError, AttributeError):
+        read(error)
+
+
+def test_an_exception_inside_str_of_an_error_comes_out() -> None:
+    testcapi = pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    error = caught(lambda: Semaphore(123456789))
+    failed = 0
+    for stop in range(30):
+        for until in (stop + 1, 0):
+            try:
+                testcapi.set_nomemory(stop, until)
+                str(error)
+            except MemoryError:
+                failed += 1
+            finally:
+                testcapi.remove_mem_hooks()
+    assert failed > 0
+    assert "semaphore with key 123456789" in str(error)
+
+
+def test_ctrl_c_while_a_number_is_asked_whether_it_is_one_comes_out() -> None:
+    class Odd:
+        def __float__(self) -> float:
+            raise ValueError("not now")
+
+        def is_nan(self) -> bool:
+            raise KeyboardInterrupt
+
+    semaphore = Semaphore(None, IPC_CREX)
+    with pytest.raises(KeyboardInterrupt):
+        semaphore.acquire(Odd())
+    semaphore.remove()
+
+
+def test_ctrl_c_while_a_note_is_added_comes_out(key: int) -> None:
+    class OddError(Exception):
+        def add_note(self, note: str, /) -> None:
+            raise KeyboardInterrupt
+
+    semaphore = Semaphore(key, IPC_CREX, initial_value=1)
+    semaphore.__enter__()
+    semaphore.remove()
+    with pytest.raises(KeyboardInterrupt):
+        semaphore.__exit__(OddError, OddError(), None)
 
 
 # ----------------------------------------------------------------------------- tracebacks

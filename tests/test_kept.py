@@ -43,7 +43,6 @@ def without_memory(call: Callable[[MessageQueue], Any], queue: MessageQueue, *fa
         testcapi.remove_mem_hooks()
 
 
-@pytest.mark.thread_unsafe(reason="set_nomemory() is for the whole process, sysctls too")
 @pytest.mark.parametrize("size", [0, 100, 2000, 12000])
 @pytest.mark.parametrize("name", RECEIVES)
 def test_no_message_is_lost_for_lack_of_memory(

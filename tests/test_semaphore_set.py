@@ -506,7 +506,6 @@ def large_sets() -> Iterator[None]:
     path.write_text(before)
 
 
-@pytest.mark.thread_unsafe(reason="it changes the namespace's limits")
 def test_a_set_that_is_larger_than_any_area_harms_nothing(large_sets: None) -> None:
     stale = SemaphoreSet(sysv_ipc.IPC_PRIVATE, 1)
     stale.remove()
@@ -519,7 +518,6 @@ def test_a_set_that_is_larger_than_any_area_harms_nothing(large_sets: None) -> N
     other.remove()
 
 
-@pytest.mark.thread_unsafe(reason="it changes the namespace's limits")
 def test_members_that_semop_cannot_name_are_refused(large_sets: None) -> None:
     many = SemaphoreSet(None, 70000, IPC_CREX)
     many[65535].release()
