@@ -7,10 +7,10 @@ own.
 
 import os
 
-# The import of the package is this one's too: it takes no more than it needs.
+# The import of the package is this one's too: it takes no more than it needs.  And there are lists
+# in place of generators: CPython 3.12 and 3.13 crash where memory for one is lacking.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
     from sysv_ipc import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
@@ -56,8 +56,8 @@ def with_memory(
     return told
 
 
-def processes() -> "Iterator[int]":
-    """Yield the processes of this IPC namespace, as far as /proc shows them.
+def processes() -> list[int]:
+    """Return the processes of this IPC namespace, as far as /proc shows them.
 
     Raises OSError where /proc is not that of this process's PID namespace: the numbers would be
     those of others.
@@ -69,15 +69,16 @@ def processes() -> "Iterator[int]":
         ours = os.readlink("/proc/thread-self/ns/ipc")
     except FileNotFoundError:
         ours = os.readlink("/proc/self/ns/ipc")
+    found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 # Another namespace has other objects with the same ids.
-                if os.readlink(f"/proc/{name}/ns/ipc") != ours:
-                    continue
+                if os.readlink(f"/proc/{name}/ns/ipc") == ours:
+                    found.append(int(name))
             except OSError:
                 continue  # It has ended, or may not be looked into.
-            yield int(name)
+    return found
 
 
 def _members(
@@ -85,7 +86,6 @@ def _members(
 ) -> "tuple[SemaphoreMemberInfo, ...] | None":
     """Ask for each member of a set; None where that is not allowed or the set is gone."""
     try:
-        # A list, not a generator: CPython 3.12 and 3.13 crash where memory for one is lacking.
         members = [
             core.SemaphoreMemberInfo(
                 (
@@ -115,7 +115,7 @@ def _memory() -> dict[int, tuple[int, int, int]]:
     table = {}
     for line in lines[1:]:
         words = line.split()
-        number, resident, swapped, attached = (int(words[place]) for place in places)
+        number, resident, swapped, attached = [int(words[place]) for place in places]
         table[number] = resident, swapped, attached
     return table
 
@@ -241,7 +241,7 @@ def _borrows_memory(pid: int, seen: dict[int, list[list[bytes]]]) -> bool:
             return False
         # The thread that called sleeps until then, and no signal wakes it.
         threads = os.listdir(f"/proc/{parent}/task")
-        return any(_stat(f"/proc/{parent}/task/{thread}")[0] == b"D" for thread in threads)
+        return any([_stat(f"/proc/{parent}/task/{thread}")[0] == b"D" for thread in threads])
     except (OSError, IndexError):
         return False
 

@@ -370,14 +370,12 @@ core_bytes_release(struct core_bytes *bytes)
 }
 
 int
-core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
-                  struct core_patience *out)
+core_patience_given(CoreState *state, PyObject *block, PyObject *timeout,
+                    struct core_patience *out)
 {
     bool may_wait = true;
-    *out = (struct core_patience){OS_FOREVER, 0};
     if (core_bool(block, &may_wait) < 0 ||
-        (may_wait && block != NULL && block != Py_True &&
-         core_warn_of_block(state, block) < 0) ||
+        (may_wait && block != NULL && core_warn_of_block(state, block) < 0) ||
         core_timeout_as_ns(state, timeout, &out->timeout_ns) < 0) {
         return -1;
     }

@@ -215,6 +215,12 @@ extern const struct core_kind core_semaphore_set_kind;
 extern const struct core_kind core_shared_memory_kind;
 extern const struct core_kind core_message_queue_kind;
 
+/* The id, and the index of a member of a set. */
+struct core_place {
+    int id;
+    unsigned short index;
+};
+
 /* What Semaphore, SharedMemory and MessageQueue begin with.  state, kind and
  * exact, which is false for a subclass, are set by tp_new and never change;
  * the others are set by tp_init, which may run again while others read, so
@@ -225,7 +231,11 @@ typedef struct {
     CoreState *state;
     const struct core_kind *kind;
     PyObject *weak_references;
+#ifdef Py_GIL_DISABLED
     core_shared_int64 place; /* struct core_place, in one */
+#else
+    struct core_place place;
+#endif
     core_shared_int64 key;
     core_shared_int64 namespace; /* of an object without a key; or 0 */
     bool exact;
@@ -238,22 +248,28 @@ core_handle(PyObject *op)
     return (CoreHandle *)op;
 }
 
-/* id -1, index 0. */
-#define CORE_NO_PLACE ((int64_t)-65536)
-
-/* The id, and the index of a member of a set. */
-struct core_place {
-    int id;
-    unsigned short index;
-};
-
 /* Both are read in one step: another thread may initialise the handle anew. */
 static inline struct core_place
 core_handle_place(PyObject *op)
 {
+#ifdef Py_GIL_DISABLED
     int64_t place = CORE_LOAD_INT64(&core_handle(op)->place);
-    return (struct core_place){(int)(place >> 16),
-                               (unsigned short)(place & 0xffff)};
+    return (struct core_place){(int)(uint32_t)place,
+                               (unsigned short)(place >> 32)};
+#else
+    return core_handle(op)->place;
+#endif
+}
+
+static inline void
+core_handle_set_place(CoreHandle *self, struct core_place place)
+{
+#ifdef Py_GIL_DISABLED
+    CORE_STORE_INT64(&self->place,
+                     (int64_t)place.index << 32 | (uint32_t)place.id);
+#else
+    self->place = place;
+#endif
 }
 
 static inline int
@@ -269,9 +285,24 @@ core_handle_key(PyObject *op)
 }
 
 void core_handle_free_spares(CoreState *state);
-void core_handle_open(CoreHandle *self, int64_t key, int id);
-void core_handle_open_member(CoreHandle *self, int64_t key, int id,
-                             unsigned short index);
+/* An object without a key is told by its namespace. */
+static inline void
+core_handle_open_member(CoreHandle *self, int64_t key, int id,
+                        unsigned short index)
+{
+    bool nameless = key == IPC_PRIVATE || key == CORE_NO_KEY;
+    CORE_STORE_INT64(&self->key, key);
+    CORE_STORE_INT64(&self->namespace,
+                     nameless ? (int64_t)os_namespace_number("ipc") : 0);
+    core_handle_set_place(self, (struct core_place){id, index});
+}
+
+static inline void
+core_handle_open(CoreHandle *self, int64_t key, int id)
+{
+    core_handle_open_member(self, key, id, 0);
+}
+
 /* from_id(): 0 and *info where it may be read, or -1 with an exception. */
 int core_handle_open_id(CoreHandle *self, PyObject *id, struct os_info *info);
 int core_handle_traverse(PyObject *op, visitproc visit, void *arg);
@@ -515,13 +546,6 @@ core_index(PyObject *value)
     return PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
 }
 
-/* block and timeout: a call that may not block has a timeout of 0. */
-struct core_patience;
-int core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
-                      struct core_patience *out);
-/* The same for aio.py, and a timeout alone: a float, or None for ever. */
-PyObject *core_patience(PyObject *module, PyObject *args);
-PyObject *core_seconds(PyObject *module, PyObject *value);
 /* Bytes to write or send: a C-contiguous buffer, or a str as UTF-8. */
 struct core_bytes {
     const char *data;
@@ -538,6 +562,25 @@ void core_bytes_release(struct core_bytes *bytes);
 struct core_patience {
     int64_t timeout_ns, deadline_ns;
 };
+
+/* block and timeout: a call that may not block has a timeout of 0. */
+CORE_SELDOM int core_patience_given(CoreState *state, PyObject *block,
+                                    PyObject *timeout,
+                                    struct core_patience *out);
+
+/* Most calls have neither, or True: no function is called for them. */
+static inline int
+core_patience_get(CoreState *state, PyObject *block, PyObject *timeout,
+                  struct core_patience *out)
+{
+    *out = (struct core_patience){OS_FOREVER, 0};
+    return (block == NULL || block == Py_True) && timeout == NULL
+               ? 0
+               : core_patience_given(state, block, timeout, out);
+}
+/* The same for aio.py, and a timeout alone: a float, or None for ever. */
+PyObject *core_patience(PyObject *module, PyObject *args);
+PyObject *core_seconds(PyObject *module, PyObject *value);
 
 /* Wait in a system call with the GIL released: its result, -errno (-EAGAIN or
  * -ENOMSG when the time was up, -ECANCELED after core_wait_cancel() of the

@@ -24,25 +24,6 @@ core_handle_free_spares(CoreState *state)
     }
 }
 
-void
-core_handle_open_member(CoreHandle *self, int64_t key, int id,
-                        unsigned short index)
-{
-    uint64_t namespace = 0;
-    if (key == IPC_PRIVATE || key == CORE_NO_KEY) {
-        namespace = os_namespace_number("ipc");
-    }
-    CORE_STORE_INT64(&self->key, key);
-    CORE_STORE_INT64(&self->namespace, (int64_t)namespace);
-    CORE_STORE_INT64(&self->place, (int64_t)id * 65536 + index);
-}
-
-void
-core_handle_open(CoreHandle *self, int64_t key, int id)
-{
-    core_handle_open_member(self, key, id, 0);
-}
-
 int
 core_handle_open_id(CoreHandle *self, PyObject *argument, struct os_info *info)
 {

@@ -76,8 +76,29 @@ core_keeps(PyObject *op)
                                 memory_order_relaxed) != NULL;
 }
 
+/* A new tuple of two new references, which it takes over; NULL where one of
+ * them is NULL. */
+static inline PyObject *
+core_make_pair(PyObject *first, PyObject *second)
+{
+    PyObject *result = first != NULL && second != NULL ? PyTuple_New(2) : NULL;
+    if (result == NULL) {
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(result, 0, first);
+    PyTuple_SET_ITEM(result, 1, second);
+    return result;
+}
+
 /* (bytes, type) */
-PyObject *core_message_pair(const struct core_message *message, ssize_t size);
+static inline PyObject *
+core_message_pair(const struct core_message *message, ssize_t size)
+{
+    return core_make_pair(PyBytes_FromStringAndSize(message->text, size),
+                          PyLong_FromLong(message->type));
+}
 
 #define CORE_MESSAGES_FUNCTIONS(X) \
     X(send)                        \

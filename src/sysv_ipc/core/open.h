@@ -34,7 +34,7 @@ core_handle_make(CoreState *state, PyTypeObject *type,
         self->state = state;
         self->kind = kind;
         self->exact = exact;
-        CORE_STORE_INT64(&self->place, CORE_NO_PLACE);
+        core_handle_set_place(self, (struct core_place){-1, 0});
         CORE_STORE_INT64(&self->key, CORE_NO_KEY);
     }
     return op;

@@ -123,35 +123,12 @@ receive_into_room(PyObject *op, struct core_room *room, size_t limit,
                   struct wanted *wanted)
 {
     (void)core_room_get(room, 0);
-    if (core_keeps(op)) {
-        ssize_t kept = core_kept_take(op, room, wanted->id, limit,
-                                      wanted->type, wanted->flags);
-        if (kept != -ENOMSG) {
-            return kept;
-        }
-    }
     if (limit <= CORE_STACK_TEXT) {
         return receive_once(op, room->message, limit, wanted->flags, wanted);
     }
     ssize_t rc = receive_once(op, room->message, CORE_STACK_TEXT,
                               wanted->flags & ~MSG_NOERROR, wanted);
     return rc == -E2BIG ? receive_long(op, room, limit, wanted) : rc;
-}
-
-/* A new tuple of two new references, which it takes over; NULL where one of
- * them is NULL. */
-static PyObject *
-make_pair(PyObject *first, PyObject *second)
-{
-    PyObject *result = first != NULL && second != NULL ? PyTuple_New(2) : NULL;
-    if (result == NULL) {
-        Py_XDECREF(first);
-        Py_XDECREF(second);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(result, 0, first);
-    PyTuple_SET_ITEM(result, 1, second);
-    return result;
 }
 
 /* A message that was taken, as Python has it: both are new references, or it
@@ -170,18 +147,12 @@ pair_again(PyObject *op, int id, const struct core_message *message,
     return result;
 }
 
-PyObject *
-core_message_pair(const struct core_message *message, ssize_t size)
-{
-    return make_pair(PyBytes_FromStringAndSize(message->text, size),
-                     PyLong_FromLong(message->type));
-}
-
 /* (size, type) */
 static PyObject *
 pair_of_size(const struct core_message *message, ssize_t size)
 {
-    return make_pair(PyLong_FromSsize_t(size), PyLong_FromLong(message->type));
+    return core_make_pair(PyLong_FromSsize_t(size),
+                          PyLong_FromLong(message->type));
 }
 
 static inline PyObject *
@@ -246,10 +217,10 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
     if (*rc >= 0) {
         note_size(op, *rc);
         PyObject *type = PyLong_FromLong(message->type);
-        result = make_pair(*rc == size
-                               ? Py_NewRef(text)
-                               : PyBytes_FromStringAndSize(message->text, *rc),
-                           type);
+        result = core_make_pair(
+            *rc == size ? Py_NewRef(text)
+                        : PyBytes_FromStringAndSize(message->text, *rc),
+            type);
         if (result == NULL) {
             result =
                 pair_again(op, wanted->id, message, *rc, core_message_pair);
@@ -263,13 +234,38 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
     return result;
 }
 
+/* Of what the handle keeps, as receive_pair() does. */
+CORE_SELDOM static PyObject *
+receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
+{
+    struct core_room room;
+    PyObject *result = NULL;
+    *rc = core_kept_take(op, &room, wanted->id,
+                         (size_t)message_queue(op)->max_message_size,
+                         wanted->type, wanted->flags);
+    if (*rc >= 0) {
+        result = pair(op, wanted->id, room.message, *rc);
+        core_room_release(&room);
+    }
+    if (*rc >= 0 && result == NULL) {
+        *rc = CORE_RAISED;
+    }
+    return result;
+}
+
 /* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
 static PyObject *
 receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
 {
     struct core_room room;
     PyObject *result = NULL;
-    Py_ssize_t expected = core_keeps(op) ? 0 : expected_size(op);
+    if (core_keeps(op)) {
+        result = receive_kept(op, wanted, rc);
+        if (*rc != -ENOMSG) {
+            return result;
+        }
+    }
+    Py_ssize_t expected = expected_size(op);
     if (expected > 0) {
         result = receive_expected(op, expected, wanted, rc);
         if (*rc != -E2BIG) {
@@ -349,7 +345,15 @@ static ssize_t
 receive_for_buffer(PyObject *op, struct core_room *room,
                    const Py_buffer *buffer, struct wanted *wanted)
 {
-    Py_ssize_t expected = core_keeps(op) ? 0 : expected_size(op);
+    Py_ssize_t expected = expected_size(op);
+    (void)core_room_get(room, 0);
+    if (core_keeps(op)) {
+        ssize_t rc = core_kept_take(op, room, wanted->id, (size_t)buffer->len,
+                                    wanted->type, wanted->flags);
+        if (rc != -ENOMSG) {
+            return rc;
+        }
+    }
     if (expected <= CORE_STACK_TEXT || expected > buffer->len) {
         return receive_into_room(op, room, (size_t)buffer->len, wanted);
     }
