@@ -293,7 +293,7 @@ core_handle_open_member(CoreHandle *self, int64_t key, int id,
     bool nameless = key == IPC_PRIVATE || key == CORE_NO_KEY;
     CORE_STORE_INT64(&self->key, key);
     CORE_STORE_INT64(&self->namespace,
-                     nameless ? (int64_t)os_namespace_number("ipc") : 0);
+                     nameless ? (int64_t)os_namespace_number() : 0);
     core_handle_set_place(self, (struct core_place){id, index});
 }
 

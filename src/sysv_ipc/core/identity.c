@@ -24,9 +24,10 @@ core_handle_is_same(PyObject *op, int id, const struct os_info *now)
     if (key != CORE_NO_KEY && now->key != key && !removed_segment) {
         return false;
     }
-    uint64_t namespace =
-        (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
-    if (namespace != 0 && namespace != os_namespace_number("ipc")) {
+    uint64_t then = (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
+    uint64_t namespace = then != 0 ? os_namespace_number() : 0;
+    /* It may be out of reach by now, after chroot(2): that proves nothing. */
+    if (namespace != 0 && namespace != then) {
         return false;
     }
     return kind->same == NULL || kind->same(op, now);
@@ -56,17 +57,20 @@ struct facts {
     long long uid, gid, mode, max_size;
 };
 
+/* The time of change of an object that may not be looked at. */
+#define UNKNOWN (-1)
+
 #define FACT_COUNT (sizeof(struct facts) / sizeof(long long))
 
 static void
 get_facts(const struct core_kind *kind, const struct os_info *info,
           struct facts *facts)
 {
-    struct os_namespace namespace = os_namespace("ipc");
+    struct os_namespace namespace = os_namespace(OS_NAMESPACE_IPC);
     *facts = (struct facts){
         .namespace = (long long)namespace.inode,
         .namespace_id = (long long)namespace.id,
-        .user_namespace = (long long)os_namespace("user").inode,
+        .user_namespace = (long long)os_namespace(OS_NAMESPACE_USER).inode,
         .key = info->key,
         .cuid = info->cuid,
         .cgid = info->cgid,
@@ -91,17 +95,35 @@ get_facts(const struct core_kind *kind, const struct os_info *info,
     }
 }
 
+/* Raise it if the object is gone. */
+static int
+look(PyObject *op, struct facts *facts)
+{
+    CoreHandle *self = core_handle(op);
+    int id = core_handle_id(op);
+    struct os_info info = {.last_change_time = UNKNOWN};
+    int rc = core_kind_stat_any(self->kind, id, &info);
+    if (rc == -EINVAL || rc == -EIDRM ||
+        (rc == 0 && !core_handle_is_same(op, id, &info))) {
+        (void)core_raise_gone(self->state, -EINVAL, "stat",
+                              core_handle_subject_by_id(op, id));
+        return -1;
+    }
+    get_facts(self->kind, &info, facts);
+    if (rc < 0) {
+        facts->key = core_handle_key(op);
+    }
+    return 0;
+}
+
 PyObject *
 core_identity(PyObject *op)
 {
-    CoreHandle *self = core_handle(op);
-    struct os_info info;
     struct facts facts;
     char boot[64];
-    if (core_kind_stat_any(self->kind, core_handle_id(op), &info) < 0) {
-        Py_RETURN_NONE;
+    if (look(op, &facts) < 0) {
+        return NULL;
     }
-    get_facts(self->kind, &info, &facts);
     os_boot_id(boot, sizeof(boot));
     PyObject *numbers = PyTuple_New((Py_ssize_t)FACT_COUNT);
     for (size_t i = 0; numbers != NULL && i < FACT_COUNT; i++) {
@@ -114,7 +136,8 @@ core_identity(PyObject *op)
     }
     return numbers == NULL
                ? NULL
-               : Py_BuildValue("(ssN)", self->kind->name, boot, numbers);
+               : Py_BuildValue("(ssN)", core_handle(op)->kind->name, boot,
+                               numbers);
 }
 
 /* The object's owner, mode or size was changed since, which explains a later
@@ -138,8 +161,11 @@ difference(const struct core_kind *kind, const struct facts *then,
         return "it is in another IPC namespace";
     }
     bool key_differs =
-        then->key != now->key &&
+        then->key != now->key && then->key != CORE_NO_KEY &&
         !(kind == &core_shared_memory_kind && now->key == IPC_PRIVATE);
+    if (then->change_time == UNKNOWN || now->change_time == UNKNOWN) {
+        return key_differs ? "its id names another object now" : NULL;
+    }
     bool creator_differs =
         then->user_namespace == now->user_namespace &&
         (then->cuid != now->cuid || then->cgid != now->cgid);
@@ -205,9 +231,16 @@ core_identity_check(CoreState *state, PyObject *identity, PyObject *id)
         strcmp(boot, boot_now) != 0) {
         why = "the machine has been started again, or is another one";
     }
-    else if (core_kind_stat_any(kind, (int)number, &info) == 0) {
-        get_facts(kind, &info, &now);
-        why = difference(kind, &then, &now);
+    else {
+        int rc = core_kind_stat_any(kind, (int)number, &info);
+        if (rc == -EACCES) {
+            info = (struct os_info){.last_change_time = UNKNOWN};
+        }
+        if (rc == 0 || rc == -EACCES) {
+            get_facts(kind, &info, &now);
+            now.key = rc == 0 ? now.key : then.key;
+            why = difference(kind, &then, &now);
+        }
     }
     if (why != NULL) {
         (void)core_refuse_as(

@@ -47,8 +47,7 @@ has_room(const struct core_ghost *ghost, const struct core_attachment *wanted,
            ghost->was.segment.change_time == wanted->segment.change_time &&
            ghost->detach_time <= wanted->segment.detach_time &&
            (address == NULL || address == ghost->was.address) &&
-           ghost->namespace != 0 &&
-           ghost->namespace == os_namespace_number("ipc");
+           ghost->namespace != 0 && ghost->namespace == os_namespace_number();
 }
 
 /* Take out the ghost at the address that is wanted; if there is none there,
@@ -170,7 +169,7 @@ make_ghost_lock_held(struct core_mapping *mapping,
     *ghost = (struct core_ghost){
         .was = *old,
         .detach_time = os_time(),
-        .namespace = os_namespace_number("ipc"),
+        .namespace = os_namespace_number(),
     };
     ghost->was.detached = true;
     int rc = blank(old, &ghost->size);

@@ -346,18 +346,22 @@ int os_random_bits(uint32_t *bits);
 /* A key from a path's inode, ftok(3). */
 int os_ftok(const char *path, int id, key_t *key);
 
-/* The numbers of this thread's namespace of this kind ("ipc", "user"): the
- * inode is given again when the namespace is gone; the id never, but kernels
- * before 6.18 have none.  Each is 0 if it cannot be told. */
+/* The numbers of a namespace of this thread: the inode is given again when the
+ * namespace is gone; the id never, but kernels before 6.18 have none.  Each is
+ * 0 if it cannot be told. */
+enum os_namespace_kind {
+    OS_NAMESPACE_IPC,
+    OS_NAMESPACE_USER,
+};
 struct os_namespace {
     uint64_t inode, id;
 };
-struct os_namespace os_namespace(const char *kind);
-/* The better one of the two, for comparing within a process. */
+struct os_namespace os_namespace(enum os_namespace_kind kind);
+/* The better one of the two of the IPC namespace, to compare in a process. */
 static inline uint64_t
-os_namespace_number(const char *kind)
+os_namespace_number(void)
 {
-    struct os_namespace namespace = os_namespace(kind);
+    struct os_namespace namespace = os_namespace(OS_NAMESPACE_IPC);
     return namespace.id != 0 ? namespace.id : namespace.inode;
 }
 /* What the kernel calls itself since it was started, at most size - 1

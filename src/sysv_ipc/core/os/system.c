@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -67,6 +66,7 @@ os_ftok(const char *path, int id, key_t *key)
 #endif
 #define PIDFD_OF_THREAD O_EXCL
 #define PIDFD_IPC_NAMESPACE _IO(0xFF, 2)
+#define PIDFD_USER_NAMESPACE _IO(0xFF, 9)
 
 /* The lock is on the namespace itself, an inode that all of its threads see
  * and no other.  Where /proc does not show us, as after chroot(2) or in the
@@ -74,9 +74,17 @@ os_ftok(const char *path, int id, key_t *key)
  * same inode without it.  Nothing else will do: who locks another thing
  * excludes nobody. */
 static int
-namespace_open(void)
+namespace_open(enum os_namespace_kind kind)
 {
-    int namespace = open("/proc/thread-self/ns/ipc", O_RDONLY | O_CLOEXEC);
+    static const struct {
+        const char *path;
+        unsigned long request;
+    } kinds[] = {
+        [OS_NAMESPACE_IPC] = {"/proc/thread-self/ns/ipc", PIDFD_IPC_NAMESPACE},
+        [OS_NAMESPACE_USER] = {"/proc/thread-self/ns/user",
+                               PIDFD_USER_NAMESPACE},
+    };
+    int namespace = open(kinds[kind].path, O_RDONLY | O_CLOEXEC);
     if (namespace != -1) {
         return namespace;
     }
@@ -85,7 +93,7 @@ namespace_open(void)
     if (thread == -1) {
         return -errno;
     }
-    namespace = ioctl(thread, PIDFD_IPC_NAMESPACE, 0);
+    namespace = ioctl(thread, kinds[kind].request, 0);
     int error = errno;
     (void)close(thread);
     return namespace == -1 ? -error : namespace;
@@ -95,8 +103,9 @@ namespace_open(void)
 
 /* There is one namespace a machine: a folder that all see. */
 static int
-namespace_open(void)
+namespace_open(enum os_namespace_kind kind)
 {
+    (void)kind;
     int folder = open("/tmp", O_RDONLY | O_CLOEXEC);
     return folder == -1 ? -errno : folder;
 }
@@ -106,7 +115,7 @@ namespace_open(void)
 int
 os_namespace_lock(void)
 {
-    int lock = namespace_open();
+    int lock = namespace_open(OS_NAMESPACE_IPC);
     if (lock < 0) {
         return lock;
     }
@@ -135,14 +144,12 @@ os_namespace_unlock(int lock)
 #endif
 
 struct os_namespace
-os_namespace(const char *kind)
+os_namespace(enum os_namespace_kind kind)
 {
     struct os_namespace namespace = {0, 0};
-    char path[64];
     struct stat about;
-    (void)snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", kind);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file == -1) {
+    int file = namespace_open(kind);
+    if (file < 0) {
         return namespace;
     }
     if (fstat(file, &about) == 0) {
@@ -172,7 +179,7 @@ os_boot_id(char *text, size_t size)
 
 /* There is one namespace a machine. */
 struct os_namespace
-os_namespace(const char *kind)
+os_namespace(enum os_namespace_kind kind)
 {
     (void)kind;
     return (struct os_namespace){1, 1};
