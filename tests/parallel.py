@@ -53,6 +53,7 @@ FILES = {
 #: Single tests.
 TESTS = {
     "test_no_neighbour_is_mapped_over_whatever_size_huge_pages_have": "compiles a library",
+    "test_a_ghost_is_not_given_to_a_segment_that_gets_its_id": "says which id is given next",
     "test_a_hole_is_never_taken_for_an_attachment": "compiles a library",
     "test_values_are_never_those_of_a_set_of_another_size": "says which id is given next",
     "test_a_set_that_is_larger_than_any_area_harms_nothing": "changes the limits",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -47,24 +48,24 @@ for wait in space["waits"]() * 16:
     _thread.start_new_thread(space["worker"], (wait,))
 
 class Owner:
-    def __del__(self, os=os, sleep=time.sleep, queue=queue, other=other, semaphore=semaphore,
+    def __del__(self, write=os.write, end=os._exit, wait=os.waitpid, sleep=time.sleep, queue=queue, other=other, semaphore=semaphore,
                 handles=handles, Error=sysv_ipc.Error, fork=ctypes.CDLL(None).fork):
         def forked():
             # CPython's own fork() refuses by now.
             pid = fork()
             if pid == 0:
-                os._exit(0)
-            os.waitpid(pid, 0)
+                end(0)
+            wait(pid, 0)
         # The threads are ended as soon as they want the interpreter back.
         sleep(0.3)
-        for _ in range(3):
+        for _ in 1, 2, 3:
             try:
                 ACT
             except Error:
                 pass
         for handle in handles:
             handle.remove()
-        os.write(1, b"ended well")
+        write(1, b"ended well")
 
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -215,3 +216,94 @@ import sysv_ipc
 queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
 """
     assert run_python(code).stdout == "(b'x', 1)\nin time\n"
+
+
+CHILD = """
+import multiprocessing, os, sys, threading, time
+def work(key, write):
+    import sysv_ipc
+    queue = sysv_ipc.MessageQueue(key)
+    def consume():
+        while True:
+            message, _ = queue.receive()
+            os.write(write, message + b"\\n")
+    threading.Thread(target=consume, daemon=True).start()
+    queue.send("started", type=2)
+    time.sleep(0.02)
+if __name__ == "__main__":
+    IMPORT
+    context = multiprocessing.get_context(sys.argv[2])
+    process = context.Process(target=work, args=(int(sys.argv[1]), 1))
+    process.start()
+    process.join()
+"""
+
+
+@pytest.mark.parametrize("imported", ["", "import sysv_ipc"])
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_no_message_is_lost_when_a_child_of_multiprocessing_ends(
+    queue: MessageQueue, tmp_path: Path, method: str, imported: str
+) -> None:
+    """Such a child does not call what atexit has, but finalizers of multiprocessing."""
+    program = tmp_path / "children.py"
+    program.write_text(CHILD.replace("IMPORT", imported or "pass"))
+    sent = there = 0
+    for _ in range(6):
+        parent = subprocess.Popen(
+            [sys.executable, program, str(queue.key), method], stdout=subprocess.PIPE
+        )
+        assert parent.stdout is not None
+        queue.receive(type=2, timeout=60)
+        while parent.poll() is None:
+            sent += queue.try_send(b"a message")
+            time.sleep(0.0005)
+        there += parent.stdout.read().count(b"a message")
+        parent.stdout.close()
+        while queue.try_receive() is not None:
+            there += 1
+    assert sent == there
+
+
+def test_cancel_still_ends_waits_in_the_last_functions(run_python: Run) -> None:
+    """Also in one that was registered before the library was imported."""
+    code = """
+import atexit
+@atexit.register
+def stop():
+    while thread.is_alive():
+        queue.cancel()
+        thread.join(0.01)
+    queue.remove()
+    print("joined")
+import sysv_ipc, threading
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+def work():
+    try:
+        queue.receive()
+    except sysv_ipc.CancelledError:
+        print("cancelled")
+thread = threading.Thread(target=work, daemon=True)
+thread.start()
+"""
+    assert run_python(code).stdout == "cancelled\njoined\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="for CPython 3.12 and newer: own GILs")
+def test_no_message_is_lost_if_only_another_interpreter_has_imported_us(
+    queue: MessageQueue,
+) -> None:
+    code = """
+import os, sys, threading
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+else:
+    import _xxsubinterpreters as interpreters
+made, run = interpreters.create(), interpreters.run_string
+run(made, f"import os, sysv_ipc; queue = sysv_ipc.MessageQueue({sys.argv[1]})")
+text = "for message, _ in queue: os.write(1, message + bytes([10]))"
+threading.Thread(target=lambda: run(made, text), daemon=True).start()
+os.write(1, b"started" + bytes([10]))
+sys.stdin.read(1)
+"""
+    sent, there = ends_under_load(queue, code, 6)
+    assert sent == there

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, final, overload
 
-# The extension imports these two.  Freezers read that here, Nuitka in this form only.
+# The extension imports these.  Freezers read that here, Nuitka in this form only.
+import sysv_ipc._ending
 import sysv_ipc.cures
 import sysv_ipc.listing  # noqa: F401
 from sysv_ipc._types import Buffer, DTypeLike, NDArray, disjoint_base

@@ -29,7 +29,8 @@ def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
     # ArgumentError is a ValueError.  After del sys.modules[...] the classes of the core that
     # calls may be others than those that are imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
-        return [_GONE]
+        # With EIDRM and a text of its own, the id names another object.
+        return [] if error.errno == _errno.EIDRM and error._detail is not None else [_GONE]
     if error.kind not in _KINDS or error._detail is not None or cls is None:
         return []
     table, _ = _KINDS[error.kind]

@@ -156,11 +156,14 @@ enum core_record {
         CORE_RECORD_COUNT
 };
 
+struct core_kept;
+
 typedef struct {
 #define X(name, ...) PyObject *name;
     CORE_STATE_OBJECTS(X)
 #undef X
     _Atomic(PyObject *) records[CORE_RECORD_COUNT]; /* NULL until needed */
+    _Atomic(struct core_kept *) kept_reserve;       /* kept.c */
     PyObject *arguments[CORE_ARGUMENT_COUNT];       /* their names, interned */
     /* Memory for the next handle of each type (handle.c): no references. */
     PyObject *semaphore_spare, *semaphore_set_spare;
@@ -206,7 +209,8 @@ struct core_kind {
     int (*remove)(int id);
     int (*list)(int place, struct os_info *info);
     int (*last_place)(void);
-    /* Whether what the id names now can be the handle's object; or NULL. */
+    /* Whether what the id names now can be the handle's object, whose critical
+     * section it is called in; or NULL. */
     bool (*same)(PyObject *op, const struct os_info *now);
 };
 
@@ -238,6 +242,7 @@ typedef struct {
 #endif
     core_shared_int64 key;
     core_shared_int64 namespace; /* of an object without a key; or 0 */
+    atomic_bool gone;            /* removed by this handle */
     bool exact;
     struct os_wait_owner waits;
 } CoreHandle;
@@ -286,15 +291,33 @@ core_handle_key(PyObject *op)
 
 void core_handle_free_spares(CoreState *state);
 /* An object without a key is told by its namespace. */
+static inline int64_t
+core_namespace_to_note(int64_t key)
+{
+    return key == IPC_PRIVATE || key == CORE_NO_KEY
+               ? (int64_t)os_namespace_number()
+               : 0;
+}
+
+static inline void
+core_handle_open_lock_held(CoreHandle *self, int64_t key, int64_t namespace,
+                           struct core_place place)
+{
+    CORE_STORE_INT64(&self->key, key);
+    CORE_STORE_INT64(&self->namespace, namespace);
+    atomic_store_explicit(&self->gone, false, memory_order_relaxed);
+    core_handle_set_place(self, place);
+}
+
 static inline void
 core_handle_open_member(CoreHandle *self, int64_t key, int id,
                         unsigned short index)
 {
-    bool nameless = key == IPC_PRIVATE || key == CORE_NO_KEY;
-    CORE_STORE_INT64(&self->key, key);
-    CORE_STORE_INT64(&self->namespace,
-                     nameless ? (int64_t)os_namespace_number() : 0);
-    core_handle_set_place(self, (struct core_place){id, index});
+    int64_t namespace = core_namespace_to_note(key);
+    CORE_BEGIN_CRITICAL_SECTION(self);
+    core_handle_open_lock_held(self, key, namespace,
+                               (struct core_place){id, index});
+    CORE_END_CRITICAL_SECTION();
 }
 
 static inline void
@@ -322,6 +345,7 @@ PyObject *core_reopen(PyObject *module, PyObject *args);
  * exception. */
 bool core_handle_is_same(PyObject *op, int id, const struct os_info *now);
 int core_handle_check_same(PyObject *op, int id);
+CORE_SELDOM int core_handle_raise_another(PyObject *op, int id);
 /* What a pickle carries to tell the object, or None; and whether what the id
  * names here is that object: 0, or -1 with an exception. */
 PyObject *core_identity(PyObject *op);

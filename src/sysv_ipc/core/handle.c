@@ -176,6 +176,11 @@ core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
     if (rc < 0) {
         return core_handle_raise_by_id(op, id, rc, "remove");
     }
+    /* A segment stays until the last one detaches. */
+    if (core_handle(op)->kind != &core_shared_memory_kind &&
+        core_handle_id(op) == id) {
+        atomic_store(&core_handle(op)->gone, true);
+    }
     Py_RETURN_NONE;
 }
 
@@ -238,9 +243,7 @@ core_handle_stat(PyObject *op, struct os_info *info)
         return -1;
     }
     if (!core_handle_is_same(op, core_handle_id(op), info)) {
-        (void)core_raise_gone(core_handle(op)->state, -EINVAL, "stat",
-                              core_handle_subject(op));
-        return -1;
+        return core_handle_raise_another(op, core_handle_id(op));
     }
     return 0;
 }
@@ -338,9 +341,7 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
     struct os_info info;
     int rc = core_kind_stat_any(self->kind, id, &info);
     if (rc == 0 && !core_handle_is_same(op, id, &info)) {
-        (void)core_raise_gone(self->state, -EINVAL, "change",
-                              core_handle_subject_by_id(op, id));
-        return -1;
+        return core_handle_raise_another(op, id);
     }
     if (rc < 0) {
         (void)core_handle_raise_by_id(op, id, rc, "change");

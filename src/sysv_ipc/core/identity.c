@@ -10,27 +10,53 @@
 
 #include <errno.h>
 
-bool
-core_handle_is_same(PyObject *op, int id, const struct os_info *now)
+/* What the handle itself remembers; *namespace is 0 if it does not. */
+static bool
+is_same_lock_held(PyObject *op, int id, const struct os_info *now,
+                  uint64_t *namespace)
 {
     const struct core_kind *kind = core_handle(op)->kind;
     int64_t key = core_handle_key(op);
+    *namespace = 0;
     if (core_handle_id(op) != id) {
         /* Initialised again since the call began. */
         return true;
     }
+    *namespace = (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
     bool removed_segment = kind == &core_shared_memory_kind &&
                            now->shm.marked_for_removal;
-    if (key != CORE_NO_KEY && now->key != key && !removed_segment) {
-        return false;
+    return !atomic_load(&core_handle(op)->gone) &&
+           (key == CORE_NO_KEY || now->key == key || removed_segment) &&
+           (kind->same == NULL || kind->same(op, now));
+}
+
+bool
+core_handle_is_same(PyObject *op, int id, const struct os_info *now)
+{
+    bool same;
+    uint64_t then;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    same = is_same_lock_held(op, id, now, &then);
+    CORE_END_CRITICAL_SECTION();
+    if (!same || then == 0) {
+        return same;
     }
-    uint64_t then = (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
-    uint64_t namespace = then != 0 ? os_namespace_number() : 0;
     /* It may be out of reach by now, after chroot(2): that proves nothing. */
-    if (namespace != 0 && namespace != then) {
-        return false;
-    }
-    return kind->same == NULL || kind->same(op, now);
+    uint64_t namespace = os_namespace_number();
+    return namespace == 0 || namespace == then;
+}
+
+int
+core_handle_raise_another(PyObject *op, int id)
+{
+    struct core_subject subject = core_handle_subject_by_id(op, id);
+    (void)core_refuse_as(core_handle(op)->state,
+                         core_handle(op)->state->ExistentialError, EIDRM,
+                         subject,
+                         "this %s is gone, or in another IPC namespace: id %d "
+                         "names another object now",
+                         subject.kind->name, id);
+    return -1;
 }
 
 int
@@ -38,12 +64,9 @@ core_handle_check_same(PyObject *op, int id)
 {
     struct os_info now;
     int rc = core_kind_stat_any(core_handle(op)->kind, id, &now);
-    if (rc == 0 && !core_handle_is_same(op, id, &now)) {
-        (void)core_raise_gone(core_handle(op)->state, -EINVAL, "remove",
-                              core_handle_subject_by_id(op, id));
-        return -1;
-    }
-    return 0;
+    return rc == 0 && !core_handle_is_same(op, id, &now)
+               ? core_handle_raise_another(op, id)
+               : 0;
 }
 
 /* ----------------------------------------------------------------- pickles */
@@ -103,8 +126,10 @@ look(PyObject *op, struct facts *facts)
     int id = core_handle_id(op);
     struct os_info info = {.last_change_time = UNKNOWN};
     int rc = core_kind_stat_any(self->kind, id, &info);
-    if (rc == -EINVAL || rc == -EIDRM ||
-        (rc == 0 && !core_handle_is_same(op, id, &info))) {
+    if (rc == 0 && !core_handle_is_same(op, id, &info)) {
+        return core_handle_raise_another(op, id);
+    }
+    if (rc == -EINVAL || rc == -EIDRM) {
         (void)core_raise_gone(self->state, -EINVAL, "stat",
                               core_handle_subject_by_id(op, id));
         return -1;

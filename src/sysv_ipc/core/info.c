@@ -252,6 +252,10 @@ record_type(CoreState *state, enum core_record record)
     PyObject *type = atomic_load(&state->records[record]);
     if (type == NULL) {
         PyObject *made = make_type(&records[record]);
+        if (made == NULL && !PyErr_Occurred()) {
+            /* CPython says nothing of it. */
+            (void)PyErr_NoMemory();
+        }
         if (made == NULL || atomic_compare_exchange_strong(
                                 &state->records[record], &type, made)) {
             return made;

@@ -23,16 +23,27 @@ core_attachment_look(struct core_attachment *attachment)
 }
 
 /* A segment that is removed while it is attached loses its key; one that was
- * detached has a time of that, and a new one has none. */
+ * detached has a time of that, and a new one has none.  To another PID
+ * namespace than the creator's its pid is 0. */
 bool
 core_attachment_same(const struct core_attachment *then,
                      const struct core_attachment *now)
 {
     const struct os_segment *x = &then->segment, *y = &now->segment;
     return then->id == now->id && x->size == y->size &&
-           x->creator_pid == y->creator_pid &&
+           (x->creator_pid == y->creator_pid || x->creator_pid == 0 ||
+            y->creator_pid == 0) &&
            (x->key == y->key || y->key == IPC_PRIVATE) &&
            (!then->detached || y->detach_time != 0);
+}
+
+/* Whether this thread's IPC namespace is the one with that number, as far as
+ * can be told. */
+static bool
+is_namespace(uint64_t number)
+{
+    uint64_t now = os_namespace_number();
+    return number == 0 || now == 0 || number == now;
 }
 
 /* Whether a segment may be attached where the ghost is: what still points
@@ -47,7 +58,7 @@ has_room(const struct core_ghost *ghost, const struct core_attachment *wanted,
            ghost->was.segment.change_time == wanted->segment.change_time &&
            ghost->detach_time <= wanted->segment.detach_time &&
            (address == NULL || address == ghost->was.address) &&
-           ghost->namespace != 0 && ghost->namespace == os_namespace_number();
+           is_namespace(ghost->namespace);
 }
 
 /* Take out the ghost at the address that is wanted; if there is none there,
@@ -72,15 +83,9 @@ take_ghost_lock_held(struct core_mapping *mapping,
     return ghost;
 }
 
-/* Add a ghost.  A failure may have taken its pages away; if they cannot be had
- * again there is nothing to remember. */
 static void
 add_ghost_lock_held(struct core_mapping *mapping, struct core_ghost *ghost)
 {
-    if (os_memory_fill(ghost->was.address, ghost->size) < 0) {
-        PyMem_RawFree(ghost);
-        return;
-    }
     ghost->next = mapping->ghosts;
     mapping->ghosts = ghost;
 }
@@ -123,6 +128,8 @@ attach_lock_held(struct core_mapping *mapping, void *address, int flags,
             PyMem_RawFree(ghost);
             return 0;
         }
+        /* The kernel may have taken its pages away before it failed. */
+        (void)os_memory_fill(ghost->was.address, ghost->size);
         add_ghost_lock_held(mapping, ghost);
         attachment->exported = false;
         /* It may be that only reading is allowed now. */
@@ -173,7 +180,8 @@ make_ghost_lock_held(struct core_mapping *mapping,
     };
     ghost->was.detached = true;
     int rc = blank(old, &ghost->size);
-    if (rc < 0 && os_memory_is_mapped(old->address)) {
+    /* The kernel may have detached it before it failed. */
+    if (rc < 0 && os_memory_fill(old->address, ghost->size) < 0) {
         PyMem_RawFree(ghost);
         return rc;
     }
@@ -249,9 +257,25 @@ core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
     return rc;
 }
 
-/* What was exported, or whose address was read, still is: what may be written
- * to through a pointer that has left stays so, and only the handle writes no
- * more. */
+/* If the kernel detached before it failed to attach, a ghost stays. */
+static void
+haunt_hole_lock_held(struct core_mapping *mapping)
+{
+    struct core_attachment *current = &mapping->current;
+    size_t size = rounded(current->size, os_page_size());
+    if (os_memory_fill(current->address, size) < 0) {
+        return;
+    }
+    struct core_ghost *ghost = PyMem_RawMalloc(sizeof(*ghost));
+    if (ghost != NULL) {
+        *ghost = (struct core_ghost){.was = *current, .size = size};
+        add_ghost_lock_held(mapping, ghost);
+    }
+    current->address = NULL;
+}
+
+/* What may be written to through a buffer that was exported stays so, and only
+ * the handle writes no more. */
 static int
 remap_lock_held(struct core_mapping *mapping, int flags)
 {
@@ -266,17 +290,8 @@ remap_lock_held(struct core_mapping *mapping, int flags)
         current->readonly = readonly;
         mapping->writable = mapping->writable || !readonly;
     }
-    else if (!os_memory_is_mapped(current->address)) {
-        /* The kernel detaches before it attaches. */
-        struct core_ghost *ghost = PyMem_RawMalloc(sizeof(*ghost));
-        if (ghost != NULL) {
-            *ghost = (struct core_ghost){
-                .was = *current,
-                .size = rounded(current->size, os_page_size()),
-            };
-            add_ghost_lock_held(mapping, ghost);
-        }
-        current->address = NULL;
+    else {
+        haunt_hole_lock_held(mapping);
     }
     return rc;
 }

@@ -98,6 +98,8 @@ static void
 message_queue_dealloc(PyObject *op)
 {
     if (core_keeps(op)) {
+        /* It runs code of the program, which must not find the object. */
+        PyObject_GC_UnTrack(op);
         core_kept_free(op);
     }
     core_handle_free(op);

@@ -59,15 +59,21 @@ core_room_release(struct core_room *room)
     }
 }
 
-/* A message that was taken goes to the next call that would receive it. */
+/* A message that was taken goes to the next call that would receive it.  It is
+ * in a room, or in an object. */
+struct core_room;
 CORE_SELDOM void core_keep(PyObject *op, int id,
-                           const struct core_message *message, size_t size);
+                           const struct core_message *message, size_t size,
+                           struct core_room *room, PyObject *owner);
 /* The one that msgrcv(2) would take with these arguments, of at most limit
  * bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
 CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_room *room,
                                    int id, size_t limit, long type, int flags);
 /* When the handle dies: they go back to the end of their queue. */
 CORE_SELDOM void core_kept_free(PyObject *op);
+
+int core_kept_init(CoreState *state);
+void core_kept_clear(CoreState *state);
 
 static inline bool
 core_keeps(PyObject *op)

@@ -5,6 +5,7 @@
  * The state is made once by core_exec and only read afterwards, but for the
  * types of records, the spare handles and impatient_until_ns. */
 #include "info.h"
+#include "message_queue.h"
 #include "open.h"
 
 #include <errno.h>
@@ -322,27 +323,53 @@ add_all(PyObject *module)
     return rc;
 }
 
-/* When the main interpreter ends, daemon threads may wait in this library:
- * see core_finish_waits(). */
-static int
-register_finish(void)
+static PyObject *
+make_finish(void)
 {
     static PyMethodDef finish_methods = {"_finish_waits", core_finish_waits,
                                          METH_NOARGS, NULL};
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        return 0;
-    }
-    os_wait_finish(false);
-    PyObject *function = PyCFunction_New(&finish_methods, NULL);
-    PyObject *module = function == NULL ? NULL
-                                        : PyImport_ImportModule("atexit");
-    PyObject *result = module == NULL ? NULL
-                                      : PyObject_CallMethod(module, "register",
-                                                            "O", function);
-    Py_XDECREF(function);
+    return PyCFunction_New(&finish_methods, NULL);
+}
+
+/* Call module.register(finish): 0, or -1 with an exception. */
+static int
+register_with(const char *name)
+{
+    PyObject *finish = make_finish();
+    PyObject *module = finish == NULL ? NULL : PyImport_ImportModule(name);
+    PyObject *result =
+        module == NULL ? NULL
+                       : PyObject_CallMethod(module, "register", "O", finish);
+    Py_XDECREF(finish);
     Py_XDECREF(module);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
+}
+
+/* Called by the main interpreter, which may not have imported us. */
+static int
+register_in_main(void *Py_UNUSED(unused))
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main() &&
+        register_with("atexit") < 0) {
+        PyErr_Clear();
+    }
+    return 0;
+}
+
+/* When the main interpreter ends, daemon threads may wait in this library, also
+ * those of another interpreter: see core_finish_waits(). */
+static int
+register_finish(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        os_wait_finish(false);
+        return register_with("sysv_ipc._ending");
+    }
+    if (os_wait_claim_finish()) {
+        (void)Py_AddPendingCall(register_in_main, NULL);
+    }
+    return 0;
 }
 
 /* What the core needs of Python is imported with it: after chroot(2) it would
@@ -360,7 +387,7 @@ import_python_part(CoreState *state)
     }
     Py_XDECREF(cures);
     Py_XDECREF(listing);
-    return PyErr_Occurred() ? -1 : 0;
+    return PyErr_Occurred() ? -1 : register_finish();
 }
 
 static int
@@ -369,7 +396,8 @@ core_exec(PyObject *module)
     CoreState *state = core_state_of_module(module);
     os_wait_set_up();
     if (core_exceptions_init(module, state) < 0 ||
-        core_error_init(state) < 0 || core_arguments_init(state) < 0) {
+        core_error_init(state) < 0 || core_arguments_init(state) < 0 ||
+        core_kept_init(state) < 0) {
         return -1;
     }
     state->semaphore_type =
@@ -387,8 +415,7 @@ core_exec(PyObject *module)
     if (PyErr_Occurred()) {
         return -1;
     }
-    if (PyModule_AddFunctions(module, core_listing_methods) < 0 ||
-        register_finish() < 0) {
+    if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
         return -1;
     }
     if (add_constants(module) < 0 || add_all(module) < 0) {
@@ -416,6 +443,7 @@ core_clear(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
     core_handle_free_spares(state);
+    core_kept_clear(state);
 #define X(name, ...) Py_CLEAR(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X

@@ -131,18 +131,18 @@ receive_into_room(PyObject *op, struct core_room *room, size_t limit,
     return rc == -E2BIG ? receive_long(op, room, limit, wanted) : rc;
 }
 
-/* A message that was taken, as Python has it: both are new references, or it
- * is kept for the next call, and there is an exception. */
+/* A message that was taken, as Python has it; or it is kept for the next call,
+ * and there is an exception.  It is in a room, or in an object. */
 CORE_SELDOM static PyObject *
 pair_again(PyObject *op, int id, const struct core_message *message,
-           ssize_t size,
+           ssize_t size, struct core_room *room, PyObject *owner,
            PyObject *(*make)(const struct core_message *, ssize_t))
 {
     /* What was missing may be there now: making the exception frees some. */
     PyErr_Clear();
     PyObject *result = make(message, size);
     if (result == NULL) {
-        core_keep(op, id, message, (size_t)size);
+        core_keep(op, id, message, (size_t)size, room, owner);
     }
     return result;
 }
@@ -156,12 +156,12 @@ pair_of_size(const struct core_message *message, ssize_t size)
 }
 
 static inline PyObject *
-pair(PyObject *op, int id, const struct core_message *message, ssize_t size)
+pair(PyObject *op, int id, struct core_room *room, ssize_t size)
 {
-    PyObject *result = core_message_pair(message, size);
-    return result != NULL
-               ? result
-               : pair_again(op, id, message, size, core_message_pair);
+    PyObject *result = core_message_pair(room->message, size);
+    return result != NULL ? result
+                          : pair_again(op, id, room->message, size, room, NULL,
+                                       core_message_pair);
 }
 
 /* From this size on, a copy costs more than to guess the size. */
@@ -222,8 +222,8 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
                         : PyBytes_FromStringAndSize(message->text, *rc),
             type);
         if (result == NULL) {
-            result =
-                pair_again(op, wanted->id, message, *rc, core_message_pair);
+            result = pair_again(op, wanted->id, message, *rc, NULL, text,
+                                core_message_pair);
         }
         if (result == NULL) {
             *rc = CORE_RAISED;
@@ -244,7 +244,7 @@ receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
                          (size_t)message_queue(op)->max_message_size,
                          wanted->type, wanted->flags);
     if (*rc >= 0) {
-        result = pair(op, wanted->id, room.message, *rc);
+        result = pair(op, wanted->id, &room, *rc);
         core_room_release(&room);
     }
     if (*rc >= 0 && result == NULL) {
@@ -276,7 +276,7 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
         op, &room, (size_t)message_queue(op)->max_message_size, wanted);
     if (*rc >= 0) {
         note_size(op, *rc);
-        result = pair(op, wanted->id, room.message, *rc);
+        result = pair(op, wanted->id, &room, *rc);
         if (result == NULL) {
             *rc = CORE_RAISED;
         }
@@ -399,7 +399,8 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
         note_size(op, rc);
         result = pair_of_size(room.message, rc);
         if (result == NULL) {
-            result = pair_again(op, wanted.id, room.message, rc, pair_of_size);
+            result = pair_again(op, wanted.id, room.message, rc, &room, NULL,
+                                pair_of_size);
         }
         if (result == NULL) {
             rc = CORE_RAISED;

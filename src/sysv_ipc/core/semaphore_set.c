@@ -103,6 +103,18 @@ convert_members(CoreState *state, PyObject *nsems_value,
     return 0;
 }
 
+/* In one step: others compare size and id with what the kernel says. */
+static void
+open_set(PyObject *op, int64_t key, int id, const struct os_info *info)
+{
+    int64_t namespace = core_namespace_to_note(key);
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    semaphore_set(op)->nsems = (Py_ssize_t)info->sem.nsems;
+    core_handle_open_lock_held(core_handle(op), key, namespace,
+                               (struct core_place){id, 0});
+    CORE_END_CRITICAL_SECTION();
+}
+
 /* The size of what was opened must hold what was asked for: 0, -1 with an
  * exception, or CORE_AGAIN where it is gone already and is to be opened or
  * created again. */
@@ -130,8 +142,7 @@ adopt(PyObject *op, struct core_request *request,
                           (unsigned long long)info.sem.nsems, request->size);
         return -1;
     }
-    semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
-    core_handle_open(core_handle(op), opened->key, opened->id);
+    open_set(op, opened->key, opened->id, &info);
     return 0;
 }
 
@@ -178,8 +189,7 @@ core_semaphore_set_make(CoreState *state, int id, int64_t key)
         Py_DECREF(op);
         return NULL;
     }
-    semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
-    core_handle_open(core_handle(op), key, id);
+    open_set(op, key, id, &info);
     return op;
 }
 

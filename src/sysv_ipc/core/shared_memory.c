@@ -158,14 +158,21 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
 
 /* Whether the id still names the segment that the handle was opened for. */
 static bool
+is_same_segment_lock_held(PyObject *op, const struct core_attachment *now)
+{
+    const struct core_attachment *current =
+        &shared_memory(op)->mapping.current;
+    /* from_id() asks before there was any. */
+    return current->segment.size == 0 || current->id != now->id ||
+           core_attachment_same(current, now);
+}
+
+static bool
 is_same_segment(PyObject *op, const struct core_attachment *now)
 {
-    struct core_attachment *current = &shared_memory(op)->mapping.current;
     bool same;
     CORE_BEGIN_CRITICAL_SECTION(op);
-    /* from_id() asks before there was any. */
-    same = current->segment.size == 0 || current->id != now->id ||
-           core_attachment_same(current, now);
+    same = is_same_segment_lock_held(op, now);
     CORE_END_CRITICAL_SECTION();
     return same;
 }
@@ -184,7 +191,7 @@ core_shared_memory_same(PyObject *op, const struct os_info *now)
                 .detach_time = now->shm.last_detach_time,
             },
     };
-    return is_same_segment(op, &attachment);
+    return is_same_segment_lock_held(op, &attachment);
 }
 
 int
@@ -203,9 +210,7 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
     struct core_attachment attachment = {.id = core_handle_id(op)};
     int rc = core_attachment_look(&attachment);
     if (rc == 0 && !is_same_segment(op, &attachment)) {
-        (void)core_raise_gone(core_handle(op)->state, -EINVAL, "attach",
-                              core_handle_subject(op));
-        return -1;
+        return core_handle_raise_another(op, attachment.id);
     }
     if (rc == 0) {
         rc = flags & OS_SHM_REMAP

@@ -13,12 +13,13 @@
 #define NAP_MIN_NS 5000
 #define NAP_MAX_NS 500000
 
-/* While the interpreter ends, other threads look so seldom for what they wait
- * for; it waits so long for those that are in a call, and then so long for
- * what they have got to be used. */
-#define FINISH_NAP_NS 50000000
+/* When the interpreter begins to end, it waits so long for threads that are in a
+ * call, and then so long for what they have got to be used.  Other threads take
+ * nothing for FINISH_PARK_MS, and then try so often. */
 #define FINISH_LONGEST_NS 1000000000
-#define FINISH_GRACE_NS 5000000
+#define FINISH_GRACE_NS 10000000
+#define FINISH_PARK_MS 1000
+#define FINISH_NAP_NS 50000000
 
 /* Say once that a signal is the program's now: 0, or -1 if that raises. */
 static int
@@ -44,9 +45,10 @@ runs_handlers(void)
 }
 
 /* While the interpreter ends it may end this thread whenever it asks for the
- * GIL: so what is taken is taken with the GIL held. */
+ * GIL: so for a while nothing is taken, and then with the GIL held. */
 static ssize_t
-attempt_while_finishing(const struct os_call *call, int64_t left_ns)
+attempt_while_finishing(const struct os_wait *wait, const struct os_call *call,
+                        int64_t left_ns)
 {
     int64_t nap_ns = left_ns == OS_FOREVER || left_ns > FINISH_NAP_NS
                          ? FINISH_NAP_NS
@@ -54,6 +56,12 @@ attempt_while_finishing(const struct os_call *call, int64_t left_ns)
     Py_BEGIN_ALLOW_THREADS(void)
     os_sleep_ns(nap_ns);
     Py_END_ALLOW_THREADS
+    if (os_wait_is_cancelled(wait)) {
+        return -ECANCELED;
+    }
+    if (left_ns != 0 && os_wait_finishing_ms() < FINISH_PARK_MS) {
+        return -EINTR;
+    }
     ssize_t rc = call->attempt(call, 0);
     return (rc == -EAGAIN || rc == -ENOMSG) && left_ns != 0 ? -EINTR : rc;
 }
@@ -83,7 +91,7 @@ core_wait(struct os_wait_owner *owner, const struct os_call *call,
             left_ns = left_ns < 0 ? 0 : left_ns;
         }
         if (!os_wait_may_block(&wait)) {
-            rc = attempt_while_finishing(call, left_ns);
+            rc = attempt_while_finishing(&wait, call, left_ns);
             continue;
         }
         Py_BEGIN_ALLOW_THREADS

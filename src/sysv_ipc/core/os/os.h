@@ -185,9 +185,8 @@ int os_shm_unlock(int id);
  * still points there reads zeros.  os_memory_release() gives them back. */
 int os_shm_blank(void *address, size_t size);
 int os_memory_release(void *address, size_t size);
-/* Whether anything is mapped there; and zero pages if there is nothing, after
- * a call that has failed half-way: 0, or -errno. */
-bool os_memory_is_mapped(void *address);
+/* Put zero pages there if nothing is mapped, after a call that may have failed
+ * half-way: 0, -EEXIST if something is, or -errno. */
 int os_memory_fill(void *address, size_t size);
 /* Touch every page for writing, of memory that is all zeros, without the
  * SIGBUS of a page that cannot be had: that is -EFAULT.  -ENOSYS where the
@@ -306,6 +305,8 @@ void os_wait_set_up(void);
  * poll. */
 int os_wait_begin(struct os_wait *wait, struct os_wait_owner *owner,
                   bool ticks);
+/* Ended by another thread, or by a handler of signals in this one. */
+bool os_wait_is_cancelled(const struct os_wait *wait);
 /* Whether it may wait in a call: not in a thread whose interpreter ends. */
 bool os_wait_may_block(const struct os_wait *wait);
 /* Make the call, and wait at most so long.  -EINTR if there is time left:
@@ -327,6 +328,10 @@ void os_wait_interrupt_later(const struct os_wait_owner *owner);
  * os_wait_interrupt_others() says whether there are any that have not come
  * back. */
 void os_wait_finish(bool finish);
+/* For how many milliseconds it has been ending. */
+uint32_t os_wait_finishing_ms(void);
+/* True for the first who asks: only one needs to see to the end. */
+bool os_wait_claim_finish(void);
 bool os_wait_interrupt_others(void);
 /* Whether this is the thread that the process began with. */
 bool os_is_first_thread(void);

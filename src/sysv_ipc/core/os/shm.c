@@ -211,17 +211,6 @@ os_shm_blank(void *address, size_t size)
     return pages == MAP_FAILED ? -errno : 0;
 }
 
-bool
-os_memory_is_mapped(void *address)
-{
-#ifdef __APPLE__
-    char resident;
-#else
-    unsigned char resident;
-#endif
-    return mincore(address, 1, (void *)&resident) == 0 || errno != ENOMEM;
-}
-
 /* If the kernel does not know the flag, the address is a wish. */
 #ifndef MAP_FIXED_NOREPLACE
 #ifdef __linux__
@@ -234,13 +223,10 @@ os_memory_is_mapped(void *address)
 int
 os_memory_fill(void *address, size_t size)
 {
-    if (os_memory_is_mapped(address)) {
-        return 0;
-    }
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     void *pages = mmap(address, size, PROT_READ | PROT_WRITE,
                        flags | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED) {
+    if (pages == MAP_FAILED && errno == ENOMEM) {
         /* Pages that are only read are not counted against any limit. */
         pages = mmap(address, size, PROT_READ, flags, -1, 0);
     }

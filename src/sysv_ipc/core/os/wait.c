@@ -50,6 +50,9 @@ static atomic_int wait_away;
 /* The thread that ends the interpreter, the only one that may still wait; 0
  * while it does not end. */
 static _Atomic pid_t wait_finisher;
+static atomic_bool wait_finish_claimed;
+/* When it began to, set before it is one; 32 bits of milliseconds. */
+static _Atomic uint32_t wait_finish_ms;
 
 /* ---------------------------------------------------------------- forking */
 
@@ -88,8 +91,11 @@ after_fork_in_child(void)
             (void)atomic_fetch_add(&wait_away, 1);
         }
     }
-    if (atomic_load(&wait_finisher) == wait_forking) {
-        atomic_store(&wait_finisher, os_thread_id());
+    if (atomic_load(&wait_finisher) != 0) {
+        /* Only if it is the thread that ends the interpreter, which ends in
+         * the child as well. */
+        bool same = atomic_load(&wait_finisher) == wait_forking;
+        atomic_store(&wait_finisher, same ? os_thread_id() : 0);
     }
     (void)pthread_mutex_unlock(&os_wait_lock);
 }
@@ -171,9 +177,8 @@ would_wait(ssize_t rc)
     return rc == -EAGAIN || rc == -ENOMSG;
 }
 
-/* Ended by another thread, or by a handler of signals in this one. */
-static bool
-is_cancelled(const struct os_wait *wait)
+bool
+os_wait_is_cancelled(const struct os_wait *wait)
 {
     return atomic_load(&wait->owner->cancels) != wait->cancels ||
            atomic_load(&wait->owner->ended);
@@ -211,8 +216,8 @@ spin(const struct os_wait *wait, const struct os_call *call, int64_t left_ns)
     bool short_one = left_ns != OS_FOREVER && left_ns < SPIN_NS;
     int64_t end_ns = os_clock_ns() + (short_one ? left_ns : SPIN_NS);
     ssize_t rc = -EAGAIN;
-    while (would_wait(rc) && !is_cancelled(wait) && os_wait_may_block(wait) &&
-           os_clock_ns() < end_ns) {
+    while (would_wait(rc) && !os_wait_is_cancelled(wait) &&
+           os_wait_may_block(wait) && os_clock_ns() < end_ns) {
         pause_briefly();
         rc = call->attempt(call, 0);
     }
@@ -295,7 +300,7 @@ call_interruptibly(struct os_wait *wait, const struct os_call *call,
     }
     ssize_t rc = -EINTR;
     atomic_store(&wait->in_call, true);
-    if (!is_cancelled(wait) && os_wait_may_block(wait)) {
+    if (!os_wait_is_cancelled(wait) && os_wait_may_block(wait)) {
         rc = call->attempt(call, left_ns);
     }
     atomic_store(&wait->in_call, false);
@@ -306,7 +311,7 @@ call_interruptibly(struct os_wait *wait, const struct os_call *call,
 static ssize_t
 call_linked(struct os_wait *wait, const struct os_call *call, int64_t left_ns)
 {
-    if (is_cancelled(wait)) {
+    if (os_wait_is_cancelled(wait)) {
         return -ECANCELED;
     }
     if (!wait->spun && left_ns != 0) {
@@ -337,7 +342,7 @@ os_wait_call(struct os_wait *wait, const struct os_call *call, int64_t left_ns)
     ssize_t rc = call_linked(wait, call, left_ns);
     unlink_wait(wait);
     block_again(wait);
-    return rc == -EINTR && is_cancelled(wait) ? -ECANCELED : rc;
+    return rc == -EINTR && os_wait_is_cancelled(wait) ? -ECANCELED : rc;
 }
 
 void
@@ -358,8 +363,9 @@ interrupt_calls(const struct os_wait_owner *owner)
     (void)pthread_mutex_lock(&os_wait_lock);
     for (struct os_wait *wait = os_wait_first; wait != NULL;
          wait = wait->next) {
-        bool ends = owner != NULL ? wait->owner == owner && is_cancelled(wait)
-                                  : !os_wait_may_block(wait);
+        bool ends = owner != NULL
+                        ? wait->owner == owner && os_wait_is_cancelled(wait)
+                        : !os_wait_may_block(wait);
         if (ends && atomic_load(&wait->in_call)) {
             if (now_ns >= wait->again_ns) {
                 os_signal_send(wait);
@@ -400,7 +406,25 @@ os_wait_interrupt_later(const struct os_wait_owner *owner)
 void
 os_wait_finish(bool finish)
 {
+    if (!finish) {
+        /* Those that an interpreter before this one has ended do not come
+         * back. */
+        atomic_store(&wait_away, 0);
+    }
+    atomic_store(&wait_finish_ms, (uint32_t)(os_clock_ns() / 1000000));
     atomic_store(&wait_finisher, finish ? os_thread_id() : 0);
+}
+
+uint32_t
+os_wait_finishing_ms(void)
+{
+    return (uint32_t)(os_clock_ns() / 1000000) - atomic_load(&wait_finish_ms);
+}
+
+bool
+os_wait_claim_finish(void)
+{
+    return !atomic_exchange(&wait_finish_claimed, true);
 }
 
 bool

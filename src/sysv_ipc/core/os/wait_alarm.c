@@ -67,9 +67,16 @@ static bool
 is_alone(void)
 {
     struct stat tasks;
-    nlink_t most = atomic_load(&wait_watched) ? 4 : 3;
-    return os_is_first_thread() &&
-           (stat("/proc/self/task", &tasks) == -1 || tasks.st_nlink <= most);
+    bool before = atomic_load(&wait_watched);
+    if (!os_is_first_thread()) {
+        return false;
+    }
+    if (stat("/proc/self/task", &tasks) == -1) {
+        return true;
+    }
+    /* A folder has two links, and one for each folder in it. */
+    bool watched = before && atomic_load(&wait_watched);
+    return tasks.st_nlink <= (watched ? 4 : 3);
 }
 
 /* Signal this thread after so long, and again until disarm(). */

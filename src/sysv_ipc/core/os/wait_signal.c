@@ -143,24 +143,30 @@ try_to_send(const struct os_wait *wait, int number)
 void
 os_signal_send(const struct os_wait *wait)
 {
-    if (is_ours_again(wait->signal) &&
-        send_to(wait->thread, wait->signal) == 0) {
+    /* Nobody misses their default actions; the first two have none. */
+    static const int spare[] = {SIGURG, SIGWINCH,  SIGSTKFLT, SIGPWR,
+                                SIGIO,  SIGVTALRM, SIGPROF};
+    bool ours = is_ours_again(wait->signal);
+    if (ours && send_to(wait->thread, wait->signal) == 0) {
         return;
     }
-    /* The program has a handler for it now; or the user's queue of signals is
-     * full (RLIMIT_SIGPENDING), which signals below SIGRTMIN do not need.
-     * These two do nothing by default. */
-    if (try_to_send(wait, SIGURG) || try_to_send(wait, SIGWINCH)) {
-        return;
+    /* The user's queue of signals is full (RLIMIT_SIGPENDING), which signals
+     * below SIGRTMIN do not need; or the program has a handler for it now. */
+    for (size_t i = 0; i < sizeof(spare) / sizeof(int); i++) {
+        if (try_to_send(wait, spare[i])) {
+            return;
+        }
     }
-    for (int number = SIGRTMAX - 1; number > SIGRTMIN; number--) {
+    for (int number = SIGRTMAX - 1; !ours && number > SIGRTMIN; number--) {
         if (try_to_send(wait, number)) {
             return;
         }
     }
     /* The program has handlers for all of them.  Better that one of them is
      * called than that the wait does not end. */
-    (void)send_to(wait->thread, wait->signal);
+    if (send_to(wait->thread, wait->signal) < 0) {
+        (void)send_to(wait->thread, SIGURG);
+    }
 }
 
 #else
