@@ -138,9 +138,10 @@ is_removed(PyObject *op)
 {
     const struct core_kind *kind = core_handle(op)->kind;
     struct os_info info;
-    int rc = core_kind_stat_any(kind, core_handle_id(op), &info);
+    int id = core_handle_id(op);
+    int rc = core_kind_stat_any(kind, id, &info);
     if (rc == 0) {
-        return !core_handle_is_same(op, core_handle_id(op), &info) ||
+        return !core_handle_is_same(op, id, &info) ||
                (kind == &core_shared_memory_kind &&
                 info.shm.marked_for_removal);
     }
@@ -237,15 +238,15 @@ core_reopen(PyObject *module, PyObject *args)
 int
 core_handle_stat(PyObject *op, struct os_info *info)
 {
-    int rc = core_handle(op)->kind->stat(core_handle_id(op), info);
+    int id = core_handle_id(op);
+    int rc = core_handle(op)->kind->stat(id, info);
     if (rc < 0) {
-        (void)core_handle_raise(op, rc, "stat");
+        (void)core_handle_raise_by_id(op, id, rc, "stat");
         return -1;
     }
-    if (!core_handle_is_same(op, core_handle_id(op), info)) {
-        return core_handle_raise_another(op, core_handle_id(op));
-    }
-    return 0;
+    return core_handle_is_same(op, id, info)
+               ? 0
+               : core_handle_raise_another(op, id);
 }
 
 int

@@ -236,16 +236,32 @@ core_mapping_put(PyObject *owner, struct core_mapping *mapping,
     return rc;
 }
 
+/* Ask what the id names, in the same step as what depends on it: 0, -EBUSY,
+ * -ESTALE if it is not the segment that this handle had last, or -errno. */
+static int
+look_lock_held(const struct core_mapping *mapping,
+               struct core_attachment *attachment)
+{
+    const struct core_attachment *last = &mapping->current;
+    int rc = mapping->exports > 0 ? -EBUSY : core_attachment_look(attachment);
+    bool same = rc < 0 || last->segment.size == 0 ||
+                last->id != attachment->id ||
+                core_attachment_same(last, attachment);
+    return same ? rc : -ESTALE;
+}
+
 int
-core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
+core_mapping_attach(PyObject *owner, struct core_mapping *mapping, bool again,
                     void *address, int flags,
                     struct core_attachment *attachment)
 {
     int rc;
     CORE_BEGIN_CRITICAL_SECTION(owner);
-    rc = mapping->exports > 0
-             ? -EBUSY
-             : attach_lock_held(mapping, address, flags, attachment);
+    rc = again ? look_lock_held(mapping, attachment)
+               : (mapping->exports > 0 ? -EBUSY : 0);
+    if (rc == 0) {
+        rc = attach_lock_held(mapping, address, flags, attachment);
+    }
     if (rc == 0) {
         rc = put_lock_held(mapping, attachment);
         if (rc < 0) {
@@ -298,12 +314,14 @@ remap_lock_held(struct core_mapping *mapping, int flags)
 
 int
 core_mapping_remap(PyObject *owner, struct core_mapping *mapping,
-                   void *address, int flags)
+                   void *address, int flags,
+                   struct core_attachment *attachment)
 {
     int rc;
     CORE_BEGIN_CRITICAL_SECTION(owner);
-    if (mapping->exports > 0) {
-        rc = -EBUSY;
+    rc = look_lock_held(mapping, attachment);
+    if (rc < 0) {
+        /* There is nothing to attach. */
     }
     else if (address == NULL || address != mapping->current.address) {
         rc = -EINVAL;

@@ -156,42 +156,16 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
 
 /* --------------------------------------------------- attach() and detach() */
 
-/* Whether the id still names the segment that the handle was opened for. */
-static bool
-is_same_segment_lock_held(PyObject *op, const struct core_attachment *now)
-{
-    const struct core_attachment *current =
-        &shared_memory(op)->mapping.current;
-    /* from_id() asks before there was any. */
-    return current->segment.size == 0 || current->id != now->id ||
-           core_attachment_same(current, now);
-}
-
-static bool
-is_same_segment(PyObject *op, const struct core_attachment *now)
-{
-    bool same;
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    same = is_same_segment_lock_held(op, now);
-    CORE_END_CRITICAL_SECTION();
-    return same;
-}
-
+/* What is known may be older than a detach by another thread: ask again. */
 bool
-core_shared_memory_same(PyObject *op, const struct os_info *now)
+core_shared_memory_same(PyObject *op, const struct os_info *Py_UNUSED(now))
 {
-    struct core_attachment attachment = {
-        .id = core_handle_id(op),
-        .segment =
-            {
-                .size = (size_t)now->shm.size,
-                .key = now->key,
-                .creator_pid = now->shm.creator_pid,
-                .change_time = now->last_change_time,
-                .detach_time = now->shm.last_detach_time,
-            },
-    };
-    return is_same_segment_lock_held(op, &attachment);
+    const struct core_attachment *last = &shared_memory(op)->mapping.current;
+    struct core_attachment attachment = {.id = core_handle_id(op)};
+    /* from_id() asks before there was any. */
+    return last->segment.size == 0 || last->id != attachment.id ||
+           core_attachment_look(&attachment) < 0 ||
+           core_attachment_same(last, &attachment);
 }
 
 int
@@ -208,15 +182,12 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
     }
     struct core_mapping *mapping = &shared_memory(op)->mapping;
     struct core_attachment attachment = {.id = core_handle_id(op)};
-    int rc = core_attachment_look(&attachment);
-    if (rc == 0 && !is_same_segment(op, &attachment)) {
-        return core_handle_raise_another(op, attachment.id);
-    }
-    if (rc == 0) {
-        rc = flags & OS_SHM_REMAP
-                 ? core_mapping_remap(op, mapping, address, flags)
-                 : core_mapping_attach(op, mapping, address, flags,
+    int rc = flags & OS_SHM_REMAP
+                 ? core_mapping_remap(op, mapping, address, flags, &attachment)
+                 : core_mapping_attach(op, mapping, true, address, flags,
                                        &attachment);
+    if (rc == -ESTALE) {
+        return core_handle_raise_another(op, attachment.id);
     }
     if (rc < 0) {
         return core_shared_memory_raise(op, rc, "attach");

@@ -98,8 +98,8 @@ adopt(PyObject *op, struct core_request *request,
     if (rc == 0) {
         rc = opened->created
                  ? core_mapping_attach_new(&attachment, flags)
-                 : core_mapping_attach(op, &shared_memory(op)->mapping, NULL,
-                                       flags, &attachment);
+                 : core_mapping_attach(op, &shared_memory(op)->mapping, false,
+                                       NULL, flags, &attachment);
     }
     if (rc == -EBUSY) {
         (void)core_shared_memory_raise(op, rc, "attach");
