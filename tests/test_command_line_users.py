@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,6 +301,88 @@ def test_what_may_not_be_removed_is_a_failure() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "Only its owner, its creator and root may remove it" in done.stderr
     sysv_ipc.remove_semaphore(id)
+
+
+#: Root who may not look into processes of others: --bounding-set holds for what is executed.
+NOT_LOOKING = ["setpriv", "--bounding-set", "-sys_ptrace"]
+#: What is not known to be unused by whom.
+blind = pytest.mark.parametrize("before", [CONTAINER, NOT_LOOKING], ids=["container", "no ptrace"])
+
+
+@pytest.fixture
+def waiter() -> Iterator[int]:
+    """A queue of nobody's, used by processes that have ended, for which a third user waits."""
+    queue = as_nobody(make_queue)
+    code = (
+        "import os, sys, sysv_ipc; os.setgroups([]); os.setuid(int(sys.argv[1]))\n"
+        "sysv_ipc.MessageQueue.from_id(int(sys.argv[2])).receive(type=9)"
+    )
+    words = [str(OTHER_UID - 1), str(queue)]
+    with subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL) as one:
+        wait_until(lambda: blocked_process(one.pid, "msgrcv"))
+        yield queue
+        sysv_ipc.remove_message_queue(queue)
+
+
+@blind
+def test_a_queue_remains_for_which_a_process_may_wait_that_cannot_be_seen(
+    before: list[str], waiter: int
+) -> None:
+    assert "unused" not in listed("msg", waiter, before)[1]
+    done = run("rm", "msg", "--owner", "nobody", "--yes", before=before)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"a process that cannot be seen may wait for it|another PID", done.stderr)
+    assert ids("msg") == [waiter]
+
+
+def test_a_queue_remains_for_whom_may_not_look_into_others(waiter: int) -> None:
+    words = ["rm", "msg", "--mine", "--yes"]
+    command = [sys.executable, "-c", AS_USER, str(OTHER_UID), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "a process that cannot be seen may wait for it" in done.stderr
+    assert ids("msg") == [waiter]
+
+
+@pytest.mark.parametrize(("kind", "call"), [("sem", "semget(0x80, 1,"), ("msg", "msgget(0x80,")])
+def test_what_a_process_has_just_made_that_cannot_be_seen_remains(kind: str, call: str) -> None:
+    """C programs make sets without an operation: the kernel keeps nobody of theirs."""
+    code = (
+        f"import ctypes, os, sys; os.setuid({OTHER_UID}); print(ctypes.CDLL(None).{call} 0o1600),"
+        "flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as maker:
+        assert maker.stdout is not None
+        made = int(maker.stdout.readline())
+        assert "unused" not in listed(kind, made, CONTAINER)[1]
+        done = run("rm", kind, "--owner", "nobody", "--yes", before=CONTAINER)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "a process that cannot be seen may " in done.stderr
+        assert ids(kind) == [made]
+        maker.communicate()
+    assert run("rm", kind, "--owner", "nobody", "--yes").returncode == 0
+
+
+def test_a_waiter_remains_seen_where_only_a_thread_is_in_the_namespace() -> None:
+    """The process itself, which is its first thread, has gone to another IPC namespace."""
+    queue = as_nobody(make_queue)
+    code = (
+        "import ctypes, sys, threading, sysv_ipc; queue = sysv_ipc.MessageQueue.from_id({})\n"
+        "threading.Thread(target=queue.receive, kwargs={{'type': 9}}, daemon=True).start()\n"
+        "ctypes.CDLL(None).unshare(0x08000000); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code.format(queue)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as one:
+        assert one.stdout is not None
+        one.stdout.readline()
+        threads = Path(f"/proc/{one.pid}/task")
+        wait_until(lambda: any("msgrcv" in (t / "wchan").read_text() for t in threads.iterdir()))
+        remains("msg", queue, "a process waits for it")
+        one.communicate()
+    sysv_ipc.remove_message_queue(queue)
 
 
 def test_hundreds_are_removed_at_once() -> None:

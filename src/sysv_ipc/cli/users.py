@@ -4,12 +4,10 @@ A pid is 0 where nobody was, and also where it was a process that has no number 
 PID namespace.  The kernel keeps the last process of each sort, not all that have the id.
 """
 
+import contextlib
 import functools
 import os
-from collections.abc import Iterator
 from typing import NamedTuple
-
-from sysv_ipc import listing
 
 from .objects import MSG, SEM, SHM, Kind, Record
 
@@ -108,59 +106,71 @@ class Neighbours:
     """The processes of the machine, looked at when it is needed, and once."""
 
     @functools.cached_property
-    def waited_for(self) -> set[int]:
-        """The ids of queues that some visible thread sleeps in msgrcv(2) or msgsnd(2) for."""
-        found: set[int] = set()
+    def waited_for(self) -> set[int] | None:
+        """The ids of queues that some thread waits for, None where that cannot be known."""
         try:
-            for pid in listing.processes():
-                for folder in _threads(pid):
-                    found |= _queue_waited_for(folder)
-        except OSError:
-            pass
+            ours = os.readlink("/proc/thread-self/ns/ipc")
+            for name in ("wchan", "syscall"):
+                os.stat(f"/proc/thread-self/{name}")
+            found: set[int] = set()
+            for pid in _all_processes():
+                # Some machines let nobody look into init, which has other things to do.
+                refusal = [PermissionError] if pid == "1" and os.geteuid() == 0 else []
+                with _unless_ended(), contextlib.suppress(*refusal):
+                    for thread in os.listdir(f"/proc/{pid}/task"):
+                        with _unless_ended():
+                            found |= _queue_waited_for(f"/proc/{pid}/task/{thread}", ours)
+        except (OSError, ValueError):
+            return None
         return found
 
     @functools.cached_property
     def users(self) -> set[int] | None:
-        """The users that have a process here, None where that cannot be known."""
-        found = set()
+        """The users that have a process, None where that cannot be known."""
+        found: set[int] = set()
         try:
-            pids = [name for name in os.listdir("/proc") if name.isdigit()]
-            # hidepid= hides those of others, the first one among them.
-            if "1" not in pids:
-                return None
-            for pid in pids:
-                try:
-                    with open(f"/proc/{pid}/status", "rb") as file:
-                        line = next(line for line in file if line.startswith(b"Uid:"))
-                except (FileNotFoundError, ProcessLookupError, StopIteration):
-                    continue  # It has ended.
-                found |= {int(word) for word in line.split()[1:]}
-        except OSError:
+            for pid in _all_processes():
+                with _unless_ended(), open(f"/proc/{pid}/status", "rb") as file:
+                    for line in file:
+                        if line.startswith(b"Uid:"):
+                            found |= {int(word) for word in line.split()[1:]}
+        except (OSError, ValueError):
             return None
         return found
 
 
-def _threads(pid: int) -> Iterator[str]:
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            yield f"/proc/{pid}/task/{thread}"
-    except OSError:
-        pass
+def _all_processes() -> list[str]:
+    """Return every process of the machine; raise OSError where some cannot be seen."""
+    if os.readlink("/proc/self") != str(os.getpid()) or not _sees_all_processes():
+        raise ProcessLookupError("there may be processes of another PID namespace")
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    # hidepid= hides those of others, the first one among them.
+    if "1" not in pids:
+        raise ProcessLookupError("/proc hides processes")
+    return pids
 
 
-def _queue_waited_for(folder: str) -> set[int]:
-    """Return the id of the queue for which a thread waits."""
-    try:
-        with open(f"{folder}/wchan", "rb") as file:
-            place = file.read()
-        if b"msgrcv" not in place and b"msgsnd" not in place:
-            return set()
-        with open(f"{folder}/syscall", "rb") as file:
-            # The number of the call and its arguments.  Where there is one ipc(2) for all, the
-            # id is the second.
-            return {int(word, 16) for word in file.read().split()[1:3]}
-    except (OSError, ValueError):
+def _unless_ended() -> contextlib.suppress:
+    """Let it be where a process or a thread has ended; what may not be looked into, raises."""
+    return contextlib.suppress(FileNotFoundError, ProcessLookupError)
+
+
+def _queue_waited_for(folder: str, namespace: str) -> set[int]:
+    """Return the id of the queue for which a thread waits in msgrcv(2) or msgsnd(2)."""
+    # First, because the kernel refuses it to whom it does not tell where the thread sleeps.
+    if os.readlink(f"{folder}/ns/ipc") != namespace:
         return set()
+    with open(f"{folder}/wchan", "rb") as file:
+        place = file.read()
+    if b"msgrcv" not in place and b"msgsnd" not in place:
+        return set()
+    with open(f"{folder}/syscall", "rb") as file:
+        # The number of the call and its arguments.  Where there is one ipc(2) for all, the id is
+        # the second.
+        words = file.read().split()[1:3]
+    if not words:
+        raise BlockingIOError("the thread woke up, and may wait again")
+    return {int(word, 16) for word in words}
 
 
 def use(kind: Kind, record: Record, neighbours: Neighbours) -> str | None:
@@ -180,11 +190,17 @@ def use(kind: Kind, record: Record, neighbours: Neighbours) -> str | None:
         if not trace.pid and trace.happened is not False:
             doubt = "" if trace.happened else " may have"
             return f"{FOREIGN}{doubt} {trace.deed}"
-    if kind is MSG and record.id in neighbours.waited_for:
-        return "a process waits for it"
+    if kind is MSG:
+        waited_for = neighbours.waited_for
+        if waited_for is None:
+            return "a process that cannot be seen may wait for it"
+        if record.id in waited_for:
+            return "a process waits for it"
     if not any(trace.pid for trace in found):
         # Just made, perhaps.  The kernel does not tell by whom.
         users = neighbours.users
-        if users is None or {record.uid, record.cuid} & users:
+        if users is None:
+            return "nobody has used it yet, and a process that cannot be seen may have made it"
+        if {record.uid, record.cuid} & users:
             return "nobody has used it yet, and its owner has processes"
     return None
