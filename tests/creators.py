@@ -1,17 +1,26 @@
-"""Creators of a semaphore that are killed at any moment, and what they leave."""
+"""Creators of a semaphore that are stopped or killed at any moment, and what they leave."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from helpers import fork, wait_until
 
 from sysv_ipc import IPC_CREAT, ExistentialError, Semaphore
 
 INITIAL = 7
+
+CREATE = "import sys, sysv_ipc; sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREAT, 0o640, 7)"
 
 
 def phase(key: int) -> str:
@@ -66,3 +75,61 @@ def kill_many(key: int, count: int) -> None:
         assert Semaphore(key, IPC_CREAT, 0o640, INITIAL).value == INITIAL
         remove(key)
     print(dict(phases))
+
+
+def killed_at(key: int, *injection: str, code: str = CREATE) -> None:
+    """Run a creator that strace kills where the injection says."""
+    command = ["strace", "-f", "-o", "/dev/null"]
+    for item in injection:
+        command += ["-e", f"inject={item}"]
+    done = subprocess.run([*command, sys.executable, "-c", code, str(key)], timeout=60)
+    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def stopped_creator(key: int, code: str = CREATE) -> Iterator[Callable[..., None]]:
+    """A creator that stops between creating and initialising; what is yielded lets it go on.
+
+    Or it sends another signal.
+    """
+    # The first semget(2) looks for the set, the second makes it.
+    command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semget:signal=SIGSTOP:when=2"]
+    creator = subprocess.Popen([*command, sys.executable, "-c", code, str(key)])
+    wait_until(lambda: phase(key) == "unfinished")
+    children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
+
+    def go_on(number: int = signal.SIGCONT) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
+    def has_ended() -> bool:
+        # Again and again: it may be told to go on before it has stopped.
+        go_on()
+        return creator.poll() is not None
+
+    yield go_on
+    wait_until(has_ended)
+    assert creator.returncode == 0
+    remove(key)
+
+
+@contextlib.contextmanager
+def lock_taken() -> Iterator[None]:
+    """Let another process hold the lock that creators hold."""
+    read_end, write_end = os.pipe()
+
+    def hold() -> None:
+        fcntl.flock(os.open("/proc/self/ns/ipc", os.O_RDONLY), fcntl.LOCK_EX)
+        os.write(write_end, b".")
+        signal.pause()
+
+    pid = fork(hold)
+    os.read(read_end, 1)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(read_end)
+        os.close(write_end)

@@ -103,12 +103,14 @@ def as_other_user(function: Callable[[], T]) -> T:
     return in_child(function, uid=OTHER_UID)
 
 
-def system_calls(code: str, *arguments: object) -> list[str]:
+def system_calls(code: str, *arguments: object, inject: str | None = None) -> list[str]:
     """Return what a program asks the kernel between writing "begin" and "end" to descriptor 2.
 
     A line of strace(1) for each system call.
     """
-    command = ["strace", "-o", "/dev/stdout", sys.executable, "-c", code, *map(str, arguments)]
+    tampering = [] if inject is None else ["-e", f"inject={inject}"]
+    command = ["strace", "-o", "/dev/stdout", *tampering]
+    command += [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     lines = done.stdout.splitlines()
     begin, end = (

@@ -235,6 +235,24 @@ def test_what_cannot_be_waited_for_is_refused_and_leaves_nothing(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("timeout", ["abc", [], -1, float("nan"), -float("inf")])
+@pytest.mark.parametrize("name", ["acquire", "zero"])
+def test_a_semaphore_that_does_not_block_refuses_what_is_no_timeout(
+    permits: aio.Semaphore, name: str, timeout: Any
+) -> None:
+    permits.handle.block = False
+    before = permits.handle.value
+
+    async def main() -> None:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            await getattr(permits, name)(timeout)
+        with pytest.raises(type(caught.value)):
+            {"acquire": permits.handle.acquire, "zero": permits.handle.Z}[name](timeout)
+
+    asyncio.run(main())
+    assert permits.handle.value == before
+
+
 class Own:
     def __index__(self) -> int:
         raise TypeError("an error of its own")

@@ -331,6 +331,58 @@ def test_with_asyncio_it_is_the_line_that_awaits(objects: dict[str, Any]) -> Non
     assert {file for file, _ in asyncio.run(main())} == {__file__}
 
 
+def test_with_asyncio_it_is_the_line_of_the_call_that_becomes_a_task(
+    objects: dict[str, Any],
+) -> None:
+    async def main() -> None:
+        queue, members = aio.MessageQueue(objects["q"].key), aio.SemaphoreSet(objects["z"].key)
+        permits = aio.Semaphore(objects["s"].key)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            tasks = [asyncio.create_task(queue.send("x", 7))]  # type: ignore[arg-type]
+            lines = [here()[1] - 1]
+            tasks.append(asyncio.create_task(queue.send("y", 8)))  # type: ignore[arg-type]
+            lines.append(here()[1] - 1)
+            tasks.append(asyncio.create_task(queue.receive(9)))  # type: ignore[arg-type]
+            lines.append(here()[1] - 1)
+            tasks.append(asyncio.create_task(permits.acquire(True)))
+            lines.append(here()[1] - 1)
+            tasks.append(asyncio.create_task(permits.zero(True)))
+            lines.append(here()[1] - 1)
+            tasks.append(asyncio.create_task(members.acquire(0, timeout=True)))
+            lines.append(here()[1] - 1)
+            tasks.append(asyncio.create_task(members.zero(1, timeout=True)))
+            lines.append(here()[1] - 1)
+            tasks.append(asyncio.create_task(members.op([(0, 1)], True)))
+            lines.append(here()[1] - 1)
+            await asyncio.gather(*tasks)
+        for one in (queue, members, permits):
+            one.close()
+        assert [warning.lineno for warning in caught] == lines
+        assert {warning.filename for warning in caught} == {__file__}
+        texts = [str(warning.message) for warning in caught]
+        assert ["block=7" in texts[0], "block=8" in texts[1]] == [True, True]
+
+    asyncio.run(main())
+
+
+def test_with_asyncio_as_an_error_it_comes_before_anything_is_done(
+    objects: dict[str, Any],
+) -> None:
+    async def main() -> None:
+        queue, permits = aio.MessageQueue(objects["q"].key), aio.Semaphore(objects["s"].key)
+        for call in (
+            lambda: queue.send("x", 7),  # type: ignore[arg-type]
+            lambda: queue.receive(7),  # type: ignore[arg-type]
+            lambda: permits.acquire(True),
+        ):
+            with pytest.raises(ArgumentWarning):
+                await call()
+
+    asyncio.run(main())
+    assert (objects["q"].current_messages, objects["s"].value) == (3, 1)
+
+
 ONCE = """
 import sysv_ipc
 queue = sysv_ipc.MessageQueue(sysv_ipc.IPC_PRIVATE)
@@ -352,6 +404,143 @@ def test_each_place_is_told_of_once(
     assert "block=2 is true" in lines[1]
     assert "timeout=True" in lines[2]
     assert done.returncode == 0
+
+
+#: Statements as at a prompt, where each is line 1, and what of the warning tells it.
+PROMPT = {
+    "a = Semaphore(None, IPC_CREX, 1)": "mode=1 (0o1) gives the owner",
+    "b = SharedMemory(None, IPC_CREX, 640*480)": "mode=307200",
+    "c = MessageQueue(None, IPC_CREX, 666)": "mode=666 is not octal",
+    "q = MessageQueue(None, IPC_CREX)": None,
+    "q.send('x', 7)": "block=7",
+    "q.send('x', 8); q.send('x', 9)": "block=8, block=9",
+    "for n in (10, 11): q.send('x', n)": "block=10",
+    "q.send('x', 12) if q.receive(13) else 0": "block=13, block=12",
+    "warnings.simplefilter('error')": None,
+    "d = MessageQueue(None, IPC_CREX, 0o100)": "mode=64 (0o100) gives the owner",
+    "for one in (a, b, c, q): one.remove()": None,
+}
+
+
+def test_at_a_prompt_each_statement_is_a_place_of_its_own(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    code = (
+        "import sys, warnings\n"
+        "from sysv_ipc import *\n"
+        "def show(message, *_): print('told', message)\n"
+        "warnings.showwarning = show\n"
+        "names = dict(globals())\n"
+        "for line in sys.argv[1:]:\n"
+        "    print('>>>', line)\n"
+        "    try: exec(compile(line, '<stdin>', 'exec'), names)\n"
+        "    except ArgumentWarning as error: print('told', error)\n"
+    )
+    done = run_python(code, *PROMPT)
+    assert done.stderr == ""
+    told = [part.splitlines() for part in done.stdout.split(">>> ")[1:]]
+    assert [part[0] for part in told] == list(PROMPT)
+    for (_, *texts), wanted in zip(told, PROMPT.values(), strict=True):
+        parts = [] if wanted is None else wanted.split(", ")
+        assert len(texts) == len(parts)
+        assert all(part in text for part, text in zip(parts, texts, strict=True))
+
+
+def test_no_text_is_that_of_another_call(objects: dict[str, Any]) -> None:
+    """The filters change between two calls in one place, and the same value comes back."""
+    queue = objects["q"]
+
+    def send(n: int) -> None:
+        queue.send("x", n)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        send(7)
+        send(8)
+        send(7)
+    assert ["block=7" in str(warning.message) for warning in caught] == [True]
+    for n in (9, 7, 8):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ArgumentWarning, match=f"block={n} "):
+                send(n)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("default")
+        warnings.filterwarnings("ignore", message="block=8 ")
+        for n in (8, 9, 8, 10):
+            send(n)
+    assert ["block=9" in str(warning.message) for warning in caught] == [True]
+
+
+def test_what_is_noted_of_a_place_does_not_grow(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    code = (
+        "import sysv_ipc, warnings\n"
+        "warnings.showwarning = lambda *_: None\n"
+        "queue = sysv_ipc.MessageQueue(sysv_ipc.IPC_PRIVATE)\n"
+        "sizes = set()\n"
+        "for n in range(2, 200):\n"
+        "    queue.send('x', n)\n"
+        "    eval('queue.receive(7)')\n"
+        "    sizes.add(len(__warningregistry__))\n"
+        "queue.remove()\n"
+        "print(len(sizes))\n"
+    )
+    assert run_python(code).stdout == "1\n"
+
+
+class Odd(float):
+    """A number of which this is the repr()."""
+
+    def __new__(cls, text: Any) -> Odd:
+        self = super().__new__(cls, 0.5)
+        self.text = text  # type: ignore[attr-defined]
+        return self
+
+    def __repr__(self) -> str:
+        if isinstance(self.text, BaseException):  # type: ignore[attr-defined]
+            raise self.text  # type: ignore[attr-defined]
+        return self.text  # type: ignore[attr-defined, no-any-return]
+
+
+class OddInt(int):
+    """An int that is none."""
+
+    def __int__(self) -> int:
+        raise ZeroDivisionError
+
+    __index__ = __int__
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (10**5000, "type or timeout was"),
+        (Odd("\udc80"), r"block=\udc80 is"),
+        (Odd("a\0b"), "block=a\0b is"),
+        (Odd(ValueError()), "type or timeout was"),
+        (Odd(RecursionError()), "type or timeout was"),
+        (OddInt(7), ""),
+    ],
+    ids=["digits", "surrogate", "zero", "raises", "recursion", "no int"],
+)
+def test_a_value_that_cannot_be_shown_is_no_error(
+    objects: dict[str, Any], value: Any, shown: str
+) -> None:
+    (text,) = warned(lambda: objects["q"].send("x", value))
+    assert shown in text
+    assert text.encode()
+    assert objects["q"].current_messages == 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+def test_what_ends_a_program_comes_through(
+    objects: dict[str, Any], error: type[BaseException]
+) -> None:
+    with pytest.raises(error):
+        objects["q"].send("x", Odd(error()))
+    assert objects["q"].current_messages == 3
 
 
 def test_where_each_one_is_to_be_told_each_is_told_as_it_is(objects: dict[str, Any]) -> None:

@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from creators import INITIAL, killed_creator, phase, remove
+from creators import (
+    CREATE,
+    INITIAL,
+    killed_at,
+    killed_creator,
+    lock_taken,
+    phase,
+    remove,
+    stopped_creator,
+)
 from helpers import OTHER_UID, fork, in_child, listed, system_calls, wait_until
 
 import sysv_ipc
@@ -39,8 +48,6 @@ from sysv_ipc import (
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 SETVAL = 16
-
-CREATE = "import sys, sysv_ipc; sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREAT, 0o640, 7)"
 
 
 def test_thousand_killed_creators_leave_the_initial_value_or_nothing(
@@ -93,15 +100,6 @@ def test_openers_beside_killed_creators_see_only_the_initial_value(key: int) -> 
     assert set().union(*seen_by) == {INITIAL}
 
 
-def killed_at(key: int, *injection: str, code: str = CREATE) -> None:
-    """Run a creator that strace kills where the injection says."""
-    command = ["strace", "-f", "-o", "/dev/null"]
-    for item in injection:
-        command += ["-e", f"inject={item}"]
-    done = subprocess.run([*command, sys.executable, "-c", code, str(key)], timeout=60)
-    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
-
-
 @pytest.fixture
 def unfinished(key: int) -> Iterator[int]:
     """The key of a semaphore whose creator has died before it had its value."""
@@ -152,31 +150,6 @@ def test_a_creator_that_dies_after_the_value_is_set_leaves_the_value(key: int, c
     killed_at(key, f"semctl:signal=SIGKILL:when={call}", code=code)
     assert Semaphore(key).value == INITIAL
     assert Semaphore(key, IPC_CREAT, initial_value=1).value == INITIAL
-    remove(key)
-
-
-@contextlib.contextmanager
-def stopped_creator(key: int, code: str = CREATE) -> Iterator[Callable[[], None]]:
-    """A creator that stops between creating and initialising; what is yielded lets it go on."""
-    # The first semget(2) looks for the set, the second makes it.
-    command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semget:signal=SIGSTOP:when=2"]
-    creator = subprocess.Popen([*command, sys.executable, "-c", code, str(key)])
-    wait_until(lambda: phase(key) == "unfinished")
-    children = Path(f"/proc/{creator.pid}/task/{creator.pid}/children").read_text().split()
-
-    def go_on() -> None:
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGCONT)
-
-    def has_ended() -> bool:
-        # Again and again: it may be told to go on before it has stopped.
-        go_on()
-        return creator.poll() is not None
-
-    yield go_on
-    wait_until(has_ended)
-    assert creator.returncode == 0
     remove(key)
 
 
@@ -355,27 +328,6 @@ def test_sets_of_other_programs_that_nobody_has_used_stay_but_for_one_mode(key: 
         except ExistentialError:
             removed.append(mode)
     assert removed == [0o611]
-
-
-@contextlib.contextmanager
-def lock_taken() -> Iterator[None]:
-    """Let another process hold the lock that creators hold."""
-    read_end, write_end = os.pipe()
-
-    def hold() -> None:
-        fcntl.flock(os.open("/proc/self/ns/ipc", os.O_RDONLY), fcntl.LOCK_EX)
-        os.write(write_end, b".")
-        signal.pause()
-
-    pid = fork(hold)
-    os.read(read_end, 1)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(read_end)
-        os.close(write_end)
 
 
 @pytest.mark.parametrize("flags", [0, IPC_CREAT])

@@ -6,6 +6,9 @@ in one line, however many they are; those that wait for different types of messa
 different deltas or members, need a thread each, because msgrcv(2) and semop(2) wait for one.  A
 task that is cancelled leaves its line; what the helper has taken meanwhile goes to another who
 waits for such a thing, or back to the kernel.  Lines and helpers are in _lines.py.
+
+What is awaited is a plain method that looks at block and timeout and returns a coroutine: a task
+runs that from asyncio's own code, which an ArgumentWarning must not blame.
 """
 
 import contextlib
@@ -13,10 +16,10 @@ import copy
 import errno
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from operator import index
-from typing import Any, Self, SupportsFloat, SupportsIndex
+from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex
 
 import sysv_ipc
 import sysv_ipc._extension
@@ -29,6 +32,8 @@ __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]
 
 _Timeout = SupportsFloat | SupportsIndex | None
 _Operations = Iterable[Sequence[SupportsIndex]]
+#: Gives the seconds that a call waits, or raises what is wrong with them.
+_Patience = Callable[[], float | None]
 
 
 class _Handle:
@@ -105,13 +110,16 @@ class Semaphore(_Handle):
     handle: sysv_ipc.Semaphore
     _kind = sysv_ipc.Semaphore
 
-    async def acquire(self, timeout: _Timeout = None, delta: int = 1) -> bool:
+    def acquire(self, timeout: _Timeout = None, delta: int = 1) -> Coroutine[Any, Any, bool]:
         """Take delta, waiting until there is that much; True.
 
         timeout is in seconds, None for ever.  Raises BusyError when it is up, else what
         ``sysv_ipc.Semaphore.acquire`` raises.  A task that is cancelled has taken nothing.
         See semop(2).
         """
+        return self._acquire(_given(_seconds, timeout), delta)
+
+    async def _acquire(self, patience: _Patience, delta: int) -> bool:
         handle, number, undo = self.handle, _integer(delta, "delta"), self.handle.undo
 
         def wait(own: sysv_ipc.Semaphore) -> bool:
@@ -125,15 +133,19 @@ class Semaphore(_Handle):
             return partial(own.release, number)
 
         call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), back)
-        taken: bool = await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0)
+        seconds = patience()
+        taken: bool = await self._lines.ask(call, (), seconds if handle.block else 0)
         return taken
 
     def release(self, delta: int = 1) -> None:
         """Give delta back.  Never waits."""
         self.handle.release(delta)
 
-    async def zero(self, timeout: _Timeout = None) -> bool:
+    def zero(self, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Wait until the value is zero; True.  The rest is as in acquire()."""
+        return self._zero(_given(_seconds, timeout))
+
+    async def _zero(self, patience: _Patience) -> bool:
         handle = self.handle
 
         def wait(own: sysv_ipc.Semaphore) -> bool:
@@ -141,7 +153,8 @@ class Semaphore(_Handle):
             return own.Z()
 
         call = Call("zero", wait, lambda: handle.Z(0), _nothing)
-        taken: bool = await self._lines.ask(call, (), _seconds(timeout) if handle.block else 0)
+        seconds = patience()
+        taken: bool = await self._lines.ask(call, (), seconds if handle.block else 0)
         return taken
 
     async def __aenter__(self) -> Self:
@@ -167,11 +180,14 @@ class SemaphoreSet(_Handle):
     handle: sysv_ipc.SemaphoreSet
     _kind = sysv_ipc.SemaphoreSet
 
-    async def acquire(self, *indexes: int, timeout: _Timeout = None) -> bool:
+    def acquire(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Take 1 from each of these members, all or none; True.
 
         The rest is as in ``Semaphore.acquire``.
         """
+        return self._acquire(indexes, _given(_seconds, timeout))
+
+    async def _acquire(self, indexes: tuple[int, ...], patience: _Patience) -> bool:
         handle, which = self.handle, _integers(indexes, "index")
         call = Call(
             ("acquire", which),
@@ -179,15 +195,18 @@ class SemaphoreSet(_Handle):
             lambda: handle.acquire(*which, timeout=0),
             lambda _: partial(handle.release, *which),
         )
-        taken: bool = await self._lines.ask(call, (), _seconds(timeout))
+        taken: bool = await self._lines.ask(call, (), patience())
         return taken
 
     def release(self, *indexes: int) -> None:
         """Give 1 back to each of these members.  Never waits."""
         self.handle.release(*indexes)
 
-    async def zero(self, *indexes: int, timeout: _Timeout = None) -> bool:
+    def zero(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Wait until each of these members is zero at the same time; True."""
+        return self._zero(indexes, _given(_seconds, timeout))
+
+    async def _zero(self, indexes: tuple[int, ...], patience: _Patience) -> bool:
         handle, which = self.handle, _integers(indexes, "index")
         call = Call(
             ("zero", which),
@@ -195,19 +214,22 @@ class SemaphoreSet(_Handle):
             lambda: handle.zero(*which, timeout=0),
             _nothing,
         )
-        taken: bool = await self._lines.ask(call, (), _seconds(timeout))
+        taken: bool = await self._lines.ask(call, (), patience())
         return taken
 
-    async def op(self, operations: _Operations, timeout: _Timeout = None) -> bool:
+    def op(self, operations: _Operations, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Do all of the operations or none; True.
 
         A task that is cancelled just when they are done is told: the attribute ``done`` of the
         CancelledError is True then.
         """
+        return self._op(operations, _given(_seconds, timeout))
+
+    async def _op(self, operations: _Operations, patience: _Patience) -> bool:
         handle = self.handle
         given = handle.compile(operations).operations
         call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
-        taken: bool = await self._lines.ask(call, (), _seconds(timeout))
+        taken: bool = await self._lines.ask(call, (), patience())
         return taken
 
 
@@ -219,9 +241,9 @@ class MessageQueue(_Handle):
     _lines: Messages
     _lines_of = Messages
 
-    async def send(
+    def send(
         self, message: Any, block: bool = True, type: int = 1, *, timeout: _Timeout = None
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Put a message on the queue, waiting while it is full.
 
         Messages of one handle that wait go in the order in which they were given; one that does
@@ -229,8 +251,11 @@ class MessageQueue(_Handle):
         cancelled just when its message goes is told: the attribute ``done`` of the
         CancelledError is True then.  The rest is as in ``sysv_ipc.MessageQueue.send``.
         """
+        return self._send(message, _given(_patience, block, timeout), type)
+
+    async def _send(self, message: Any, patience: _Patience, type: int) -> None:
         handle, number = self.handle, _integer(type, "type")
-        patience = _patience(block, timeout)
+        seconds = patience()
         if isinstance(message, str):
             message = message.encode()
         try:
@@ -242,7 +267,7 @@ class MessageQueue(_Handle):
             # What is wrong is told at once, whoever waits.
             handle.send(message, False, number)
         # A copy where it has to wait: who gave it may change it meanwhile.
-        content = message if patience == 0 else bytes(message)
+        content = message if seconds == 0 else bytes(message)
         await self._lines.ask(
             Call(
                 "send",
@@ -251,10 +276,10 @@ class MessageQueue(_Handle):
                 None,
             ),
             (content, number),
-            patience,
+            seconds,
         )
 
-    async def receive(
+    def receive(
         self,
         block: bool = True,
         type: int = 0,
@@ -262,7 +287,7 @@ class MessageQueue(_Handle):
         timeout: _Timeout = None,
         except_type: bool = False,
         truncate: bool = False,
-    ) -> tuple[bytes, int]:
+    ) -> Coroutine[Any, Any, tuple[bytes, int]]:
         """Take a message off the queue, waiting until there is one: (bytes, type).
 
         Tasks that wait for the same get messages in the order in which they asked.  A task
@@ -270,9 +295,14 @@ class MessageQueue(_Handle):
         it, or back to the end of the queue.  The rest is as in
         ``sysv_ipc.MessageQueue.receive``.
         """
+        return self._receive(_given(_patience, block, timeout), type, except_type, truncate)
+
+    async def _receive(
+        self, patience: _Patience, type: int, except_type: bool, truncate: bool
+    ) -> tuple[bytes, int]:
         handle, lines, number = self.handle, self._lines, _integer(type, "type")
         other, cut = bool(except_type), bool(truncate)
-        patience = _patience(block, timeout)
+        seconds = patience()
 
         def wait(own: sysv_ipc.MessageQueue) -> Message:
             if cut:
@@ -293,7 +323,7 @@ class MessageQueue(_Handle):
             return fits and _matches(message[1], number, other)
 
         call = Call(("receive", number, other, cut), wait, attempt, back, wants)
-        content, taken = await lines.ask(call, (), patience)
+        content, taken = await lines.ask(call, (), seconds)
         # Only now, because another would have wanted it whole.
         return content[: handle.max_message_size], taken
 
@@ -314,6 +344,22 @@ def _reopen(kind: type[_Handle], handle: Any) -> _Handle:
     self = kind.__new__(kind)
     self._open(handle)
     return self
+
+
+def _given(convert: Callable[..., float | None], *values: object) -> _Patience:
+    """Convert what a call was given: now, so that a warning comes where the call is.
+
+    What is wrong is raised when the call is awaited, as everything else is.
+    """
+    try:
+        seconds = convert(*values)
+    except Exception as error:
+        return partial(_raise, error)
+    return lambda: seconds
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _nothing(_: object) -> Callable[[], object]:

@@ -203,7 +203,7 @@ struct core_kind {
     /* Look at one that exists: 0; -EIDRM to ask again for what the key names;
      * -EBUSY for one that is not finished; or an error.  With quick, one whose
      * creator has no more to do than to set its mode will do.  May be NULL. */
-    int (*accept)(int id, bool quick);
+    int (*accept)(CoreState *state, int id, bool quick);
     int (*stat)(int id, struct os_info *info);
     int (*set)(int id, const struct os_info *info);
     int (*remove)(int id);

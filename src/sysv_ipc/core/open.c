@@ -128,7 +128,7 @@ find_accepted(const struct core_request *request, key_t key, int *access)
         /* What is not finished is for its creator alone.  See whether that
          * was why, and what it allows since. */
         int any = kind->get(key, 0, 0);
-        int rc = any >= 0         ? kind->accept(any, false)
+        int rc = any >= 0         ? kind->accept(request->state, any, false)
                  : any == -ENOENT ? -EIDRM
                                   : any;
         id = rc < 0 ? rc : find_existing(request, key, access);
@@ -136,7 +136,7 @@ find_accepted(const struct core_request *request, key_t key, int *access)
     if (id < 0 || kind->accept == NULL) {
         return id;
     }
-    int rc = kind->accept(id, false);
+    int rc = kind->accept(request->state, id, false);
     return rc < 0 ? rc : id;
 }
 

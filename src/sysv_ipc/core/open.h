@@ -195,7 +195,9 @@ core_open(CoreState *state, const struct core_kind *kind,
         int access = request->mode < 0 ? 0600 : request->mode;
         int id = kind->get(request->key.value, request->open_size,
                            request->flags | access);
-        int rc = id >= 0 && kind->accept != NULL ? kind->accept(id, true) : 0;
+        int rc = id >= 0 && kind->accept != NULL
+                     ? kind->accept(state, id, true)
+                     : 0;
         if (id >= 0 && rc != -EIDRM) {
             *opened =
                 (struct core_opened){id, request->key.value, false, access};
@@ -218,7 +220,7 @@ CORE_SELDOM int core_open_gone(CoreState *state,
 
 /* Semaphores are created and given their values in one step for others. */
 int core_semaphore_create(struct core_request *request, key_t key);
-int core_semaphore_accept(int id, bool quick);
+int core_semaphore_accept(CoreState *state, int id, bool quick);
 
 /* Of the kinds: whether this can be the handle's object. */
 bool core_semaphore_same(PyObject *op, const struct os_info *now);

@@ -13,7 +13,8 @@
  * Who finds the mark waits for the lock.  When it has the lock and the set is
  * still as semget(2) made it, the creator has died: the set is removed, and it
  * is as if it had never been.  Where there is any doubt, because the lock is
- * not to be had or something was done with the set, it stays.
+ * not to be had or something was done with the set, it stays.  Handlers of
+ * signals never run while this thread has the lock, which they may want.
  *
  * impatient_until_ns of the module's state is a time that stands for nothing
  * else: a lone atomic. */
@@ -31,14 +32,17 @@
  * in the way: then we go on without it, and for a while hardly wait for it. */
 #define LOCK_TIMEOUT_NS ((int64_t)1000000000)
 #define IMPATIENT_TIMEOUT_NS ((int64_t)1000000)
+/* The same for one who can do nothing without it: a creator that has not got
+ * it either may need that long on a busy machine. */
+#define LATE_TIMEOUT_NS ((int64_t)50000000)
 #define IMPATIENT_FOR_NS ((int64_t)10000000000)
 #define LOCK_NAP_MIN_NS ((int64_t)20000)
 #define LOCK_NAP_MAX_NS ((int64_t)1000000)
 
 #define NO_LOCK (-1)
 
-/* 1 for a set that bears the mark, 0 for one that does not or that we cannot
- * tell of, -EIDRM when it is gone. */
+/* 1 for a set that bears the mark, 0 for one that does not, -EACCES where the
+ * kernel does not tell us (Linux before 4.17), -EIDRM when it is gone. */
 static int
 is_marked(int id, struct os_info *info)
 {
@@ -46,7 +50,16 @@ is_marked(int id, struct os_info *info)
     if (rc == -EINVAL || rc == -EIDRM) {
         return -EIDRM;
     }
-    return rc == 0 && info->mode == MARK;
+    return rc == -EACCES ? rc : rc == 0 && info->mode == MARK;
+}
+
+/* Whether a key leads to this id, which takes another system call to ask than
+ * all else here: a sandbox that refuses semctl(2) with EINVAL does not make us
+ * believe that a set is gone. */
+static bool
+is_there(key_t key, int id)
+{
+    return key != IPC_PRIVATE && os_sem_get(key, 0, 0) == id;
 }
 
 /* A lock for unlock(), CORE_RAISED, or NO_LOCK where it is not to be had in
@@ -88,16 +101,16 @@ unlock(int lock)
     }
 }
 
-/* wait_for_lock() for a creator.  One that waits in vain is enough: while
- * somebody sits on the lock, those that follow hardly wait. */
+/* wait_for_lock() for a second.  One that waits in vain is enough: while
+ * somebody sits on the lock, those that follow wait no longer than told. */
 static int
-lock_for_creation(CoreState *state)
+wait_with_patience(CoreState *state, int id, int64_t impatient_timeout_ns)
 {
     int64_t until_ns = CORE_LOAD_INT64(&state->impatient_until_ns);
     int64_t begin_ns = os_clock_ns();
-    int64_t timeout_ns = begin_ns < until_ns ? IMPATIENT_TIMEOUT_NS
+    int64_t timeout_ns = begin_ns < until_ns ? impatient_timeout_ns
                                              : LOCK_TIMEOUT_NS;
-    int lock = wait_for_lock(timeout_ns, CORE_NO_ID);
+    int lock = wait_for_lock(timeout_ns, id);
     int64_t end_ns = os_clock_ns();
     if (lock >= 0) {
         CORE_STORE_INT64(&state->impatient_until_ns, 0);
@@ -153,8 +166,25 @@ remove_unfinished(int id, bool locked)
     return rc == 0 || rc == -EINVAL ? -EIDRM : rc;
 }
 
+/* The lock for one who has found a set that is marked, or that the kernel does
+ * not show. */
+static int
+lock_for_opening(CoreState *state, int id, int marked)
+{
+    if (marked != 1) {
+        /* It is not seen to lose its mark: its creator gives up the lock. */
+        return wait_with_patience(state, CORE_NO_ID, IMPATIENT_TIMEOUT_NS);
+    }
+    if (os_sem_get_pid(id, 0) >= 0 && is_untouched(id) == 0) {
+        /* We may use it as it is; but where its creator is at work, which
+         * takes microseconds, it is better to see its mode. */
+        return wait_for_lock(IMPATIENT_TIMEOUT_NS, CORE_NO_ID);
+    }
+    return wait_with_patience(state, id, LATE_TIMEOUT_NS);
+}
+
 int
-core_semaphore_accept(int id, bool quick)
+core_semaphore_accept(CoreState *state, int id, bool quick)
 {
     /* SETVAL and SETALL leave the pid of who called them, which is quicker
      * asked for than the rest.  Not where the caller would create as well:
@@ -165,15 +195,24 @@ core_semaphore_accept(int id, bool quick)
     }
     struct os_info info;
     int rc = is_marked(id, &info);
-    if (rc <= 0) {
+    if (rc == 0 || rc == -EIDRM) {
         return rc;
     }
-    int lock = wait_for_lock(LOCK_TIMEOUT_NS, id);
+    int lock = lock_for_opening(state, id, rc);
     if (lock == CORE_RAISED) {
         return lock;
     }
-    /* With a mode of its own it is to be asked for again. */
-    rc = is_marked(id, &info) == 1 ? remove_unfinished(id, lock >= 0) : -EIDRM;
+    rc = is_marked(id, &info);
+    if (rc == 1) {
+        rc = remove_unfinished(id, lock >= 0);
+    }
+    else if (rc == -EACCES) {
+        rc = 0;
+    }
+    else {
+        /* With a mode of its own it is to be asked for again. */
+        rc = -EIDRM;
+    }
     unlock(lock);
     return rc;
 }
@@ -195,10 +234,37 @@ touch(int id, int value)
     return rc == -E2BIG || rc == -EAGAIN || rc == -ERANGE ? 0 : rc;
 }
 
-/* Give a new set its values and its mode: its id, or an error, after which it
- * is gone; -EIDRM where another has removed it. */
+/* Whether this is a set that create_marked() has made. */
+static bool
+is_as_made(const struct os_info *info, const struct core_request *request,
+           key_t key)
+{
+    return info->mode == MARK && info->key == key &&
+           info->sem.nsems == request->size;
+}
+
+/* After an error: remove a set that cannot be finished, if the id still names
+ * it and no other.  The error, or that of removing it; CORE_AGAIN where it is
+ * gone already. */
 static int
-finish(int id, const struct core_request *request, int mode)
+give_up(int id, const struct core_request *request, key_t key, int error)
+{
+    struct os_info info;
+    if (is_marked(id, &info) == 1 && is_as_made(&info, request, key)) {
+        int rc = os_sem_remove(id);
+        if (rc != -EINVAL && rc != -EIDRM) {
+            return rc < 0 ? rc : error;
+        }
+    }
+    /* Never one more than the one that could not be removed.  Whether a
+     * private one is there cannot be told, and nobody else has a reason to
+     * remove it. */
+    return key == IPC_PRIVATE || is_there(key, id) ? error : CORE_AGAIN;
+}
+
+/* Give a new set its values and its mode: its id, or what give_up() says. */
+static int
+finish(int id, const struct core_request *request, key_t key, int mode)
 {
     struct os_info info;
     int rc = os_sem_set_all(id, request->values, request->size);
@@ -210,18 +276,18 @@ finish(int id, const struct core_request *request, int mode)
     if (rc == 0) {
         rc = os_sem_stat(id, &info);
     }
+    if (rc == 0 && !is_as_made(&info, request, key)) {
+        rc = -EIDRM;
+    }
     if (rc == 0) {
         info.mode = (unsigned int)mode;
         rc = os_sem_set(id, &info);
     }
-    if (rc == 0) {
-        return id;
-    }
-    (void)os_sem_remove(id);
-    return rc == -EINVAL ? -EIDRM : rc;
+    return rc == 0 ? id : give_up(id, request, key, rc);
 }
 
-/* Make a set, in place of one that was left unfinished where there is one. */
+/* Make a set, in place of one that was left unfinished where there is one:
+ * its id, an error, or CORE_AGAIN. */
 static int
 create_marked(struct core_request *request, key_t key, bool locked)
 {
@@ -234,29 +300,31 @@ create_marked(struct core_request *request, key_t key, bool locked)
     }
     int existing = os_sem_get(key, 0, 0);
     int rc = existing >= 0 ? remove_unfinished(existing, true) : existing;
-    return rc == -EIDRM ? rc : -EEXIST;
+    return rc == -EIDRM && !is_there(key, existing) ? CORE_AGAIN : -EEXIST;
 }
 
 int
 core_semaphore_create(struct core_request *request, key_t key)
 {
     int mode = request->mode < 0 ? 0600 : request->mode;
-    /* Nobody else can open a private set: there is no race to win. */
-    int lock = key == IPC_PRIVATE ? NO_LOCK
-                                  : lock_for_creation(request->state);
-    if (lock == CORE_RAISED) {
-        return lock;
-    }
     int id;
     do {
+        /* Nobody else can open a private set: there is no race to win. */
+        int lock = key == IPC_PRIVATE
+                       ? NO_LOCK
+                       : wait_with_patience(request->state, CORE_NO_ID,
+                                            IMPATIENT_TIMEOUT_NS);
+        if (lock == CORE_RAISED) {
+            return lock;
+        }
         id = create_marked(request, key, lock >= 0);
         if (id >= 0) {
-            id = finish(id, request, mode);
+            id = finish(id, request, key, mode);
         }
-        if (id == -EIDRM) {
-            id = core_try_again(&request->attempts, id);
+        unlock(lock);
+        if (id == CORE_AGAIN) {
+            id = core_try_again(&request->attempts, -EIDRM);
         }
     } while (id == CORE_AGAIN);
-    unlock(lock);
     return id;
 }

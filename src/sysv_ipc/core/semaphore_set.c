@@ -124,12 +124,11 @@ adopt(PyObject *op, struct core_request *request,
 {
     CoreState *state = core_handle(op)->state;
     struct core_subject subject = {request->kind, opened->key, opened->id};
-    struct os_info info;
-    int rc = core_kind_stat_any(request->kind, opened->id, &info);
+    struct os_info info = {.sem.nsems = request->size};
+    int rc = opened->created
+                 ? 0
+                 : core_kind_stat_any(request->kind, opened->id, &info);
     if (rc < 0) {
-        if (opened->created) {
-            (void)os_sem_remove(opened->id);
-        }
         rc = core_open_again(request, rc);
         return rc == CORE_AGAIN
                    ? rc

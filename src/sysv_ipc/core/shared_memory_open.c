@@ -5,6 +5,7 @@
 #include "open.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* The size rules of api.md: with flags 0 it must be the segment's, with
  * IPC_CREAT at most that. */
@@ -79,6 +80,33 @@ finish_created(const struct core_request *request, int id,
     return rc < 0 ? rc : os_shm_set(id, &info);
 }
 
+/* Whether a segment is one that was made for this request: the id names
+ * another where somebody has removed ours and it was given again.  One that is
+ * removed while it is attached loses its key. */
+static bool
+is_as_made(const struct os_segment *now, const struct core_request *request,
+           const struct core_opened *opened)
+{
+    return (now->key == opened->key || now->key == IPC_PRIVATE) &&
+           now->size == request->size && now->creator_pid == getpid();
+}
+
+/* After an error: remove a new segment, if the id still names it.  It is
+ * attached as long as we look, if it has been, so that its id stays its own. */
+static void
+give_up(const struct core_request *request, const struct core_opened *opened,
+        void *address)
+{
+    struct os_segment now;
+    if (os_shm_look(opened->id, &now) == 0 &&
+        is_as_made(&now, request, opened)) {
+        (void)os_shm_remove(opened->id);
+    }
+    if (address != NULL) {
+        (void)os_shm_detach(address);
+    }
+}
+
 /* Attach what was opened and put it into the handle: 0, -1 with an exception,
  * or CORE_AGAIN where it is gone already and is to be opened or created
  * again. */
@@ -92,6 +120,10 @@ adopt(PyObject *op, struct core_request *request,
     int flags = readonly ? SHM_RDONLY : 0;
     struct core_attachment attachment = {.id = opened->id};
     int rc = core_attachment_look(&attachment);
+    if (rc == 0 && opened->created &&
+        !is_as_made(&attachment.segment, request, opened)) {
+        rc = -EIDRM;
+    }
     if (rc == 0 && check_size(state, request, opened, attachment.size) < 0) {
         goto error;
     }
@@ -128,10 +160,7 @@ adopt(PyObject *op, struct core_request *request,
     return 0;
 error:
     if (opened->created) {
-        if (attachment.address != NULL) {
-            (void)os_shm_detach(attachment.address);
-        }
-        (void)os_shm_remove(opened->id);
+        give_up(request, opened, attachment.address);
     }
     return rc == CORE_AGAIN ? rc : -1;
 }

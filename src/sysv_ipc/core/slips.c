@@ -45,75 +45,126 @@ find_caller(int *level)
     return frame;
 }
 
-/* What a mapping has for a key: a new reference, or NULL without an
- * exception. */
-static PyObject *
-look_up(PyObject *mapping, PyObject *key)
-{
-    PyObject *value = mapping == NULL ? NULL : PyObject_GetItem(mapping, key);
-    PyErr_Clear();
-    return value;
-}
-
 /* Where warnings notes what a module's lines were warned of, a new reference
  * or NULL. */
 static PyObject *
 registry_of(PyFrameObject *frame)
 {
     PyObject *globals = frame == NULL ? NULL : PyFrame_GetGlobals(frame);
-    PyObject *name = PyUnicode_FromString("__warningregistry__");
-    PyObject *registry = name == NULL ? NULL : look_up(globals, name);
-    Py_XDECREF(name);
+    PyObject *registry = globals == NULL ? NULL
+                                         : PyMapping_GetItemString(
+                                               globals, "__warningregistry__");
+    PyErr_Clear();
     Py_XDECREF(globals);
     return registry;
 }
 
-/* Note with which text a place was warned, where warnings has noted it: not
- * where it is to be warned each time. */
-static void
-note_warned(PyObject *registry, PyObject *place, PyObject *key, PyObject *text)
+static bool
+has(PyObject *registry, PyObject *key)
 {
-    PyObject *noted = look_up(registry, key);
-    if (noted != NULL) {
-        (void)PyObject_SetItem(registry, place, text);
-        PyErr_Clear();
-    }
-    Py_XDECREF(noted);
+    PyObject *value = registry == NULL ? NULL
+                                       : PyObject_GetItem(registry, key);
+    PyErr_Clear();
+    Py_XDECREF(value);
+    return value != NULL;
 }
 
-/* Warn of a slip; takes the text, which may be NULL: 0 or -1.  The texts have
- * values in them, and warnings tells places apart by line and text: for one
- * line and many values it is given the first text again. */
+/* The call in the program: its code, which is equal to the same code compiled
+ * again, and where in its text.  The instruction will do only where columns
+ * were left out (-X no_debug_ranges): CPython 3.11 calls in another one when
+ * it has specialised a loop. */
+static PyObject *
+place_of(PyFrameObject *frame, enum slip slip)
+{
+    if (frame == NULL) {
+        return Py_NewRef(Py_None);
+    }
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    int lasti = PyFrame_GetLasti(frame);
+    int line = 0, column = -1, end_line = 0, end_column = -1;
+    (void)PyCode_Addr2Location(code, lasti, &line, &column, &end_line,
+                               &end_column);
+    return Py_BuildValue("(iiiiiN)", (int)slip, line,
+                         column < 0 ? lasti : column, end_line, end_column,
+                         code);
+}
+
+/* Warn of a slip: 0 or -1.  The texts have values in them, and warnings tells
+ * places apart by line and text.  So a place that was warned of is noted where
+ * warnings notes its own, which it forgets when the filters change; and of a
+ * text that comes from such a place warnings is made believe that it was told
+ * before.  That is taken back, because there may be any number of texts. */
+static int
+warn_once(CoreState *state, PyFrameObject *frame, PyObject *place, int level,
+          PyObject *text)
+{
+    PyObject *registry = registry_of(frame);
+    PyObject *key =
+        Py_BuildValue("(OOi)", text, state->ArgumentWarning,
+                      frame == NULL ? 0 : PyFrame_GetLineNumber(frame));
+    if (key == NULL) {
+        Py_XDECREF(registry);
+        return -1;
+    }
+    bool told = has(registry, key), knew = has(registry, place);
+    if (knew && !told) {
+        (void)PyObject_SetItem(registry, key, Py_True);
+        PyErr_Clear();
+    }
+    int rc = PyErr_WarnFormat(state->ArgumentWarning, level, "%U", text);
+    if (rc == 0) {
+        Py_XSETREF(registry, registry_of(frame));
+        bool knows = has(registry, place);
+        if (knows && !told) {
+            (void)PyObject_DelItem(registry, key);
+        }
+        else if (!knows && (knew || !told) && has(registry, key)) {
+            (void)PyObject_SetItem(registry, place, Py_True);
+        }
+        PyErr_Clear();
+    }
+    Py_XDECREF(registry);
+    Py_DECREF(key);
+    return rc;
+}
+
+/* Where a value cannot be shown, because its repr() raises or an int has too
+ * many digits, the call is legal all the same: the text without it.  Not if
+ * somebody wants the program to end. */
+static PyObject *
+instead_of_value(const char *text)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception) ||
+        PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return NULL;
+    }
+    PyErr_Clear();
+    return PyUnicode_FromString(text);
+}
+
+/* Warn of a slip; takes the text, which may be NULL: 0 or -1. */
 static int
 warn(CoreState *state, enum slip slip, PyObject *text)
 {
     int level, rc = -1;
+    /* What no encoding has would be an error when the warning is shown. */
+    PyObject *bytes = text == NULL ? NULL
+                                   : PyUnicode_AsEncodedString(
+                                         text, "utf-8", "backslashreplace");
+    Py_XDECREF(text);
+    text = bytes == NULL
+               ? NULL
+               : PyUnicode_FromEncodedObject(bytes, "utf-8", "strict");
+    Py_XDECREF(bytes);
     if (text == NULL) {
         return -1;
     }
     PyFrameObject *frame = find_caller(&level);
-    int line = frame == NULL ? 0 : PyFrame_GetLineNumber(frame);
-    PyObject *place =
-        Py_BuildValue("(Oii)", state->ArgumentWarning, (int)slip, line);
-    PyObject *registry = registry_of(frame), *key = NULL;
+    PyObject *place = place_of(frame, slip);
     if (place != NULL) {
-        PyObject *before = look_up(registry, place);
-        if (before != NULL) {
-            Py_SETREF(text, before);
-        }
-        key = Py_BuildValue("(OOi)", text, state->ArgumentWarning, line);
+        rc = warn_once(state, frame, place, level, text);
+        Py_DECREF(place);
     }
-    const char *words = key == NULL ? NULL : PyUnicode_AsUTF8(text);
-    if (words != NULL) {
-        rc = PyErr_WarnEx(state->ArgumentWarning, words, level);
-    }
-    if (rc == 0) {
-        Py_XSETREF(registry, registry_of(frame));
-        note_warned(registry, place, key, text);
-    }
-    Py_XDECREF(registry);
-    Py_XDECREF(place);
-    Py_XDECREF(key);
     Py_XDECREF(frame);
     Py_DECREF(text);
     return rc;
@@ -252,6 +303,10 @@ core_warn_of_block(CoreState *state, PyObject *value)
                                    "timeout=%R was probably meant",
                                    number, number);
     Py_XDECREF(number);
+    if (text == NULL) {
+        text = instead_of_value("block is a number, and true, as any but 0: "
+                                "type or timeout was probably meant");
+    }
     return warn(state, SLIP_BLOCK, text);
 }
 
