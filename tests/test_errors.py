@@ -233,6 +233,31 @@ def test_an_exception_inside_str_of_an_error_comes_out() -> None:
     assert "semaphore with key 123456789" in str(error)
 
 
+@pytest.mark.parametrize(
+    "call", ["sysv_ipc.limits()", "handle.info()", "sysv_ipc.semaphores()", "sysv_ipc.Limits"]
+)
+def test_no_memory_for_a_type_of_records_is_a_memory_error(run_python: Run, call: str) -> None:
+    """CPython returns no type then, and no exception."""
+    code = f"""
+import _testcapi, sys, sysv_ipc
+handle = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
+for first in range(40):
+    try:
+        _testcapi.set_nomemory(first, first + 1)
+        {call}
+    except (MemoryError, sysv_ipc.OutOfMemoryError):
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+print("only that")
+handle.remove()
+"""
+    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    if (3, 12) <= sys.version_info < (3, 14):
+        pytest.skip("CPython 3.12 and 3.13 crash in code of their own where a type is made")
+    assert run_python(code).stdout == "only that\n"
+
+
 def test_ctrl_c_while_a_number_is_asked_whether_it_is_one_comes_out() -> None:
     class Odd:
         def __float__(self) -> float:

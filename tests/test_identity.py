@@ -347,3 +347,54 @@ def test_a_handle_of_what_is_gone_cannot_be_pickled(kind: str, key: int) -> None
         with pytest.raises(ExistentialError):
             how(handle)
     end(other)
+
+
+@pytest.mark.parametrize("kind", ["semaphore", "set", "queue"])
+def test_what_a_handle_has_removed_stays_removed_for_it(kind: str) -> None:
+    """A private object of the same size that gets the id at once cannot be told otherwise."""
+    handle = KINDS[kind](IPC_PRIVATE)
+    handle.remove()
+    other = with_id(kind, handle.id, IPC_PRIVATE)
+    assert handle.removed
+    for use in USES.values():
+        with pytest.raises(ExistentialError):
+            use(handle)
+    assert not other.removed
+    end(other)
+
+
+def test_a_segment_is_the_same_to_a_child_in_another_pid_namespace(key: int) -> None:
+    """There its creator has no pid."""
+    clone_newpid = 0x20000000
+    segment = SharedMemory(key, IPC_CREX, init_character=b"x")
+
+    def parent() -> None:
+        assert ctypes.CDLL(None, use_errno=True).unshare(clone_newpid) == 0
+
+        def child() -> None:
+            assert not segment.removed
+            segment.detach()
+            segment.attach()
+            assert segment.read(1) == b"x"
+            assert segment.info().creator_pid == 0
+
+        assert os.waitpid(fork(child), 0)[1] == 0
+
+    assert os.waitpid(fork(parent), 0)[1] == 0
+    end(segment)
+
+
+def test_a_note_does_not_say_that_somebody_removed_what_is_elsewhere(kind: str, key: int) -> None:
+    def text() -> str:
+        new_namespace()
+        handle = KINDS[kind](key)
+        end(handle)
+        new_namespace()
+        KINDS[kind](key + 1)
+        with pytest.raises(ExistentialError) as caught:
+            handle.info()
+        return f"{caught.value} {getattr(caught.value, '__notes__', [])}"
+
+    told = in_child(text)
+    assert "names another object now" in told
+    assert "Somebody" not in told

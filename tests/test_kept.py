@@ -239,3 +239,114 @@ queue.remove()
     here = str(Path(__file__).parent)
     done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")
     assert (done.returncode, done.stdout) == (0, "[(b'x', 1)] True\n"), done.stderr
+
+
+def test_a_message_is_kept_although_there_is_no_memory_for_a_copy(run_python: Run) -> None:
+    """Senders that wait for room would take its place in the queue at once."""
+    code = """
+import os, resource, signal, sysv_ipc as s
+M = 1 << 20
+for name in "msgmax", "msgmnb":
+    with open("/proc/sys/kernel/" + name, "r+") as file:
+        before = file.read(); file.seek(0); file.write(str(16 * M))
+queue = s.MessageQueue(None, s.IPC_CREX, max_message_size=16 * M)
+queue.send(b"A" * 12 * M)
+pid = os.fork()
+if pid == 0:
+    queue.send(b"B" * 12 * M)
+    os._exit(0)
+from sleeping import blocked_process
+while not blocked_process(pid, "msgsnd"):
+    pass
+size = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (size + 20 * M, -1))
+try:
+    queue.receive()
+except MemoryError:
+    print("no memory")
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+os.waitpid(pid, 0)
+print(*[queue.receive(timeout=5)[0][:1] for _ in range(2)])
+queue.remove()
+for name in "msgmax", "msgmnb":
+    with open("/proc/sys/kernel/" + name, "w") as file:
+        file.write(before)
+"""
+    here = str(Path(__file__).parent)
+    done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")
+    assert done.stdout == "no memory\nb'A' b'B'\n", done.stderr
+
+
+@pytest.mark.parametrize("why", ["may not send", "elsewhere", "full"])
+def test_what_cannot_go_back_is_told_and_goes_nowhere_else(run_python: Run, why: str) -> None:
+    code = """
+import ctypes, os, sys, _testcapi, sysv_ipc as s
+queue = s.MessageQueue(None, s.IPC_CREX, 0o604)
+reader = s.MessageQueue(queue.key)
+queue.send(b"precious" * 100, type=300)
+for first in range(30):
+    try:
+        _testcapi.set_nomemory(first, 0)
+        reader.receive(False)
+    except MemoryError:
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+    if not queue.current_messages:
+        break
+left = 0
+if sys.argv[1] == "may not send":
+    os.seteuid(65534); del reader; os.seteuid(0)
+elif sys.argv[1] == "elsewhere":
+    ipc = os.open("/proc/self/ns/ipc", os.O_RDONLY)
+    ctypes.CDLL(None).unshare(0x08000000)
+    other = s.MessageQueue(queue.key, s.IPC_CREX)
+    del reader
+    left = other.current_messages
+    ctypes.CDLL(None).setns(ipc, 0)
+else:
+    queue.max_size = 10
+    queue.send(b"0123456789")
+    del reader
+    left = queue.current_messages - 1
+print(left)
+queue.remove()
+"""
+    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    done = run_python(code, why)
+    assert done.stdout == "0\n"
+    assert "a message of 800 bytes" in done.stderr
+    assert "is lost" in done.stderr
+
+
+def test_a_queue_that_dies_is_not_to_be_found(run_python: Run) -> None:
+    """What tells of a lost message runs code of the program."""
+    code = """
+import sys, gc, sysv_ipc as s, _testcapi
+class Queue(s.MessageQueue):
+    pass
+other = s.MessageQueue(None, s.IPC_CREX)
+for kind in Queue, s.MessageQueue:
+    queue = kind(other.key)
+    queue.send(b"precious" * 100)
+    try:
+        _testcapi.set_nomemory(0, 8)
+        queue.receive(False)
+    except (MemoryError, s.Error):
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+    while other.try_send(b"x" * 800):
+        pass
+    seen = []
+    sys.unraisablehook = lambda u: seen.append(
+        [one for one in gc.get_objects() if isinstance(one, s.MessageQueue) and one is not other])
+    del queue
+    print(seen)
+    while other.try_receive():
+        pass
+other.remove()
+"""
+    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    done = run_python(code, env={**os.environ, "PYTHONMALLOC": "debug"})
+    assert (done.returncode, done.stdout) == (0, "[[]]\n[[]]\n"), done.stderr

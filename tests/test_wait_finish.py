@@ -48,8 +48,9 @@ for wait in space["waits"]() * 16:
     _thread.start_new_thread(space["worker"], (wait,))
 
 class Owner:
-    def __del__(self, write=os.write, end=os._exit, wait=os.waitpid, sleep=time.sleep, queue=queue, other=other, semaphore=semaphore,
-                handles=handles, Error=sysv_ipc.Error, fork=ctypes.CDLL(None).fork):
+    def __del__(self, write=os.write, end=os._exit, wait=os.waitpid, sleep=time.sleep,
+                queue=queue, other=other, semaphore=semaphore, handles=handles,
+                Error=sysv_ipc.Error, fork=ctypes.CDLL(None).fork):
         def forked():
             # CPython's own fork() refuses by now.
             pid = fork()
