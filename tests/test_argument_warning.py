@@ -11,7 +11,7 @@ import inspect
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -339,7 +339,8 @@ def test_with_asyncio_it_is_the_line_of_the_call_that_becomes_a_task(
         permits = aio.Semaphore(objects["s"].key)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
-            tasks = [asyncio.create_task(queue.send("x", 7))]  # type: ignore[arg-type]
+            tasks: list[asyncio.Task[Any]] = []
+            tasks.append(asyncio.create_task(queue.send("x", 7)))  # type: ignore[arg-type]
             lines = [here()[1] - 1]
             tasks.append(asyncio.create_task(queue.send("y", 8)))  # type: ignore[arg-type]
             lines.append(here()[1] - 1)
@@ -493,7 +494,7 @@ def test_what_is_noted_of_a_place_does_not_grow(
 class Odd(float):
     """A number of which this is the repr()."""
 
-    def __new__(cls, text: Any) -> Odd:
+    def __new__(cls, text: Any) -> Self:
         self = super().__new__(cls, 0.5)
         self.text = text  # type: ignore[attr-defined]
         return self

@@ -103,7 +103,7 @@ def test_a_segment_that_has_got_the_id_of_a_new_one_is_neither_filled_nor_remove
 
 
 def left_after(injection: str, statement: str) -> list[str]:
-    """Return the error of a statement in a sandbox, and what it leaves in a namespace of its own."""
+    """Return the error of a statement in a sandbox, and how many objects it leaves."""
     code = (
         "import os, sys\n"
         "from sysv_ipc import *\n"

@@ -91,8 +91,8 @@ is_as_made(const struct os_segment *now, const struct core_request *request,
            now->size == request->size && now->creator_pid == getpid();
 }
 
-/* After an error: remove a new segment, if the id still names it.  It is
- * attached as long as we look, if it has been, so that its id stays its own. */
+/* After an error: remove a new segment, if the id still names it.  One that
+ * was attached stays so until then, so that its id is not given again. */
 static void
 give_up(const struct core_request *request, const struct core_opened *opened,
         void *address)
