@@ -53,14 +53,14 @@ int core_mapping_attach_new(struct core_attachment *attachment, int flags);
  * with -EBUSY while there are exports, or -errno. */
 int core_mapping_put(PyObject *owner, struct core_mapping *mapping,
                      const struct core_attachment *new);
-/* Attach and put, in one step: 0, or as core_mapping_put().  To attach again it
- * looks in that step, and says -ESTALE if the id names another segment than
+/* Attach and put, in one step: 0, or as core_mapping_put().  To attach again
+ * it looks in that step, and says -ESTALE if the id names another segment than
  * the one that the handle had last. */
 int core_mapping_attach(PyObject *owner, struct core_mapping *mapping,
                         bool again, void *address, int flags,
                         struct core_attachment *attachment);
-/* To attach again at the place of the attachment there is; -EINVAL if it is not there
- * any more. */
+/* To attach again at the place of the attachment there is; -EINVAL if it is
+ * not there any more. */
 int core_mapping_remap(PyObject *owner, struct core_mapping *mapping,
                        void *address, int flags,
                        struct core_attachment *attachment);

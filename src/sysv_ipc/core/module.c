@@ -357,8 +357,8 @@ register_in_main(void *Py_UNUSED(unused))
     return 0;
 }
 
-/* When the main interpreter ends, daemon threads may wait in this library, also
- * those of another interpreter: see core_finish_waits(). */
+/* When the main interpreter ends, daemon threads may wait in this library,
+ * also those of another interpreter: see core_finish_waits(). */
 static int
 register_finish(void)
 {

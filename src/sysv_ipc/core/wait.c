@@ -13,9 +13,9 @@
 #define NAP_MIN_NS 5000
 #define NAP_MAX_NS 500000
 
-/* When the interpreter begins to end, it waits so long for threads that are in a
- * call, and then so long for what they have got to be used.  Other threads take
- * nothing for FINISH_PARK_MS, and then try so often. */
+/* When the interpreter begins to end, it waits so long for threads that are in
+ * a call, and then so long for what they have got to be used.  Other threads
+ * take nothing for FINISH_PARK_MS, and then try so often. */
 #define FINISH_LONGEST_NS 1000000000
 #define FINISH_GRACE_NS 10000000
 #define FINISH_PARK_MS 1000

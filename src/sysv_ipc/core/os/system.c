@@ -65,6 +65,14 @@ os_ftok(const char *path, int id, key_t *key)
 #define SYS_pidfd_open 434
 #endif
 #define PIDFD_OF_THREAD O_EXCL
+
+/* What ioctl(2) takes: POSIX has int, which musl keeps to. */
+#ifdef __GLIBC__
+typedef unsigned long request_of_ioctl;
+#else
+typedef int request_of_ioctl;
+#endif
+
 #define PIDFD_IPC_NAMESPACE _IO(0xFF, 2)
 #define PIDFD_USER_NAMESPACE _IO(0xFF, 9)
 
@@ -78,11 +86,12 @@ namespace_open(enum os_namespace_kind kind)
 {
     static const struct {
         const char *path;
-        unsigned long request;
+        request_of_ioctl request;
     } kinds[] = {
-        [OS_NAMESPACE_IPC] = {"/proc/thread-self/ns/ipc", PIDFD_IPC_NAMESPACE},
+        [OS_NAMESPACE_IPC] = {"/proc/thread-self/ns/ipc",
+                              (request_of_ioctl)PIDFD_IPC_NAMESPACE},
         [OS_NAMESPACE_USER] = {"/proc/thread-self/ns/user",
-                               PIDFD_USER_NAMESPACE},
+                               (request_of_ioctl)PIDFD_USER_NAMESPACE},
     };
     int namespace = open(kinds[kind].path, O_RDONLY | O_CLOEXEC);
     if (namespace != -1) {
@@ -155,7 +164,7 @@ os_namespace(enum os_namespace_kind kind)
     if (fstat(file, &about) == 0) {
         namespace.inode = (uint64_t)about.st_ino;
     }
-    if (ioctl(file, NS_GET_ID, &namespace.id) == -1) {
+    if (ioctl(file, (request_of_ioctl)NS_GET_ID, &namespace.id) == -1) {
         namespace.id = 0;
     }
     (void)close(file);

@@ -144,8 +144,15 @@ void
 os_signal_send(const struct os_wait *wait)
 {
     /* Nobody misses their default actions; the first two have none. */
-    static const int spare[] = {SIGURG, SIGWINCH,  SIGSTKFLT, SIGPWR,
-                                SIGIO,  SIGVTALRM, SIGPROF};
+    static const int spare[] = {
+        SIGURG,    SIGWINCH, SIGIO, SIGVTALRM, SIGPROF,
+#ifdef SIGPWR
+        SIGPWR,
+#endif
+#ifdef SIGSTKFLT
+        SIGSTKFLT,
+#endif
+    };
     bool ours = is_ours_again(wait->signal);
     if (ours && send_to(wait->thread, wait->signal) == 0) {
         return;
