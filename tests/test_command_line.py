@@ -701,13 +701,55 @@ def test_a_closed_pipe_is_quiet() -> None:
         handle.remove()
 
 
-@pytest.mark.parametrize("words", [["ls"], ["limits", "--json"]])
-def test_a_full_disk_is_told(words: list[str]) -> None:
+BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+
+
+@BUFFERED
+@pytest.mark.parametrize(
+    "words", [["ls"], ["limits", "--json"], ["--help"], ["--version"], ["create", "--help"]], ids=str
+)
+def test_a_full_disk_is_told(words: list[str], unbuffered: str) -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*MODULE, *words], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(
+            [*MODULE, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
     assert done.returncode == 1
     assert b"No space left on device" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+@BUFFERED
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["rm", "sem", "0x7ffffff1", "id:{}"], 1),
+        (["rm", "sem", "0x7ffffff1", "id:{}", "--json"], 1),
+        (["rm", "sem", "--owner", "1", "--owner", "2"], 1),
+        (["show", "sem", "0x7ffffff1"], 1),
+        (["frobnicate"], 2),
+    ],
+    ids=str,
+)
+def test_errors_that_find_no_room_change_nothing_else(
+    words: list[str], status: int, unbuffered: str
+) -> None:
+    made = Semaphore(None, IPC_CREX)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*MODULE, *(word.format(made.id) for word in words)],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == status
+    assert made.removed is ("id:{}" in words)
+    if not made.removed:
+        made.remove()
 
 
 def test_closed_standard_streams_are_told() -> None:

@@ -26,7 +26,7 @@ from .objects import (
     is_the_same,
     user,
 )
-from .output import PROGRAM, CommandError, failure_text, json_text, printable, report
+from .output import PROGRAM, CommandError, failure_text, json_text, printable, report, tell
 from .users import Neighbours, use
 
 #: A record that is older, in seconds, is looked up again before its object is removed.
@@ -164,7 +164,7 @@ def _remove(kind: Kind, record: Record, result: dict[str, Any], results: JsonArr
             else:
                 results.add(held, result | {"removed": True})
         except BaseException:
-            report(f"removed {describe(kind, record)}")
+            held.report(f"removed {describe(kind, record)}")
             raise
 
 
@@ -184,10 +184,16 @@ def _tell_failure(error: Exception, result: dict[str, Any], results: JsonArray |
 
 def _confirmed(what: str) -> bool:
     """Ask on the terminal."""
-    print(printable(f"remove {what}? [y/N] "), end="", file=sys.stderr, flush=True)
+    try:
+        tell(printable(f"remove {what}? [y/N] "))
+    except OSError as error:
+        raise CommandError(
+            f"nobody could be asked whether to remove the {what}: {error}", "--yes does not ask"
+        ) from None
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
-        print(file=sys.stderr)
+        with contextlib.suppress(OSError):
+            tell("\n")
     return answer.strip().lower() in ("y", "yes")
 
 

@@ -10,7 +10,7 @@ import sysv_ipc
 
 from .delivery import SLICE, Held, JsonArray, StoppedError, require_reader
 from .objects import MSG, describe, find
-from .output import CommandError, encoded, is_shown, print_json, report, visible
+from .output import CommandError, encoded, is_shown, print_json, visible
 
 Message = tuple[bytes, int]
 
@@ -72,7 +72,7 @@ def send(options: argparse.Namespace) -> int:
                 raise
             except StoppedError:
                 if number:
-                    report(part)
+                    held.report(part)
                 raise
     return 0
 
@@ -153,7 +153,7 @@ def _give_back(queue: sysv_ipc.MessageQueue, message: Message, held: Held) -> No
         except sysv_ipc.Error:
             break
     encoded = binascii.b2a_base64(content, newline=False).decode()
-    report(
+    held.report(
         f"a message of type {type} could neither be written nor given back; in base64 it is"
         f" {encoded or 'empty'}"
     )
