@@ -27,7 +27,26 @@ T = TypeVar("T")
 USUAL = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 #: The names of signals that end no program, that cannot be noted, or that tell of a fault after
 #: which a program cannot go on.
-_OTHERS = ("KILL STOP CHLD CLD CONT TSTP TTIN TTOU URG WINCH INFO ILL TRAP BUS FPE SEGV SYS EMT").split()
+_OTHERS = [
+    "KILL",
+    "STOP",
+    "CHLD",
+    "CLD",
+    "CONT",
+    "TSTP",
+    "TTIN",
+    "TTOU",
+    "URG",
+    "WINCH",
+    "INFO",
+    "ILL",
+    "TRAP",
+    "BUS",
+    "FPE",
+    "SEGV",
+    "SYS",
+    "EMT",
+]
 #: All that end a program unless it says otherwise.
 ENDING = frozenset(map(int, signal.valid_signals())) - {
     int(getattr(signal, f"SIG{name}", 0)) for name in _OTHERS
