@@ -168,7 +168,7 @@ def test_nothing_is_removed_by_an_answer_to_a_question_that_nobody_saw() -> None
     ours, theirs = os.openpty()
     asked = subprocess.Popen(["sh", "-c", shell], stdin=theirs, stdout=subprocess.PIPE)
     os.write(ours, b"y\ny\n")
-    assert asked.communicate(timeout=60) == (b"", None)
+    assert asked.communicate(timeout=60)[0] == b""
     assert asked.returncode == 1
     for handle in (first, second):
         handle.remove()
