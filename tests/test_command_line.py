@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from helpers import LONG_MAX, OTHER_UID, in_child, wait_until
+from old_kernel import NUMBERS, become_old
 from sleeping import blocked_process
 
 import sysv_ipc
@@ -701,13 +702,57 @@ def test_a_closed_pipe_is_quiet() -> None:
         handle.remove()
 
 
-@pytest.mark.parametrize("words", [["ls"], ["limits", "--json"]])
-def test_a_full_disk_is_told(words: list[str]) -> None:
+BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+
+
+@BUFFERED
+@pytest.mark.parametrize(
+    "words",
+    [["ls"], ["limits", "--json"], ["--help"], ["--version"], ["create", "--help"]],
+    ids=str,
+)
+def test_a_full_disk_is_told(words: list[str], unbuffered: str) -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*MODULE, *words], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(
+            [*MODULE, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
     assert done.returncode == 1
     assert b"No space left on device" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+@BUFFERED
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["rm", "sem", "0x7ffffff1", "id:{}"], 1),
+        (["rm", "sem", "0x7ffffff1", "id:{}", "--json"], 1),
+        (["rm", "sem", "--owner", "1", "--owner", "2"], 1),
+        (["show", "sem", "0x7ffffff1"], 1),
+        (["frobnicate"], 2),
+    ],
+    ids=str,
+)
+def test_errors_that_find_no_room_change_nothing_else(
+    words: list[str], status: int, unbuffered: str
+) -> None:
+    made = Semaphore(None, IPC_CREX)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*MODULE, *(word.format(made.id) for word in words)],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == status
+    assert made.removed is ("id:{}" in words)
+    if not made.removed:
+        made.remove()
 
 
 def test_closed_standard_streams_are_told() -> None:
@@ -874,3 +919,120 @@ def test_an_object_that_vanishes_is_told(
     monkeypatch.setattr(queues, "find", find_and_remove)
     assert main(["send", str(key), "x"]) == 1
     assert "no longer exists" in capsys.readouterr().err
+
+
+KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
+
+
+@pytest.mark.parametrize("by", ["key", "id"])
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        (["peek"], "queues"),
+        (["receive"], "queues"),
+        (["send", "x"], "queues"),
+        (["read"], "segments"),
+        (["dump"], "segments"),
+        (["write", "text"], "segments"),
+        (["rm", "sem"], "change"),
+        (["rm", "shm"], "change"),
+        (["rm", "msg"], "change"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else one,
+)
+def test_an_object_that_took_the_id_of_the_one_that_was_found_is_not_used(
+    words: list[str],
+    module: str,
+    by: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from sysv_ipc import cli
+
+    command, *rest = words
+    kind = {"queues": "msg", "segments": "shm"}.get(module) or rest.pop()
+    made = KINDS[kind](None, IPC_CREX)
+    other = None
+    used_by = getattr(cli, module)
+    find = used_by.find
+
+    def find_and_replace(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal other
+        record = find(*arguments, **keywords)
+        if other is None:
+            made.remove()
+            if kind == "shm":
+                made.detach()
+            Path(f"/proc/sys/kernel/{kind}_next_id").write_text(str(record.id))
+            other = KINDS[kind](None, IPC_CREX)
+            assert other.id == record.id
+            if kind == "msg":
+                other.send("secret")
+        return record
+
+    monkeypatch.setattr(used_by, "find", find_and_replace)
+    name = f"id:{made.id}" if by == "id" else str(made.key)
+    before = [command, *([kind] if module == "change" else []), name]
+    assert main([*before, *rest]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "is another's now; nothing was done" in told.err
+    assert other is not None
+    assert not other.removed
+    if kind == "msg":
+        assert other.current_messages == 1
+    if kind == "shm":
+        assert other.read(4) == b"    "
+        other.detach()
+    other.remove()
+
+
+def test_a_queue_that_may_only_be_written_to_is_sent_to(queue: MessageQueue) -> None:
+    queue.mode = 0o622
+    assert as_other_user("send", queue.key, "x") == (0, "", "")
+    assert queue.receive() == (b"x", 1)
+
+
+@pytest.mark.skipif(not NUMBERS, reason="no numbers of system calls for this machine")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
+    made = KINDS[kind](None, IPC_CREX)
+    missing = KINDS[kind](None, IPC_CREX)
+    if kind == "shm":
+        made.detach()
+        missing.detach()
+    missing.remove()
+
+    def look() -> list[Any]:
+        become_old()
+        results = []
+        for name in (made.key, f"id:{made.id}", missing.key, f"id:{missing.id}"):
+            for command in ("show", "rm"):
+                errors = io.StringIO()
+                with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+                    status = main([command, kind, str(name)])
+                    main(["show", kind, str(name), "--json"])
+                line, as_json = errors.getvalue().splitlines()
+                error = json.loads(as_json)["error"]
+                results.append((status, "may not be read" in line, error["class"], error["errno"]))
+        return results
+
+    hidden = (1, True, "PermissionsError", errno.EACCES)
+    gone = [(1, False, "ExistentialError", number) for number in (errno.ENOENT, errno.EINVAL)]
+    assert in_child(look, uid=OTHER_UID) == [hidden] * 4 + [gone[0]] * 2 + [gone[1]] * 2
+    made.remove()
+
+
+def test_what_an_old_kernel_shows_is_found_without_a_word_of_the_rest(queue: MessageQueue) -> None:
+    hidden = MessageQueue(None, IPC_CREX)
+    queue.mode = 0o666
+
+    def look() -> tuple[int, str]:
+        if NUMBERS:
+            become_old()
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            return main(["send", str(queue.key), "x"]), errors.getvalue()
+
+    assert in_child(look, uid=OTHER_UID) == (0, "")
+    hidden.remove()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from helpers import in_child, wait_until
+from helpers import alarms, in_child, wait_until
 from sleeping import blocked_process
 
 import sysv_ipc
@@ -28,6 +28,12 @@ from sysv_ipc.cli import main
 
 MODULE = [sys.executable, "-m", "sysv_ipc"]
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+#: What else ends a program that has no handler for it.
+FURTHER = [
+    *(signal.SIGQUIT, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+    *(signal.SIGVTALRM, signal.SIGPROF, signal.SIGPOLL, signal.SIGABRT, signal.SIGPWR),
+    *(signal.SIGRTMIN, signal.SIGRTMIN + 3, signal.SIGRTMAX),
+]
 OTHER_UID = 65534
 FORMS = pytest.mark.parametrize("form", ["--json", "--lines"])
 
@@ -154,13 +160,15 @@ def test_json_looks_as_it_does_for_other_commands(queue: MessageQueue) -> None:
     assert run("receive", queue.key, "--all", "--json").stdout == peeked
 
 
-def fill(pipe: int) -> None:
-    """Write into a pipe until it has no room."""
+def fill(pipe: int) -> int:
+    """Write into a pipe until it has no room; return how much that was."""
+    written = 0
     os.set_blocking(pipe, False)
     with contextlib.suppress(BlockingIOError):
         while True:
-            os.write(pipe, b"-" * 4096)
+            written += os.write(pipe, b"-" * 4096)
     os.set_blocking(pipe, True)
+    return written
 
 
 @FORMS
@@ -176,6 +184,124 @@ def test_a_reader_that_does_not_read_can_be_left(queue: MessageQueue, form: str)
     assert receiver.communicate(timeout=60)[1] == b""
     assert receiver.returncode == 128 + signal.SIGTERM
     assert sorted(content for content, _ in queue.receive_many(9)) == [b"a", b"b"]
+    os.close(read_end)
+    os.close(write_end)
+
+
+@pytest.mark.parametrize("number", [*ENDING, *FURTHER], ids=str)
+def test_no_signal_takes_the_message_in_hand_along(queue: MessageQueue, number: int) -> None:
+    queue.send("precious")
+    read_end, write_end = os.pipe()
+    fill(write_end)
+    command = [*MODULE, "receive", str(queue.key)]
+    receiver = subprocess.Popen(command, stdout=write_end, stderr=subprocess.PIPE)
+    wait_until(lambda: not queue.current_messages)
+    receiver.send_signal(number)
+    assert receiver.communicate(timeout=60)[1] == b""
+    assert receiver.returncode == 128 + number
+    assert queue.receive(block=False) == (b"precious", 1)
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_the_signal_of_waits_is_left_to_the_library(
+    queue: MessageQueue, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else a wait could not be ended, or would be made of naps."""
+    code = """
+import os, signal, sys, sysv_ipc
+from sysv_ipc.cli.delivery import ENDING, Held
+queue = sysv_ipc.MessageQueue(int(sys.argv[1]))
+with Held(queue) as held:
+    assert held.wait(lambda left: queue.receive(timeout=5), None) == (b"x", 1)
+    assert sysv_ipc.set_wait_signal(None) in ENDING
+"""
+    process = subprocess.Popen([sys.executable, "-W", "error", "-c", code, str(queue.key)])
+    wait_until(lambda: blocked_process(process.pid, "msgrcv"))
+    queue.send("x")
+    assert process.wait(60) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_handler_of_the_program_itself_stays() -> None:
+    from sysv_ipc.cli.delivery import Held
+
+    with alarms(1000) as calls, Held():
+        os.kill(os.getpid(), signal.SIGALRM)
+    assert calls == [signal.SIGALRM]
+
+
+#: Each write begins so many microseconds after poll(2) has said that there is room.
+SLOW = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=write,pwritev2"]
+DELAY = "delay_enter=300000"
+
+
+@pytest.mark.parametrize(
+    "inject",
+    [[f"write,pwritev2:{DELAY}"], [f"write:{DELAY}", "pwritev2:error=EOPNOTSUPP"]],
+    ids=["now", "before Linux 6.4"],
+)
+def test_room_that_another_writer_takes_makes_no_receiver_deaf(
+    queue: MessageQueue, inject: list[str]
+) -> None:
+    read_end, write_end = os.pipe()
+    fill(write_end)
+    os.read(read_end, 4096)
+    command = [*SLOW, *(word for one in inject for word in ("-e", f"inject={one}"))]
+    command += [*MODULE, "receive", f"id:{queue.id}"]
+    receivers = [
+        subprocess.Popen(command, stdout=write_end, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    wait_until(lambda: all(blocked_process(one.pid, "msgrcv") for one in receivers))
+    MessageQueue.from_id(queue.id, 4096).send_many([b"m" * 4096] * 2)
+    wait_until(lambda: any(one.poll() == 0 for one in receivers))
+    for one in receivers:
+        one.terminate()
+    for one in receivers:
+        assert one.communicate(timeout=60)[1] == b""
+    assert sorted(one.returncode for one in receivers) == [0, 128 + signal.SIGTERM]
+    assert queue.current_messages == 1
+    MessageQueue.from_id(queue.id, 4096).receive()
+    os.close(read_end)
+    os.close(write_end)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_full_terminal_makes_no_receiver_deaf(
+    queue: MessageQueue, number: signal.Signals
+) -> None:
+    """For poll(2) it has room, and write(2) waits all the same."""
+    queue.send("precious")
+    ours, theirs = os.openpty()
+    # The kernel moves on what it took, and then has room again, a few times.
+    in_vain = 0
+    while in_vain < 100:
+        in_vain = 0 if fill(theirs) else in_vain + 1
+        time.sleep(0.001)
+    command = [*MODULE, "receive", f"id:{queue.id}"]
+    receiver = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE)
+    wait_until(lambda: not queue.current_messages)
+    receiver.send_signal(number)
+    assert receiver.communicate(timeout=60)[1] == b""
+    assert receiver.returncode == 128 + number
+    assert queue.receive(block=False) == (b"precious", 1)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_word_that_nobody_takes_makes_no_receiver_deaf(key: int) -> None:
+    """Output and errors are one full pipe, and the message cannot go back."""
+    made = MessageQueue(key, IPC_CREX)
+    made.send("x")
+    read_end, write_end = os.pipe()
+    fill(write_end)
+    receiver = subprocess.Popen(
+        [*MODULE, "receive", f"id:{made.id}"], stdout=write_end, stderr=write_end
+    )
+    wait_until(lambda: not made.current_messages)
+    made.remove()
+    receiver.terminate()
+    assert receiver.wait(60) == 128 + signal.SIGTERM
     os.close(read_end)
     os.close(write_end)
 

@@ -161,6 +161,21 @@ def test_rm_asks_before_each() -> None:
     first.remove()
 
 
+def test_nothing_is_removed_by_an_answer_to_a_question_that_nobody_saw() -> None:
+    first, second = Semaphore(None, IPC_CREX), Semaphore(None, IPC_CREX)
+    words = f"{first.key} {second.key}"
+    shell = f'exec "{sys.executable}" -m sysv_ipc rm sem {words} 2>/dev/full'
+    ours, theirs = os.openpty()
+    asked = subprocess.Popen(["sh", "-c", shell], stdin=theirs, stdout=subprocess.PIPE)
+    os.write(ours, b"y\ny\n")
+    assert asked.communicate(timeout=60)[0] == b""
+    assert asked.returncode == 1
+    for handle in (first, second):
+        handle.remove()
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_rm_does_not_ask_who_says_yes() -> None:
     made = Semaphore(None, IPC_CREX)
     status, text = on_terminal("rm", "sem", made.key, "--yes")

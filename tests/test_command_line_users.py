@@ -362,7 +362,19 @@ def test_what_a_process_has_just_made_that_cannot_be_seen_remains(kind: str, cal
         assert "a process that cannot be seen may " in done.stderr
         assert ids(kind) == [made]
         maker.communicate()
-    assert run("rm", kind, "--owner", "nobody", "--yes").returncode == 0
+    assert run("rm", kind, f"id:{made}").returncode == 0
+
+
+def test_an_owner_who_is_in_another_ipc_namespace_has_not_just_made_it() -> None:
+    made = as_nobody(make_untouched_queue)
+    code = f"import os, sys; os.setuid({OTHER_UID}); print(flush=True); sys.stdin.read()"
+    command = ["unshare", "-i", sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        assert run("rm", "msg", "--owner", "nobody", "--yes").returncode == 0
+        stranger.communicate()
+    assert made not in ids("msg")
 
 
 def test_a_waiter_remains_seen_where_only_a_thread_is_in_the_namespace() -> None:

@@ -285,6 +285,29 @@ def test_members_that_may_not_be_read_are_none(semaphore: Semaphore) -> None:
     assert as_other_user(members) == [None]
 
 
+def test_a_set_that_goes_while_the_members_are_asked_for_is_not_listed(
+    semaphore: Semaphore,
+) -> None:
+    gone = SemaphoreSet(None, 2, IPC_CREX)
+    before = sysv_ipc.semaphores()
+    gone.remove()
+    (record,) = sysv_ipc.listing.with_members(sysv_ipc, before, True)
+    assert record.id == semaphore.id
+    assert record.members is not None
+
+
+def test_a_segment_that_goes_while_the_memory_is_asked_for_is_not_listed(
+    segment: SharedMemory,
+) -> None:
+    gone = SharedMemory(None, IPC_CREX)
+    before = sysv_ipc.shared_memories()
+    gone.detach()
+    gone.remove()
+    for pids in (False, True):
+        records = sysv_ipc.listing.with_memory(sysv_ipc, before, pids)
+        assert [one.id for one in records] == [segment.id]
+
+
 @pytest.fixture
 def holder(segment: SharedMemory) -> Iterator[Callable[[], int]]:
     """Start processes that have the segment attached until the test ends."""

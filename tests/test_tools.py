@@ -1,5 +1,6 @@
 """The checks in tools/: each rule is caught, and what keeps the rules passes."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,22 @@ def test_check_targets_names_the_packages_that_are_missing():
     assert (done.returncode, done.stderr) == (1, "")
     assert "no musl-gcc, or no headers: apt-get install musl-tools" in done.stdout
     assert "apt-get install gcc-i686-linux-gnu libc6-dev-i386-cross" in done.stdout
+
+
+@pytest.mark.parametrize("type", ["int", "__int128"])
+def test_check_targets_finds_atomics_that_need_a_library(tmp_path, type):
+    """There are none of 16 bytes on any machine whose compiler may not ask for more."""
+    spec = importlib.util.spec_from_file_location("check_targets", TOOLS / "check_targets.py")
+    check_targets = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check_targets)
+    source = tmp_path / "atomic.c"
+    source.write_text(
+        f"{type} load({type} *p);\n"
+        f"{type}\nload({type} *p)\n{{\n    return __atomic_load_n(p, __ATOMIC_SEQ_CST);\n}}\n"
+    )
+    target = check_targets.Target("here", ("gcc",), "")
+    told = check_targets.compile_one(target, source, tmp_path, tmp_path)
+    assert told == ("" if type == "int" else "atomic.c needs libatomic: __atomic_load_16\n")
 
 
 # ----------------------------------------------------------------------- check_freezers.py

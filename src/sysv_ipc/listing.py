@@ -25,10 +25,15 @@ _MFD_HUGE_SHIFT = 26
 def with_members(
     core: "ModuleType", records: "list[SemaphoreInfo]", _: bool
 ) -> "list[SemaphoreInfo]":
-    """Return the records with what each member of each set is."""
-    return [
-        core.SemaphoreInfo(tuple(record), {"members": _members(core, record)}) for record in records
-    ]
+    """Return the records with what each member of each set is, without sets that have gone."""
+    told = []
+    for record in records:
+        try:
+            members = _members(core, record)
+        except core.ExistentialError:
+            continue
+        told.append(core.SemaphoreInfo(tuple(record), {"members": members}))
+    return told
 
 
 def with_memory(
@@ -40,6 +45,8 @@ def with_memory(
     memory = _memory()
     told = []
     for record in records:
+        if memory and record.id not in memory:
+            continue  # It has gone.
         resident, swapped, attached_now = memory.get(record.id, (None, None, None))
         mapping = None if mappings is None else mappings.get(record.id, _Mapping())
         told.append(
@@ -84,7 +91,10 @@ def processes() -> list[int]:
 def _members(
     core: "ModuleType", record: "SemaphoreInfo"
 ) -> "tuple[SemaphoreMemberInfo, ...] | None":
-    """Ask for each member of a set; None where that is not allowed or the set is gone."""
+    """Ask for each member of a set; None where that is not allowed.
+
+    Raises ExistentialError where the set has gone.
+    """
     try:
         members = [
             core.SemaphoreMemberInfo(
@@ -97,7 +107,7 @@ def _members(
             )
             for member in core.SemaphoreSet.from_id(record.id)
         ]
-    except (core.PermissionsError, core.ExistentialError):
+    except core.PermissionsError:
         return None
     # Of another length: the id has passed to another set meanwhile.
     return tuple(members) if len(members) == record.nsems else None
@@ -241,7 +251,7 @@ def _borrows_memory(pid: int, seen: dict[int, list[list[bytes]]]) -> bool:
             return False
         # The thread that called sleeps until then, and no signal wakes it.
         threads = os.listdir(f"/proc/{parent}/task")
-        return any([_stat(f"/proc/{parent}/task/{thread}")[0] == b"D" for thread in threads])
+        return b"D" in [_stat(f"/proc/{parent}/task/{thread}")[0] for thread in threads]
     except (OSError, IndexError):
         return False
 

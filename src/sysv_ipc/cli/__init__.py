@@ -30,15 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        options = parser().parse_args(arguments)
-    except SystemExit:
-        # The help text may have no reader any more.
-        with contextlib.suppress(AttributeError, ValueError):
-            try:
+        try:
+            options = parser().parse_args(arguments)
+        except SystemExit:
+            if not getattr(sys.stdout, "closed", sys.stdout is None):
                 sys.stdout.flush()
-            except BrokenPipeError:
-                return _ended_by(signal.SIGPIPE)
-        raise
+            raise
+    except OSError as error:
+        # The help text has no reader any more, or no room.
+        return _not_written(error)
     as_json: bool = getattr(options, "json", False)
     if sys.stdout is None:
         output.report("standard output is closed")
@@ -54,8 +54,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
     except StoppedError as stopped:
         return _ended_by(stopped.number)
-    except BrokenPipeError:
-        return _ended_by(signal.SIGPIPE)
+    except BrokenPipeError as error:
+        return _not_written(error)
     except (output.CommandError, OSError, OverflowError) as error:
         output.report(error, as_json=as_json)
         with contextlib.suppress(OSError):
@@ -65,7 +65,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     return status
 
 
-def _ended_by(number: signal.Signals | None) -> int:
+def _not_written(error: OSError) -> int:
+    """Return the status after an output that failed, and tell of it unless nobody reads."""
+    if isinstance(error, BrokenPipeError):
+        return _ended_by(signal.SIGPIPE)
+    output.report(error)
+    return _ended_by(None)
+
+
+def _ended_by(number: int | None) -> int:
     """Return the status that a shell gives to a program that this signal ends, or 1."""
     # What is left in the buffer has no reader: the interpreter must not complain of it.
     with contextlib.suppress(OSError):

@@ -1,17 +1,22 @@
 """The command line's grammar: what may be said, and what it is converted to."""
 
 import argparse
+import contextlib
 import math
 import pwd
 import re
+import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import sysv_ipc
 
 from . import change, listing, queues, segments, show
 from .objects import KINDS, Kind, Name
-from .output import PROGRAM, printable
+from .output import PROGRAM, printable, tell
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
 
@@ -39,7 +44,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, printable(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
+        with contextlib.suppress(OSError):
+            tell(printable(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
+        self.exit(2)
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write the help; argparse passes over what goes wrong."""
+        stream = sys.stderr if file is None else file
+        if stream is not None:
+            stream.write(message)
 
 
 def number(text: str) -> int:

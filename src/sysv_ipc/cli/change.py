@@ -24,9 +24,10 @@ from .objects import (
     find,
     hexadecimal,
     is_the_same,
+    require_the_same,
     user,
 )
-from .output import PROGRAM, CommandError, failure_text, json_text, printable, report
+from .output import PROGRAM, CommandError, failure_text, json_text, printable, report, tell
 from .users import Neighbours, use
 
 #: A record that is older, in seconds, is looked up again before its object is removed.
@@ -101,6 +102,7 @@ def _remove_unused(options: argparse.Namespace, results: JsonArray | None) -> in
                     continue
                 now = find(kind, Name("id", record.id), detailed=True)
                 _require_the_same(kind, record, now)
+                record = now
                 reason = use(kind, now, Neighbours())
                 if reason is not None:
                     raise _InUseError(reason)
@@ -111,7 +113,7 @@ def _remove_unused(options: argparse.Namespace, results: JsonArray | None) -> in
                 report(f"left the {describe(kind, record)}: {in_use}")
             _tell(result | {"left": str(in_use)}, results)
         except (CommandError, sysv_ipc.Error) as error:
-            if isinstance(error, sysv_ipc.ExistentialError):
+            if isinstance(error, sysv_ipc.ExistentialError) or error.errno == errno.EINVAL:
                 continue  # Somebody was faster.
             failed += 1
             _tell_failure(error, result, results)
@@ -157,6 +159,7 @@ def _require_the_same(kind: Kind, asked: Record, now: Record) -> None:
 def _remove(kind: Kind, record: Record, result: dict[str, Any], results: JsonArray | None) -> None:
     """Remove an object and tell it; nothing comes in between."""
     with Held() as held:
+        require_the_same(kind, record, "meanwhile")
         kind.remove(record.id)
         try:
             if results is None:
@@ -164,7 +167,7 @@ def _remove(kind: Kind, record: Record, result: dict[str, Any], results: JsonArr
             else:
                 results.add(held, result | {"removed": True})
         except BaseException:
-            report(f"removed {describe(kind, record)}")
+            held.report(f"removed {describe(kind, record)}")
             raise
 
 
@@ -184,10 +187,16 @@ def _tell_failure(error: Exception, result: dict[str, Any], results: JsonArray |
 
 def _confirmed(what: str) -> bool:
     """Ask on the terminal."""
-    print(printable(f"remove {what}? [y/N] "), end="", file=sys.stderr, flush=True)
+    try:
+        tell(printable(f"remove {what}? [y/N] "))
+    except OSError as error:
+        raise CommandError(
+            f"nobody could be asked whether to remove the {what}: {error}", "--yes does not ask"
+        ) from None
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
-        print(file=sys.stderr)
+        with contextlib.suppress(OSError):
+            tell("\n")
     return answer.strip().lower() in ("y", "yes")
 
 

@@ -1,7 +1,9 @@
 """The three kinds, how an object is named on the command line, and how it is found."""
 
+import contextlib
 import errno
 import pwd
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ class Kind(NamedTuple):
     #: Lists all of the kind; in detail also members and attached processes, which takes longer.
     records: Callable[[bool], list[Record]]
     remove: Callable[[int], None]
+    type: Any
 
 
 SEM = Kind(
@@ -28,18 +31,21 @@ SEM = Kind(
     "semaphore set",
     lambda detailed: sysv_ipc.semaphores(members=detailed),
     sysv_ipc.remove_semaphore,
+    sysv_ipc.SemaphoreSet,
 )
 SHM = Kind(
     "shm",
     "segment",
     lambda detailed: sysv_ipc.shared_memories(pids=detailed),
     sysv_ipc.remove_shared_memory,
+    sysv_ipc.SharedMemory,
 )
 MSG = Kind(
     "msg",
     "message queue",
     lambda _: sysv_ipc.message_queues(),
     sysv_ipc.remove_message_queue,
+    sysv_ipc.MessageQueue,
 )
 KINDS = {kind.name: kind for kind in (SEM, SHM, MSG)}
 
@@ -64,9 +70,20 @@ def hexadecimal(key: int) -> str:
 
 def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
     """Return the record of an object, readable or not."""
-    for record in kind.records(detailed):
-        if getattr(record, name.what) == name.number:
-            return record
+    record = _look_up(kind, name, detailed=detailed)
+    if record is None and _is_there(kind, name):
+        # Made since, or hidden.
+        record = _look_up(kind, name, detailed=detailed)
+        if record is None:
+            raise CommandError(
+                f"the {kind.noun} with {name} may not be read by the caller, and this kernel tells"
+                " nothing of what may not be read (Linux before 4.17)",
+                f"its owner and root can change that: {PROGRAM} ls {kind.name} shows it to them",
+                name="PermissionsError",
+                errno=errno.EACCES,
+            )
+    if record is not None:
+        return record
     cure = f"{PROGRAM} ls {kind.name} shows those that exist"
     number = errno.EINVAL
     if name.what == "key":
@@ -75,6 +92,57 @@ def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
     raise CommandError(
         f"there is no {kind.noun} with {name}", cure, name="ExistentialError", errno=number
     )
+
+
+def _look_up(kind: Kind, name: Name, *, detailed: bool) -> Record | None:
+    with warnings.catch_warnings():
+        # What the list lacks matters only if it is what is looked for.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        records = kind.records(detailed)
+    for record in records:
+        if getattr(record, name.what) == name.number:
+            return record
+    return None
+
+
+def _is_there(kind: Kind, name: Name) -> bool:
+    """Ask for an object in another way than by the list."""
+    if name.what == "key":
+        return sysv_ipc.exists(name.number, kind.type)
+    try:
+        if kind is SHM:
+            sysv_ipc.attach(name.number, None, sysv_ipc.SHM_RDONLY).detach()
+        else:
+            kind.type.from_id(name.number).info()
+    except sysv_ipc.PermissionsError:
+        return True
+    except sysv_ipc.Error:
+        return False
+    return True
+
+
+def require_the_same(kind: Kind, before: Record, doing: str) -> None:
+    """Raise CommandError unless the id of a record still names the object of the record.
+
+    After opening by id: what has been opened is that object then, because an object that has gone
+    does not come back.
+    """
+    if not is_the_same(before, _record_now(kind, before.id)):
+        raise CommandError(
+            f"the {describe(kind, before)} has been changed {doing}, or its id is another's now;"
+            " nothing was done",
+            f"{PROGRAM} show {kind.name} id:{before.id} tells what it is",
+            name="ExistentialError",
+            errno=errno.EIDRM,
+        )
+
+
+def _record_now(kind: Kind, id: int) -> Record:
+    if kind is not SHM:
+        # To attach a segment would change it.
+        with contextlib.suppress(sysv_ipc.PermissionsError):
+            return kind.type.from_id(id).info()
+    return find(kind, Name("id", id))
 
 
 def describe(kind: Kind, record: Record) -> str:

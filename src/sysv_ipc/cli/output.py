@@ -1,11 +1,14 @@
 """How results and failures are shown: tables, JSON, one-line errors."""
 
+import contextlib
 import errno
+import io
+import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import sysv_ipc
 
@@ -34,7 +37,13 @@ class CommandError(Exception):
 
 
 def report(problem: Exception | str, *, as_json: bool = False) -> None:
-    """Tell what failed on standard error, in one line."""
+    """Tell what failed on standard error, in one line; where that fails too, nothing does it."""
+    with contextlib.suppress(OSError, ValueError):
+        tell(report_text(problem, as_json=as_json))
+
+
+def report_text(problem: Exception | str, *, as_json: bool = False) -> str:
+    """Return the line that tells what failed."""
     if isinstance(problem, str):
         problem = CommandError(problem)
     message, cure = _explain(problem)
@@ -47,8 +56,32 @@ def report(problem: Exception | str, *, as_json: bool = False) -> None:
         text = json.dumps({"error": about})
     else:
         text = f"{PROGRAM}: {message}" + (f"; {cure}" if cure else "")
-    if sys.stderr is not None:
-        print(printable(text), file=sys.stderr)
+    return printable(text) + "\n"
+
+
+def tell(text: str) -> None:
+    """Write to standard error; raise OSError where that fails, and keep nothing for later.
+
+    What a buffer keeps would fail once more when the interpreter ends, with a status of its own.
+    """
+    if sys.stderr is None:
+        return
+    file = descriptor(sys.stderr)
+    if file is None:
+        sys.stderr.write(text)
+        return
+    sys.stderr.flush()
+    rest = text.encode(sys.stderr.encoding or "ascii", "backslashreplace")
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def descriptor(stream: TextIO) -> int | None:
+    """Return the descriptor of a stream, None where it is no file."""
+    try:
+        return stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return None
 
 
 def failure_text(problem: Exception) -> str:

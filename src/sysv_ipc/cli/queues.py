@@ -9,8 +9,8 @@ from typing import Any
 import sysv_ipc
 
 from .delivery import SLICE, Held, JsonArray, StoppedError, require_reader
-from .objects import MSG, describe, find
-from .output import CommandError, encoded, is_shown, print_json, report, visible
+from .objects import MSG, describe, find, require_the_same
+from .output import CommandError, encoded, is_shown, print_json, visible
 
 Message = tuple[bytes, int]
 
@@ -72,7 +72,7 @@ def send(options: argparse.Namespace) -> int:
                 raise
             except StoppedError:
                 if number:
-                    report(part)
+                    held.report(part)
                 raise
     return 0
 
@@ -153,7 +153,7 @@ def _give_back(queue: sysv_ipc.MessageQueue, message: Message, held: Held) -> No
         except sysv_ipc.Error:
             break
     encoded = binascii.b2a_base64(content, newline=False).decode()
-    report(
+    held.report(
         f"a message of type {type} could neither be written nor given back; in base64 it is"
         f" {encoded or 'empty'}"
     )
@@ -163,7 +163,9 @@ def _open(options: argparse.Namespace) -> tuple[sysv_ipc.MessageQueue, str]:
     """Return the queue, for messages of any size, and what it is called."""
     record = find(MSG, options.object)
     longest = max(sysv_ipc.limits().msgmax, record.max_size, record.current_bytes, 1)
-    return sysv_ipc.MessageQueue.from_id(record.id, longest), describe(MSG, record)
+    queue = sysv_ipc.MessageQueue.from_id(record.id, longest)
+    require_the_same(MSG, record, "while it was opened")
+    return queue, describe(MSG, record)
 
 
 def _sought(options: argparse.Namespace) -> str:

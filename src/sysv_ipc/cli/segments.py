@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import sysv_ipc
 
-from .objects import SHM, find
+from .objects import SHM, find, require_the_same
 from .output import CommandError, encoded, is_shown, visible
 
 CHUNK = 1 << 20
@@ -64,7 +64,10 @@ def write(options: argparse.Namespace) -> int:
 
 def _attach(options: argparse.Namespace, flags: int) -> sysv_ipc.SharedMemory:
     """Attach the segment that was named."""
-    return sysv_ipc.attach(find(SHM, options.object).id, None, flags)
+    record = find(SHM, options.object)
+    segment = sysv_ipc.attach(record.id, None, flags)
+    require_the_same(SHM, record, "while it was attached")
+    return segment
 
 
 def _pieces(options: argparse.Namespace, length: int) -> Iterator[tuple[int, bytes]]:

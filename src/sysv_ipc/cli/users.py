@@ -126,11 +126,17 @@ class Neighbours:
 
     @functools.cached_property
     def users(self) -> set[int] | None:
-        """The users that have a process, None where that cannot be known."""
+        """The users that have a process, None where that cannot be known.
+
+        Those in another IPC namespace do not count, unless they cannot be looked into.
+        """
         found: set[int] = set()
         try:
+            ours = os.readlink("/proc/thread-self/ns/ipc")
             for pid in _all_processes():
                 with _unless_ended(), open(f"/proc/{pid}/status", "rb") as file:
+                    if _is_elsewhere(pid, ours):
+                        continue
                     for line in file:
                         if line.startswith(b"Uid:"):
                             found |= {int(word) for word in line.split()[1:]}
@@ -153,6 +159,18 @@ def _all_processes() -> list[str]:
 def _unless_ended() -> contextlib.suppress:
     """Let it be where a process or a thread has ended; what may not be looked into, raises."""
     return contextlib.suppress(FileNotFoundError, ProcessLookupError)
+
+
+def _is_elsewhere(pid: str, namespace: str) -> bool:
+    """Whether no thread of a process is in an IPC namespace, evidently."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with _unless_ended():
+                if os.readlink(f"/proc/{pid}/task/{thread}/ns/ipc") == namespace:
+                    return False
+    except PermissionError:
+        return False
+    return True
 
 
 def _queue_waited_for(folder: str, namespace: str) -> set[int]:
