@@ -226,7 +226,7 @@ def work(key, write):
     queue = sysv_ipc.MessageQueue(key)
     def consume():
         while True:
-            message, _ = queue.receive()
+            message, _ = queue.receive(type=1)
             os.write(write, message + b"\\n")
     threading.Thread(target=consume, daemon=True).start()
     queue.send("started", type=2)

@@ -1,0 +1,179 @@
+/* The module state, and what the compiler and CPython give threads. */
+#ifndef SYSV_IPC_CORE_STATE_H
+#define SYSV_IPC_CORE_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#include <stdatomic.h>
+
+/* Critical sections came with CPython 3.13; before it the GIL is one. */
+#ifdef Py_BEGIN_CRITICAL_SECTION
+#define CORE_BEGIN_CRITICAL_SECTION(op) Py_BEGIN_CRITICAL_SECTION(op)
+#define CORE_END_CRITICAL_SECTION() Py_END_CRITICAL_SECTION()
+#else
+#define CORE_BEGIN_CRITICAL_SECTION(op) {
+#define CORE_END_CRITICAL_SECTION() }
+#endif
+
+/* 64 bits that one thread may read while another writes them.  Where a machine
+ * has no instructions for that (ARMv6, 32-bit MIPS), the GIL, which all hold
+ * who touch them, stands in: what a compiler would put there is a library of
+ * its own, libatomic, which may not be installed. */
+#if ATOMIC_LLONG_LOCK_FREE == 2
+typedef _Atomic int64_t core_shared_int64;
+#define CORE_LOAD_INT64(from) \
+    atomic_load_explicit((from), memory_order_relaxed)
+#define CORE_STORE_INT64(to, value) \
+    atomic_store_explicit((to), (value), memory_order_relaxed)
+#elif defined(Py_GIL_DISABLED)
+#error "without a GIL, sysv_ipc needs lock-free 64-bit atomics"
+#else
+typedef int64_t core_shared_int64;
+#define CORE_LOAD_INT64(from) (*(from))
+#define CORE_STORE_INT64(to, value) ((void)(*(to) = (value)))
+#endif
+
+/* The classes below Error: name, base, another base or NULL, docstring.  A
+ * base stands before what is below it. */
+#define CORE_EXCEPTIONS(X)                                                    \
+    X(PermissionsError, Error, PyExc_PermissionError,                         \
+      "The caller may not create, open, attach, use, change or remove it "    \
+      "(EACCES, EPERM).")                                                     \
+    X(ExistentialError, Error, NULL,                                          \
+      "It exists, or does not, or not any more (EEXIST, ENOENT, EIDRM, and "  \
+      "EINVAL for an id).")                                                   \
+    X(BusyError, Error, PyExc_TimeoutError,                                   \
+      "The call would have to wait and may not, or waited until the timeout " \
+      "(EAGAIN, ENOMSG).")                                                    \
+    X(ArgumentError, Error, PyExc_ValueError,                                 \
+      "A value that the kernel or this library refuses (EINVAL, E2BIG, "      \
+      "ERANGE, EFBIG).")                                                      \
+    X(KeyTypeError, ArgumentError, PyExc_TypeError,                           \
+      "A key of a type that is no key (EINVAL).")                             \
+    X(LimitError, Error, NULL,                                                \
+      "One of the system's limits is reached (ENOSPC).")                      \
+    X(OutOfMemoryError, Error, PyExc_MemoryError,                             \
+      "There is not enough memory (ENOMEM).")                                 \
+    X(NotAttachedError, Error, NULL,                                          \
+      "The segment is not attached by this handle.")                          \
+    X(ReadOnlyError, Error, NULL,                                             \
+      "A write through a read-only attachment.")                              \
+    X(CancelledError, Error, NULL,                                            \
+      "Another thread ended the wait with cancel() (ECANCELED).")             \
+    X(InternalError, Error, NULL, "A bug in this library.")
+
+/* Each return to where a function was called before the system call costs
+ * tens of nanoseconds, as the processor has forgotten the way.  So what
+ * programs call most is one function with all that it calls (CORE_WHOLE), but
+ * for what is seldom called (CORE_SELDOM). */
+#define CORE_WHOLE __attribute__((flatten))
+#define CORE_SELDOM __attribute__((noinline))
+
+/* All objects of the module state: the struct, traverse and clear are made
+ * from this list. */
+#define CORE_STATE_OBJECTS(X) \
+    X(Error)                  \
+    CORE_EXCEPTIONS(X)        \
+    X(semaphore_type)         \
+    X(semaphore_set_type)     \
+    X(operations_type)        \
+    X(shared_memory_type)     \
+    X(pin_type)               \
+    X(atomic_type)            \
+    X(message_queue_type)     \
+    X(semaphore_name)         \
+    X(shared_memory_name)     \
+    X(message_queue_name)     \
+    X(busy_again)             \
+    X(busy_no_message)        \
+    X(ArgumentWarning)        \
+    X(about_name)             \
+    X(add_notes)              \
+    X(with_members)           \
+    X(with_memory)            \
+    X(detail_name)
+
+/* What the arguments of calls are named. */
+#define CORE_ARGUMENTS(X) \
+    X(block)              \
+    X(buffer)             \
+    X(byte_count)         \
+    X(count)              \
+    X(delta)              \
+    X(desired)            \
+    X(except_type)        \
+    X(expected)           \
+    X(flags)              \
+    X(index)              \
+    X(init_character)     \
+    X(initial_value)      \
+    X(initial_values)     \
+    X(interval)           \
+    X(key)                \
+    X(limit)              \
+    X(max_message_size)   \
+    X(members)            \
+    X(message)            \
+    X(messages)           \
+    X(mode)               \
+    X(nsems)              \
+    X(offset)             \
+    X(operations)         \
+    X(pids)               \
+    X(s)                  \
+    X(size)               \
+    X(timeout)            \
+    X(truncate)           \
+    X(type)
+
+enum core_argument {
+#define X(name) CORE_ARG_##name,
+    CORE_ARGUMENTS(X)
+#undef X
+        CORE_ARGUMENT_COUNT
+};
+
+/* The types of records (info.c). */
+#define CORE_RECORDS(X)     \
+    X(SemaphoreInfo)        \
+    X(SemaphoreMemberInfo)  \
+    X(SharedMemoryInfo)     \
+    X(MessageQueueInfo)     \
+    X(Limits)
+
+enum core_record {
+#define X(name) CORE_RECORD_##name,
+    CORE_RECORDS(X)
+#undef X
+        CORE_RECORD_COUNT
+};
+
+struct core_kept;
+
+typedef struct {
+#define X(name, ...) PyObject *name;
+    CORE_STATE_OBJECTS(X)
+#undef X
+    _Atomic(PyObject *) records[CORE_RECORD_COUNT]; /* NULL until needed */
+    _Atomic(struct core_kept *) kept_reserve;       /* kept.c */
+    PyObject *arguments[CORE_ARGUMENT_COUNT];       /* their names, interned */
+    /* Memory for the next handle of each type (handle.c): no references. */
+    PyObject *semaphore_spare, *semaphore_set_spare;
+    PyObject *shared_memory_spare, *message_queue_spare;
+    /* Until then creators hardly wait for their lock (semaphore_create.c). */
+    core_shared_int64 impatient_until_ns;
+} CoreState;
+
+/* An object of the state, by its offset, which is what a core_kind knows. */
+static inline PyObject **
+core_state_object(CoreState *state, size_t offset)
+{
+    return (PyObject **)(void *)((char *)state + offset);
+}
+
+extern PyModuleDef core_module;
+CoreState *core_state_of_module(PyObject *module);
+CoreState *core_state_of_type(PyTypeObject *type);
+
+#endif
