@@ -246,9 +246,12 @@ def test_a_message_is_kept_although_there_is_no_memory_for_a_copy(run_python: Ru
     code = """
 import os, resource, signal, sysv_ipc as s
 M = 1 << 20
+before = {}
 for name in "msgmax", "msgmnb":
-    with open("/proc/sys/kernel/" + name, "r+") as file:
-        before = file.read(); file.seek(0); file.write(str(16 * M))
+    with open("/proc/sys/kernel/" + name) as file:
+        before[name] = file.read()
+    with open("/proc/sys/kernel/" + name, "w") as file:
+        file.write(str(16 * M))
 queue = s.MessageQueue(None, s.IPC_CREX, max_message_size=16 * M)
 queue.send(b"A" * 12 * M)
 pid = os.fork()
@@ -268,9 +271,9 @@ resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 os.waitpid(pid, 0)
 print(*[queue.receive(timeout=5)[0][:1] for _ in range(2)])
 queue.remove()
-for name in "msgmax", "msgmnb":
+for name in before:
     with open("/proc/sys/kernel/" + name, "w") as file:
-        file.write(before)
+        file.write(before[name])
 """
     here = str(Path(__file__).parent)
     done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")

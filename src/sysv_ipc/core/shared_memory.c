@@ -156,14 +156,26 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
 
 /* --------------------------------------------------- attach() and detach() */
 
-/* What is known may be older than a detach by another thread: ask again. */
+/* What is known may be older than a detach by another thread: where it differs,
+ * ask again. */
 bool
-core_shared_memory_same(PyObject *op, const struct os_info *Py_UNUSED(now))
+core_shared_memory_same(PyObject *op, const struct os_info *now)
 {
     const struct core_attachment *last = &shared_memory(op)->mapping.current;
-    struct core_attachment attachment = {.id = core_handle_id(op)};
+    struct core_attachment attachment = {
+        .id = core_handle_id(op),
+        .segment =
+            {
+                .size = (size_t)now->shm.size,
+                .key = now->key,
+                .creator_pid = now->shm.creator_pid,
+                .change_time = now->last_change_time,
+                .detach_time = now->shm.last_detach_time,
+            },
+    };
     /* from_id() asks before there was any. */
     return last->segment.size == 0 || last->id != attachment.id ||
+           core_attachment_same(last, &attachment) ||
            core_attachment_look(&attachment) < 0 ||
            core_attachment_same(last, &attachment);
 }
