@@ -1,5 +1,5 @@
 #!/bin/bash
-# Build and test for another machine: Debian stable of that architecture is put
+# Build and test for another machine: Debian of that architecture is put
 # into a folder of ~/.cache once, and the checkout is seen in there at its own
 # path.  i386 runs on an x86_64 kernel as it is; armhf, arm64 and s390x (big
 # endian) run under qemu-user, which binfmt_misc has to know.  Arguments go to
@@ -83,7 +83,9 @@ if [ -z "${SYSV_IPC_PRIVATE_MOUNTS:-}" ]; then
     SYSV_IPC_PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$architecture" "$@"
 fi
 
+# Of Debian 13 for s390x mirrors lack packages, libc6 among them.
 release=trixie
+[ "$architecture" != s390x ] || release=bookworm
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sysv_ipc
 root=$cache/debian-$release-$architecture
 log=$root.log

@@ -156,8 +156,8 @@ core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
 
 /* --------------------------------------------------- attach() and detach() */
 
-/* What is known may be older than a detach by another thread: where it differs,
- * ask again. */
+/* What is known may be older than a detach by another thread: where it
+ * differs, ask again. */
 bool
 core_shared_memory_same(PyObject *op, const struct os_info *now)
 {
