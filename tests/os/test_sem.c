@@ -20,8 +20,17 @@ test_values(int id)
     CHECK_EQUAL(os_sem_set_value(id, 1, OS_SEM_VALUE_MAX + 1), -ERANGE);
     CHECK_EQUAL(os_sem_set_value(id, 3, 1), -EINVAL);
     unsigned short values[] = {4, 5, 6};
-    CHECK_EQUAL(os_sem_set_all(id, values, 2), 0);
+    CHECK_EQUAL(os_sem_set_all(id, values, 3), 0);
     CHECK_EQUAL(os_sem_get_value(id, 2), 6);
+    /* It has three members: the caller means another set. */
+    unsigned short others[] = {1, 1, 1, 1};
+    CHECK_EQUAL(os_sem_set_all(id, others, 2), -EIDRM);
+    CHECK_EQUAL(os_sem_get_all(id, others, 2), -EIDRM);
+    CHECK_EQUAL(os_sem_get_all(id, others, 4), -EIDRM);
+    CHECK_EQUAL(others[0], 1);
+    CHECK_EQUAL(os_sem_get_all(id, others, 3), 0);
+    CHECK_EQUAL(others[1], 5);
+    CHECK_EQUAL(others[3], 1);
     CHECK_EQUAL(os_sem_get_pid(id, 2), getpid());
     CHECK_EQUAL(os_sem_get_ncnt(id, 0), 0);
     CHECK_EQUAL(os_sem_get_zcnt(id, 0), 0);
