@@ -5,9 +5,9 @@
 # endian) run under qemu-user, which binfmt_misc has to know.  Arguments go to
 # pytest.  Part of no CI: the suite takes ten minutes on i386, hours under qemu.
 #
-# All that is tested with comes from Debian, as NumPy has no wheels for most of
-# these.  What builds the package is newer than Debian's, and is Python alone:
-# it is fetched by this machine's pip.  It needs root, for chroot(2) and mounts.
+# NumPy and the like come from Debian, as they have no wheels for most of these.
+# What builds the package and runs the tests is newer than Debian's, and is
+# Python alone: it is fetched by this machine's pip.  It needs root, for chroot(2) and mounts.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -123,8 +123,7 @@ if [ ! -e "$root/installed" ]; then
     apt=(inside apt-get -qq -o Acquire::Check-Valid-Until=false)
     { "${apt[@]}" update && "${apt[@]}" -y --no-install-recommends install \
         python3 python3-dev python3-venv python3-pip gcc libc6-dev make git perl strace util-linux \
-        util-linux-extra procps tmux xxd binutils ninja-build python3-pytest python3-pytest-timeout \
-        python3-pytest-xdist python3-hypothesis python3-numpy python3-rich python3-trio \
+        util-linux-extra procps tmux xxd binutils ninja-build python3-hypothesis python3-numpy python3-rich python3-trio \
         python3-anyio python3-uvloop; } >>"$log" 2>&1 || fail "that failed: see $log"
     touch "$root/installed"
 fi
@@ -133,8 +132,8 @@ venv=.venv-$architecture
 wheels=$venv/wheels
 mkdir -p "$wheels"
 python3 -m pip --quiet --disable-pip-version-check wheel --wheel-dir "$wheels" \
-    'meson-python>=0.18' 'meson>=1.2.3' ||
-    fail 'pip could not fetch meson-python: it needs a package index (PyPI)'
+    'meson-python>=0.18' 'meson>=1.2.3' 'pytest>=8' pytest-timeout pytest-xdist ||
+    fail 'pip could not fetch them: it needs a package index (PyPI)'
 
 inside /bin/sh -euc '
 cd "$1"
@@ -142,8 +141,8 @@ venv=$2
 shift 2
 python3 -VV
 [ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
-"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-index \
-    --find-links "$venv/wheels" meson-python meson
+"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --upgrade --no-index \
+    --find-links "$venv/wheels" meson-python meson pytest pytest-timeout pytest-xdist
 PATH="$PWD/$venv/bin:$PATH"
 folder=$venv/lint-gcc
 [ -f "$folder/build.ninja" ] || CC=gcc meson setup "$folder" --werror -Dos_tests=true >/dev/null
