@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from helpers import wait_until
+from helpers import aio_helpers, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, _lines, _messages, _taken, _threads, aio
@@ -257,6 +257,8 @@ def test_a_signal_handler_closes_what_is_just_starting_a_thread(
         return thread
 
     async def main() -> None:
+        # One that has nothing to do would serve us, and no thread be started.
+        wait_until(lambda: aio_helpers() == 0)
         messages = aio.MessageQueue(None, IPC_CREX)
         before = signal.signal(signal.SIGUSR1, lambda *_: messages.close())
         try:

@@ -67,7 +67,7 @@ msg_read(int id, int command, struct os_info *info)
         .gid = data.msg_perm.gid,
         .cuid = data.msg_perm.cuid,
         .cgid = data.msg_perm.cgid,
-        .mode = data.msg_perm.mode & OS_MODE_MASK,
+        .mode = OS_MODE_READ(data.msg_perm.mode) & OS_MODE_MASK,
         .last_change_time = data.msg_ctime,
         .msg =
             {
@@ -135,7 +135,7 @@ os_msg_set(int id, const struct os_info *info)
             {
                 .uid = info->uid,
                 .gid = info->gid,
-                .mode = (unsigned short)info->mode,
+                .mode = OS_MODE_WRITE(info->mode),
             },
         .msg_qbytes = (msglen_t)info->msg.max_size,
     };

@@ -25,6 +25,16 @@
 /* The permission bits of a mode; the kernel ignores all others. */
 #define OS_MODE_MASK 0777
 
+/* On s390x a mode has 32 bits, of which Linux looks at the lower half.  A
+ * program under qemu-user finds it in the upper one, and puts it there. */
+#ifdef __s390x__
+#define OS_MODE_READ(mode) ((mode) > 0xffff ? (mode) >> 16 : (mode))
+#define OS_MODE_WRITE(mode) ((mode) << 16 | (mode))
+#else
+#define OS_MODE_READ(mode) (mode)
+#define OS_MODE_WRITE(mode) ((unsigned short)(mode))
+#endif
+
 /* The largest value of a semaphore, SEMVMX in semop(2). */
 #define OS_SEM_VALUE_MAX 32767
 

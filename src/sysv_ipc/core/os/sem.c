@@ -204,7 +204,7 @@ sem_info(const struct semid_ds *data, struct os_info *info)
         .gid = data->sem_perm.gid,
         .cuid = data->sem_perm.cuid,
         .cgid = data->sem_perm.cgid,
-        .mode = data->sem_perm.mode & OS_MODE_MASK,
+        .mode = OS_MODE_READ(data->sem_perm.mode) & OS_MODE_MASK,
         .last_change_time = data->sem_ctime,
         .sem = {.nsems = (uint64_t)data->sem_nsems,
                 .last_operation_time = data->sem_otime},
@@ -274,7 +274,7 @@ os_sem_set(int id, const struct os_info *info)
             {
                 .uid = info->uid,
                 .gid = info->gid,
-                .mode = (unsigned short)info->mode,
+                .mode = OS_MODE_WRITE(info->mode),
             },
     };
     return sem_control(id, 0, IPC_SET, (union semun){.buf = &data});

@@ -61,7 +61,7 @@ shm_read(int id, int command, struct os_info *info)
         .gid = data.shm_perm.gid,
         .cuid = data.shm_perm.cuid,
         .cgid = data.shm_perm.cgid,
-        .mode = data.shm_perm.mode & OS_MODE_MASK,
+        .mode = OS_MODE_READ(data.shm_perm.mode) & OS_MODE_MASK,
         .last_change_time = data.shm_ctime,
         .shm =
             {
@@ -71,8 +71,9 @@ shm_read(int id, int command, struct os_info *info)
                 .last_detach_time = data.shm_dtime,
                 .creator_pid = data.shm_cpid,
                 .last_pid = data.shm_lpid,
-                .marked_for_removal = (data.shm_perm.mode & SHM_DEST) != 0,
-                .locked = (data.shm_perm.mode & SHM_LOCKED) != 0,
+                .marked_for_removal =
+                    (OS_MODE_READ(data.shm_perm.mode) & SHM_DEST) != 0,
+                .locked = (OS_MODE_READ(data.shm_perm.mode) & SHM_LOCKED) != 0,
             },
     };
     return rc;
@@ -148,7 +149,7 @@ os_shm_set(int id, const struct os_info *info)
             {
                 .uid = info->uid,
                 .gid = info->gid,
-                .mode = (unsigned short)info->mode,
+                .mode = OS_MODE_WRITE(info->mode),
             },
     };
     return (int)OS_CALL(shmctl, id, IPC_SET, &data);
