@@ -29,6 +29,7 @@ FILES = {
     "test_command_line_users.py": "starts programs and counts all objects of the namespace",
     "test_compat.py": "starts programs",
     "test_creation.py": "holds the lock of the namespace, forks and kills",
+    "test_creation_given_up.py": "says which id is given next, and starts programs",
     "test_demo.py": "starts programs",
     "test_docs.py": "runs code blocks, which print",
     "test_examples.py": "starts programs",
