@@ -278,7 +278,7 @@ def test_a_handler_that_raises_ends_the_wait(
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.siginterrupt(signal.SIGALRM, not restart)
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(StopError) as caught:
             number.wait(0, timeout)

@@ -230,12 +230,12 @@ def test_impossible_views_are_refused(segment: SharedMemory, arguments: dict[str
 
 
 def test_what_takes_buffers_takes_a_segment(segment: SharedMemory) -> None:
-    struct.pack_into("<Q", segment, 0, 0x1122334455667788)
+    struct.pack_into("=Q", segment, 0, 0x1122334455667788)
     number = ctypes.c_uint64.from_buffer(segment, 0)
     assert number.value == 0x1122334455667788
     number.value = 5
     del number
-    assert struct.unpack_from("<Q", segment) == (5,)
+    assert struct.unpack_from("=Q", segment) == (5,)
     values = array.array("Q")
     values.frombytes(segment)
     assert values[0] == 5
