@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,11 +128,6 @@ def ends_under_load(queue: MessageQueue, code: str, ends: int) -> tuple[int, int
     return sent, there
 
 
-@pytest.mark.xfail(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    reason="without a GIL a message is still lost now and then",
-    strict=False,
-)
 @pytest.mark.parametrize("take", TAKES)
 def test_no_message_is_lost_when_the_interpreter_ends_around_a_consumer(
     queue: MessageQueue, take: str

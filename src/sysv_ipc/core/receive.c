@@ -47,6 +47,7 @@ CORE_SELDOM static ssize_t
 wait_for_message(PyObject *op, struct core_message *message, size_t size,
                  int flags, struct wanted *wanted)
 {
+    message->type = 0;
     struct os_call call = {
         .attempt = os_msg_receive_attempt,
         .id = wanted->id,
@@ -65,9 +66,13 @@ static inline ssize_t
 receive_once(PyObject *op, struct core_message *message, size_t size,
              int flags, struct wanted *wanted)
 {
+    bool may_wait = wanted->patience.timeout_ns != 0;
+    if (os_wait_is_finishing() && may_wait) {
+        return wait_for_message(op, message, size, flags, wanted);
+    }
     ssize_t rc = os_msg_receive(wanted->id, message, size, wanted->type,
                                 flags | IPC_NOWAIT);
-    if (rc == -ENOMSG && wanted->patience.timeout_ns != 0) {
+    if (rc == -ENOMSG && may_wait) {
         return wait_for_message(op, message, size, flags, wanted);
     }
     return rc;

@@ -221,10 +221,49 @@ core_set_wait_signal(PyObject *module, PyObject *value)
     return PyLong_FromLong(before);
 }
 
+CORE_SELDOM static ssize_t
+wait_for_semaphore(PyObject *op, int id, struct sembuf *operations,
+                   size_t count, int64_t timeout_ns)
+{
+    struct os_call call = {
+        .attempt = os_sem_op_attempt,
+        .keeps_deadline = OS_SEM_KEEPS_DEADLINE,
+        .id = id,
+        .size = count,
+        .operations = operations,
+    };
+    struct core_patience patience = {.timeout_ns = timeout_ns};
+    return core_wait(&core_handle(op)->waits, &call, &patience);
+}
+
+/* While the interpreter ends, only what takes nothing that others may be left
+ * without is done at once. */
+CORE_SELDOM static ssize_t
+operate_while_finishing(PyObject *op, int id, struct sembuf *operations,
+                        size_t count, int64_t timeout_ns)
+{
+    bool takes = false;
+    for (size_t i = 0; i < count; i++) {
+        takes |= operations[i].sem_op < 0;
+    }
+    if (takes && timeout_ns != 0) {
+        return os_sem_get_pid(id, 0) == -EINVAL
+                   ? -EINVAL
+                   : wait_for_semaphore(op, id, operations, count, timeout_ns);
+    }
+    int rc = os_sem_op(id, operations, count, 0);
+    return rc == -EAGAIN && timeout_ns != 0
+               ? wait_for_semaphore(op, id, operations, count, timeout_ns)
+               : rc;
+}
+
 ssize_t
 core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
                        size_t count, int64_t timeout_ns)
 {
+    if (os_wait_is_finishing()) {
+        return operate_while_finishing(op, id, operations, count, timeout_ns);
+    }
     /* More are not tried with the GIL held. */
     if (count <= OS_SEM_TRIED_MAX) {
         int rc = os_sem_try(id, operations, count);
@@ -235,15 +274,7 @@ core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
     else if (os_sem_get_pid(id, 0) == -EINVAL) {
         return -EINVAL;
     }
-    struct os_call call = {
-        .attempt = os_sem_op_attempt,
-        .keeps_deadline = OS_SEM_KEEPS_DEADLINE,
-        .id = id,
-        .size = count,
-        .operations = operations,
-    };
-    struct core_patience patience = {.timeout_ns = timeout_ns};
-    return core_wait(&core_handle(op)->waits, &call, &patience);
+    return wait_for_semaphore(op, id, operations, count, timeout_ns);
 }
 
 /* ------------------------------------------------------------------- docs */

@@ -338,6 +338,17 @@ void os_wait_interrupt_later(const struct os_wait_owner *owner);
  * os_wait_interrupt_others() says whether there are any that have not come
  * back. */
 void os_wait_finish(bool finish);
+/* The thread that ends the interpreter, the only one that may still wait; 0
+ * while it does not end. */
+extern __attribute__((visibility("hidden"))) _Atomic pid_t os_wait_finisher;
+/* Whether it ends: then nothing is taken at once by a call that may wait. */
+static inline bool
+os_wait_is_finishing(void)
+{
+    pid_t finisher =
+        atomic_load_explicit(&os_wait_finisher, memory_order_relaxed);
+    return __builtin_expect(finisher != 0, 0);
+}
 /* For how many milliseconds it has been ending. */
 uint32_t os_wait_finishing_ms(void);
 /* True for the first who asks: only one needs to see to the end. */

@@ -47,9 +47,7 @@ static atomic_uint wait_spun_in_vain;
 static pid_t wait_forking;
 /* How many threads are in os_wait_call(), or have not said os_wait_back(). */
 static atomic_int wait_away;
-/* The thread that ends the interpreter, the only one that may still wait; 0
- * while it does not end. */
-static _Atomic pid_t wait_finisher;
+_Atomic pid_t os_wait_finisher;
 static atomic_bool wait_finish_claimed;
 /* When it began to, set before it is one; 32 bits of milliseconds. */
 static _Atomic uint32_t wait_finish_ms;
@@ -91,11 +89,11 @@ after_fork_in_child(void)
             (void)atomic_fetch_add(&wait_away, 1);
         }
     }
-    if (atomic_load(&wait_finisher) != 0) {
+    if (atomic_load(&os_wait_finisher) != 0) {
         /* Only if it is the thread that ends the interpreter, which ends in
          * the child as well. */
-        bool same = atomic_load(&wait_finisher) == wait_forking;
-        atomic_store(&wait_finisher, same ? os_thread_id() : 0);
+        bool same = atomic_load(&os_wait_finisher) == wait_forking;
+        atomic_store(&os_wait_finisher, same ? os_thread_id() : 0);
     }
     (void)pthread_mutex_unlock(&os_wait_lock);
 }
@@ -187,7 +185,7 @@ os_wait_is_cancelled(const struct os_wait *wait)
 bool
 os_wait_may_block(const struct os_wait *wait)
 {
-    pid_t finisher = atomic_load(&wait_finisher);
+    pid_t finisher = atomic_load(&os_wait_finisher);
     return finisher == 0 || finisher == wait->thread;
 }
 
@@ -412,7 +410,7 @@ os_wait_finish(bool finish)
         atomic_store(&wait_away, 0);
     }
     atomic_store(&wait_finish_ms, (uint32_t)(os_clock_ns() / 1000000));
-    atomic_store(&wait_finisher, finish ? os_thread_id() : 0);
+    atomic_store(&os_wait_finisher, finish ? os_thread_id() : 0);
 }
 
 uint32_t
