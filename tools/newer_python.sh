@@ -16,49 +16,10 @@ fi
 version=$1
 shift
 
-fail() {
-    printf '%s\n' "$*" >&2
-    exit 1
-}
-
-[ "$(id -u)" -eq 0 ] || fail 'not root: chroot(2) and mount(2) need it'
-command -v debootstrap >/dev/null || fail 'no debootstrap: apt-get install debootstrap'
-
-# Everything below is seen by this script and its children only.
-if [ -z "${SYSV_IPC_PRIVATE_MOUNTS:-}" ]; then
-    SYSV_IPC_PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$version" "$@"
-fi
-
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/sysv_ipc
-root=$cache/debian-unstable
-mirror=$(sed -En 's,^(URIs:|deb) +(https?://[^ ]*/debian)/?( .*)?$,\2,p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 1p) || true
-if [ ! -e "$root/complete" ]; then
-    echo "putting Debian unstable into $root"
-    rm -rf "$root"
-    mkdir -p "$cache"
-    debootstrap --variant=minbase --include=ca-certificates unstable "$root" \
-        "${mirror:-http://deb.debian.org/debian}" >"$cache/debian-unstable.log" 2>&1 ||
-        fail "it could not be made: see $cache/debian-unstable.log"
-    touch "$root/complete"
-fi
-
-for file in /etc/resolv.conf /etc/hosts; do
-    cat "$file" >"$root$file"
-done
-mount -t proc proc "$root/proc"
-mount --rbind /sys "$root/sys"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/tmp"
-for path in "$PWD" ${SHARE:-}; do
-    if [ -d "$path" ]; then
-        mkdir -p "$root$path"
-    else
-        mkdir -p "$root${path%/*}"
-        touch "$root$path"
-    fi
-    mount --bind "$path" "$root$path"
-done
+. "${0%/*}/debian_root.sh"
+with_private_mounts "$version" "$@"
+debian_root debian-unstable unstable
+show_inside ${SHARE:-}
 
 inside() {
     # The path of this machine's shell holds folders that are not in there.

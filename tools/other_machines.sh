@@ -18,10 +18,7 @@ fi
 architecture=$1
 shift
 
-fail() {
-    printf '%s\n' "$*" >&2
-    exit 1
-}
+. "${0%/*}/debian_root.sh"
 
 # What cannot be there, whatever our code does, by the names of the tests.
 narrow=(
@@ -86,44 +83,15 @@ s390x)
 *) fail "no such architecture here: $architecture" ;;
 esac
 
-[ "$(id -u)" -eq 0 ] || fail 'not root: chroot(2) and mount(2) need it'
-command -v debootstrap >/dev/null || fail 'no debootstrap: apt-get install debootstrap'
 [ -z "$binfmt" ] || [ -e "/proc/sys/fs/binfmt_misc/$binfmt" ] ||
     fail "no /proc/sys/fs/binfmt_misc/$binfmt: apt-get install qemu-user-static binfmt-support," \
         'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc, update-binfmts --enable'
 
-# Everything below is seen by this script and its children only.
-if [ -z "${SYSV_IPC_PRIVATE_MOUNTS:-}" ]; then
-    SYSV_IPC_PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$architecture" "$@"
-fi
-
+with_private_mounts "$architecture" "$@"
 # Of Debian 13 for s390x mirrors lack packages, libc6 among them.
 release=trixie
 [ "$architecture" != s390x ] || release=bookworm
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/sysv_ipc
-root=$cache/debian-$release-$architecture
-log=$root.log
-mirror=$(sed -En 's,^(URIs:|deb) +(https?://[^ ]*/debian)/?( .*)?$,\2,p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 1p) || true
-if [ ! -e "$root/complete" ]; then
-    echo "putting Debian $release for $architecture into $root"
-    rm -rf "$root"
-    mkdir -p "$cache"
-    debootstrap --variant=minbase --arch="$architecture" --include=ca-certificates "$release" \
-        "$root" "${mirror:-http://deb.debian.org/debian}" >"$log" 2>&1 ||
-        fail "it could not be made: see $log"
-    touch "$root/complete"
-fi
-
-for file in /etc/resolv.conf /etc/hosts; do
-    cat "$file" >"$root$file"
-done
-mount -t proc proc "$root/proc"
-mount --rbind /sys "$root/sys"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/tmp"
-mkdir -p "$root$PWD"
-mount --bind "$PWD" "$root$PWD"
+debian_root "debian-$release-$architecture" "$release" --arch="$architecture"
 
 inside() {
     # The path of this machine's shell holds folders that are not in there.
