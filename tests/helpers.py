@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import uvloop
 from sleeping import blocked_process
 
@@ -275,3 +276,10 @@ async def begun(*tasks: asyncio.Task[Any]) -> None:
 def aio_helpers() -> int:
     """Return how many threads of sysv_ipc.aio there are."""
     return sum(not thread.is_done() for thread in list(_threads._started))
+
+
+def testcapi() -> Any:
+    """Return CPython's _testcapi, which lets allocations fail; skip where it is missing."""
+    return pytest.importorskip(
+        "_testcapi", reason="CPython's own tests are not installed (Debian: libpython3-testsuite)"
+    )

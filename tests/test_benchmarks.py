@@ -63,7 +63,9 @@ def test_every_curve_is_drawn(answers: Answers) -> None:
         assert figures(answer), name
 
 
-@pytest.mark.skipif(not RIVALS.exists(), reason="no rivals beside this environment: make bench")
+@pytest.mark.skipif(
+    not RIVALS.exists(), reason="needs the environment of the rivals, which `make bench` makes"
+)
 def test_all_questions_are_answered_with_rivals() -> None:
     result = ask("--rivals", RIVALS)
     assert "sysv_ipc 1.2.0" in result["about"]["rivals"]

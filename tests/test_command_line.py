@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from helpers import LONG_MAX, OTHER_UID, in_child, wait_until
-from old_kernel import NUMBERS, become_old
+from old_kernel import NUMBERS, become_old, needs_numbers
 from sleeping import blocked_process
 
 import sysv_ipc
@@ -993,7 +993,7 @@ def test_a_queue_that_may_only_be_written_to_is_sent_to(queue: MessageQueue) -> 
     assert queue.receive() == (b"x", 1)
 
 
-@pytest.mark.skipif(not NUMBERS, reason="no numbers of system calls for this machine")
+@needs_numbers
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
     made = KINDS[kind](None, IPC_CREX)

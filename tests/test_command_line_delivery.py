@@ -188,18 +188,23 @@ def test_a_reader_that_does_not_read_can_be_left(queue: MessageQueue, form: str)
     os.close(write_end)
 
 
-@pytest.mark.parametrize("number", [*ENDING, *FURTHER], ids=str)
-def test_no_signal_takes_the_message_in_hand_along(queue: MessageQueue, number: int) -> None:
+def check_it_goes_back(queue: MessageQueue, output: int, number: int) -> None:
+    """A signal ends a receiver with the only message, for which its output has no room."""
     queue.send("precious")
-    read_end, write_end = os.pipe()
-    fill(write_end)
-    command = [*MODULE, "receive", str(queue.key)]
-    receiver = subprocess.Popen(command, stdout=write_end, stderr=subprocess.PIPE)
+    command = [*MODULE, "receive", f"id:{queue.id}"]
+    receiver = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE)
     wait_until(lambda: not queue.current_messages)
     receiver.send_signal(number)
     assert receiver.communicate(timeout=60)[1] == b""
     assert receiver.returncode == 128 + number
     assert queue.receive(block=False) == (b"precious", 1)
+
+
+@pytest.mark.parametrize("number", [*ENDING, *FURTHER], ids=str)
+def test_no_signal_takes_the_message_in_hand_along(queue: MessageQueue, number: int) -> None:
+    read_end, write_end = os.pipe()
+    fill(write_end)
+    check_it_goes_back(queue, write_end, number)
     os.close(read_end)
     os.close(write_end)
 
@@ -271,20 +276,13 @@ def test_a_full_terminal_makes_no_receiver_deaf(
     queue: MessageQueue, number: signal.Signals
 ) -> None:
     """For poll(2) it has room, and write(2) waits all the same."""
-    queue.send("precious")
     ours, theirs = os.openpty()
     # The kernel moves on what it took, and then has room again, a few times.
     in_vain = 0
     while in_vain < 100:
         in_vain = 0 if fill(theirs) else in_vain + 1
         time.sleep(0.001)
-    command = [*MODULE, "receive", f"id:{queue.id}"]
-    receiver = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE)
-    wait_until(lambda: not queue.current_messages)
-    receiver.send_signal(number)
-    assert receiver.communicate(timeout=60)[1] == b""
-    assert receiver.returncode == 128 + number
-    assert queue.receive(block=False) == (b"precious", 1)
+    check_it_goes_back(queue, theirs, number)
     os.close(ours)
     os.close(theirs)
 

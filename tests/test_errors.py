@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FREE_THREADED, LONG_MAX, as_other_user
+from helpers import FREE_THREADED, LONG_MAX, as_other_user, testcapi
 
 import sysv_ipc
 import sysv_ipc.aio
@@ -217,18 +217,18 @@ def test_an_exception_inside_an_error_comes_out(
 
 
 def test_an_exception_inside_str_of_an_error_comes_out() -> None:
-    testcapi = pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    capi = testcapi()
     error = caught(lambda: Semaphore(123456789))
     failed = 0
     for stop in range(30):
         for until in (stop + 1, 0):
             try:
-                testcapi.set_nomemory(stop, until)
+                capi.set_nomemory(stop, until)
                 str(error)
             except MemoryError:
                 failed += 1
             finally:
-                testcapi.remove_mem_hooks()
+                capi.remove_mem_hooks()
     assert failed > 0
     assert "semaphore with key 123456789" in str(error)
 
@@ -252,9 +252,11 @@ for first in range(40):
 print("only that")
 handle.remove()
 """
-    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    testcapi()
     if (3, 12) <= sys.version_info < (3, 14):
-        pytest.skip("CPython 3.12 and 3.13 crash in code of their own where a type is made")
+        pytest.skip(
+            "needs CPython 3.11, or 3.14 and newer: 3.12 and 3.13 crash where a type is made"
+        )
     assert run_python(code).stdout == "only that\n"
 
 
@@ -457,23 +459,23 @@ CALLS = re.findall(r"^    (\w+)=lambda", NO_MEMORY, re.MULTILINE)
 @pytest.mark.parametrize("call", CALLS)
 def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -> None:
     if FREE_THREADED and call == "lists":
-        pytest.skip("str.split() itself kills the free-threaded 3.13 where memory is lacking")
+        pytest.skip("needs CPython with the GIL: without it str.split() of 3.13 crashes here")
     done = run_python(NO_MEMORY, call)
     assert done.stdout == "alive\n", done.stderr
 
 
 def test_a_message_is_not_lost_where_memory_is_lacking(queue: MessageQueue) -> None:
-    testcapi = pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    capi = testcapi()
     queue.send(b"x" * 1000, type=LONG_MAX)
     received = 0
     for stop in range(1, 30):
         try:
-            testcapi.set_nomemory(stop, stop + 1)
+            capi.set_nomemory(stop, stop + 1)
             message = queue.receive(False)
         except MemoryError:
             continue
         finally:
-            testcapi.remove_mem_hooks()
+            capi.remove_mem_hooks()
         assert message == (b"x" * 1000, LONG_MAX)
         received += 1
         queue.send(b"x" * 1000, type=LONG_MAX)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import as_other_user, fork, in_child
+from helpers import as_other_user, fork, in_child, testcapi
 
 import sysv_ipc
 from sysv_ipc import (
@@ -208,17 +208,17 @@ def test_a_slice_takes_a_view_of_the_same_segment() -> None:
 def test_receive_many_loses_nothing_where_memory_is_lacking(
     queue: MessageQueue, stop: tuple[int, int]
 ) -> None:
-    testcapi = pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    capi = testcapi()
     for number in range(5):
         queue.send(str(number) * 100, type=300 + number)
     got: list[tuple[bytes, int]] = []
     try:
-        testcapi.set_nomemory(*stop)
+        capi.set_nomemory(*stop)
         got = queue.receive_many(5, False)
     except MemoryError:
         pass
     finally:
-        testcapi.remove_mem_hooks()
+        capi.remove_mem_hooks()
     left = queue.receive_many(9, False)
     assert sorted(type for _, type in got + left) == [300, 301, 302, 303, 304]
 

@@ -247,7 +247,8 @@ end()
 
 
 @pytest.mark.skipif(
-    FREE_THREADED, reason="the free-threaded 3.13 keeps all classes of an interpreter for ever"
+    FREE_THREADED,
+    reason="needs CPython with the GIL: without it 3.13 keeps all classes of an interpreter",
 )
 def test_200_interpreters_leave_nothing_of_ours_behind() -> None:
     run_beside(MAIN + GROWTH, USE, **FLAT_MEMORY)

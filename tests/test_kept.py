@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import fork, in_child
+from helpers import fork, in_child, testcapi
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, MessageQueue
 
@@ -34,14 +34,14 @@ RECEIVES: dict[str, Callable[[MessageQueue], Any]] = {
 
 def without_memory(call: Callable[[MessageQueue], Any], queue: MessageQueue, *failing: int) -> Any:
     """Call it while the allocations from the first to before the second number fail."""
-    testcapi = pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    capi = testcapi()
     try:
-        testcapi.set_nomemory(*failing)
+        capi.set_nomemory(*failing)
         return call(queue)
     except MemoryError:
         return None
     finally:
-        testcapi.remove_mem_hooks()
+        capi.remove_mem_hooks()
 
 
 @pytest.mark.parametrize("size", [0, 100, 2000, 12000])
@@ -164,13 +164,9 @@ def test_what_a_dropped_handle_kept_is_in_the_queue_again(queue: MessageQueue) -
     assert queue.receive(False) == (b"kept", 300)
 
 
-def test_what_cannot_be_put_back_is_told(run_python: Run) -> None:
-    code = """
-import _testcapi, sysv_ipc
-queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
-reader = sysv_ipc.MessageQueue(queue.key)
+#: A reader takes the only message of a queue, for which it has no memory then.
+TAKE_WITHOUT_MEMORY = """
 for first in range(30):
-    queue.send(b"kept", type=300)
     try:
         _testcapi.set_nomemory(first, 0)
         reader.receive(False)
@@ -180,14 +176,23 @@ for first in range(30):
         _testcapi.remove_mem_hooks()
     if not queue.current_messages:
         break
-    queue.receive()
+"""
+
+
+def test_what_cannot_be_put_back_is_told(run_python: Run) -> None:
+    code = """
+import _testcapi, sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+reader = sysv_ipc.MessageQueue(queue.key)
+queue.send(b"kept", type=300)
+TAKE
 queue.max_size = 3
 queue.send(b"abc")
 del reader
 queue.remove()
 """
-    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
-    stderr = run_python(code).stderr
+    testcapi()
+    stderr = run_python(code.replace("TAKE", TAKE_WITHOUT_MEMORY)).stderr
     assert "a message of 4 bytes, for which there was no memory when it was received" in stderr
 
 
@@ -291,16 +296,7 @@ import ctypes, os, sys, _testcapi, sysv_ipc as s
 queue = s.MessageQueue(None, s.IPC_CREX, 0o604)
 reader = s.MessageQueue(queue.key)
 queue.send(b"precious" * 100, type=300)
-for first in range(30):
-    try:
-        _testcapi.set_nomemory(first, 0)
-        reader.receive(False)
-    except MemoryError:
-        pass
-    finally:
-        _testcapi.remove_mem_hooks()
-    if not queue.current_messages:
-        break
+TAKE
 left = 0
 if sys.argv[1] == "may not send":
     os.seteuid(65534); del reader; os.seteuid(0)
@@ -319,8 +315,8 @@ else:
 print(left)
 queue.remove()
 """
-    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
-    done = run_python(code, why)
+    testcapi()
+    done = run_python(code.replace("TAKE", TAKE_WITHOUT_MEMORY), why)
     assert done.stdout == "0\n"
     assert "a message of 800 bytes" in done.stderr
     assert "is lost" in done.stderr
@@ -354,6 +350,6 @@ for kind in Queue, s.MessageQueue:
         pass
 other.remove()
 """
-    pytest.importorskip("_testcapi", reason="CPython's own test modules are missing")
+    testcapi()
     done = run_python(code, env={**os.environ, "PYTHONMALLOC": "debug"})
     assert (done.returncode, done.stdout) == (0, "[[]]\n[[]]\n"), done.stderr

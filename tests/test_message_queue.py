@@ -6,7 +6,7 @@ import array
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,6 @@ from sysv_ipc import (
     ExistentialError,
     MessageQueue,
 )
-
-SYSCTLS = [Path("/proc/sys/kernel/msgmax"), Path("/proc/sys/kernel/msgmnb")]
-
-
-@pytest.fixture
-def long_messages() -> Iterator[None]:
-    """Raise the longest message and the largest queue of this IPC namespace to 1 MiB."""
-    before = [path.read_text() for path in SYSCTLS]
-    for path in SYSCTLS:
-        path.write_text("1048576")
-    yield
-    for path, text in zip(SYSCTLS, before, strict=True):
-        path.write_text(text)
 
 
 def test_parameters_have_the_order_and_the_names_of_1_2_0(key: int) -> None:

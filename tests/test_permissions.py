@@ -29,7 +29,9 @@ from sysv_ipc import (
     SharedMemory,
 )
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root, who alone can become another user"
+)
 
 KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
 REMOVE = {

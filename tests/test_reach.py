@@ -51,7 +51,7 @@ print(sorted(name for name in set(sys.modules) - before if name.startswith("sysv
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="chroot(2) is root's")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chroot(2)")
 def test_after_chroot_errors_have_their_cures_and_lists_all_records(
     run_python: RunPython, tmp_path: Path
 ) -> None:
@@ -190,7 +190,8 @@ finally:
 
 
 @pytest.mark.skipif(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="refused by the compiler"
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="needs CPython with the GIL: without it the compiler refuses such a machine",
 )
 def test_without_64_bit_atomics_only_those_are_refused(
     without_wide_atomics: Path, run_python: RunPython

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from sysv_ipc import MessageQueue, Semaphore
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+T = TypeVar("T")
 
 #: What an object that is collected at the very end does; each made waits or forks crash.
 LAST_ACTS = {
@@ -104,25 +106,31 @@ TAKES = {
 }
 
 
+def end_beside(code: str, key: int | None, give: Callable[[], T]) -> tuple[list[T], bytes]:
+    """Let a consumer end while something is given to it: all results of that, and its output."""
+    consumer = subprocess.Popen(
+        [sys.executable, "-c", code, str(key)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert consumer.stdin is not None
+    assert consumer.stdout is not None
+    assert consumer.stdout.readline() == b"started\n"
+    consumer.stdin.close()
+    given = []
+    while consumer.poll() is None:
+        given.append(give())
+        # As long as the consumer needs for one, so that it often waits for the next.
+        time.sleep(0.0005)
+    with consumer.stdout as shown:
+        return given, shown.read()
+
+
 def ends_under_load(queue: MessageQueue, code: str, ends: int) -> tuple[int, int]:
     """Let consumers end while messages come: how many were sent, and how many are left or shown."""
     sent = there = 0
     for _ in range(ends):
-        consumer = subprocess.Popen(
-            [sys.executable, "-c", code, str(queue.key)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert consumer.stdin is not None
-        assert consumer.stdout is not None
-        assert consumer.stdout.readline() == b"started\n"
-        consumer.stdin.close()
-        while consumer.poll() is None:
-            sent += queue.try_send(b"a message")
-            # As long as the consumer needs for one, so that it often waits for the next.
-            time.sleep(0.0005)
-        there += consumer.stdout.read().count(b"a message")
-        consumer.stdout.close()
+        given, shown = end_beside(code, queue.key, lambda: queue.try_send(b"a message"))
+        sent += sum(given)
+        there += shown.count(b"a message")
         while queue.try_receive() is not None:
             there += 1
     return sent, there
@@ -155,23 +163,8 @@ sys.stdin.read(1)
 """
     semaphore.value = 0
     for _ in range(8):
-        consumer = subprocess.Popen(
-            [sys.executable, "-c", code, str(semaphore.key)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert consumer.stdin is not None
-        assert consumer.stdout is not None
-        assert consumer.stdout.readline() == b"started\n"
-        consumer.stdin.close()
-        given = 0
-        while consumer.poll() is None:
-            semaphore.release()
-            given += 1
-            time.sleep(0.0005)
-        taken = consumer.stdout.read().count(b".")
-        consumer.stdout.close()
-        assert given - taken == semaphore.value
+        given, shown = end_beside(code, semaphore.key, semaphore.release)
+        assert len(given) - shown.count(b".") == semaphore.value
         semaphore.value = 0
 
 
@@ -289,7 +282,10 @@ thread.start()
     assert run_python(code).stdout == "cancelled\njoined\n"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="for CPython 3.12 and newer: own GILs")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12),
+    reason="needs CPython 3.12 or newer: interpreters with GILs of their own",
+)
 def test_no_message_is_lost_if_only_another_interpreter_has_imported_us(
     queue: MessageQueue,
 ) -> None:
