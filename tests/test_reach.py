@@ -152,7 +152,7 @@ def test_a_package_inside_a_zip_file_says_so(without_extension: Path, tmp_path: 
 
 # ------------------------------------------------------------------------------- other machines
 
-SOURCE = Path(__file__).parents[1] / "src/sysv_ipc/core"
+SOURCE = Path(__file__).parents[1] / "src"
 
 
 @pytest.fixture(scope="session")
@@ -160,11 +160,11 @@ def without_wide_atomics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it is on a machine whose atomic instructions end at 32 bits."""
     place = tmp_path_factory.mktemp("narrow")
     folder = place / "sysv_ipc"
-    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__", "core"))
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     narrow = "__GCC_ATOMIC_LLONG_LOCK_FREE"
     command = ["gcc", "-shared", "-fPIC", "-O0", "-w", "-std=gnu11", "-D_GNU_SOURCE"]
     command += [f"-U{narrow}", f"-D{narrow}=1", '-DSYSV_IPC_VERSION="narrow"']
-    command += ["-I", sysconfig.get_path("include"), *map(str, SOURCE.rglob("*.c"))]
+    command += ["-I", sysconfig.get_path("include"), "-I", str(SOURCE), *map(str, SOURCE.rglob("*.c"))]
     extension = folder / f"__init__{sysconfig.get_config_var('EXT_SUFFIX')}"
     subprocess.run([*command, "-o", str(extension), "-lpthread", "-lrt"], check=True, timeout=100)
     return place
@@ -213,7 +213,7 @@ def test_another_implementation_than_cpython_is_refused_in_words(tmp_path: Path)
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.implementation.name = 'pypy'\n")
     done = subprocess.run(
         [sys.executable, "-m", "mesonbuild.mesonmain", "setup", str(tmp_path / "build")],
-        cwd=SOURCE.parents[2],
+        cwd=SOURCE.parent,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -53,9 +53,10 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.core = root / "src/sysv_ipc/core"
-        self.os = self.core / "os"
-        self.os.mkdir(parents=True)
+        self.core = root / "src/core"
+        self.os = root / "src/os"
+        for folder in self.core, self.os:
+            folder.mkdir(parents=True)
         (root / "tools").mkdir()
         (root / "tools/README.md").write_text("")
 
@@ -78,17 +79,17 @@ def tree(tmp_path: Path) -> Tree:
 
 def test_check_c_passes_what_keeps_the_rules(tree):
     (tree.core / "good.c").write_text(GOOD)
-    (tree.os / "good.c").write_text('#include "os.h"\n#ifdef __linux__\n#endif\n')
+    (tree.os / "good.c").write_text('#include "os/os.h"\n#ifdef __linux__\n#endif\n')
     assert tree.check() == (0, "")
 
 
 @pytest.mark.parametrize(
-    "line", ["#include <Python.h>", "#  include <python3.11/Python.h>", '#include "../core.h"']
+    "line", ["#include <Python.h>", "#  include <python3.11/Python.h>", '#include "core/state.h"']
 )
 @pytest.mark.parametrize("name", ["bad.c", "os.h"])
 def test_check_c_finds_python_in_the_system_layer(tree, name, line):
     (tree.os / name).write_text(f"/* One. */\n{line}\n")
-    tree.expect(f"src/sysv_ipc/core/os/{name}:2: ")
+    tree.expect(f"src/os/{name}:2: ")
 
 
 @pytest.mark.parametrize(
@@ -102,13 +103,13 @@ def test_check_c_finds_python_in_the_system_layer(tree, name, line):
 @pytest.mark.parametrize("bad", ["x = strlen(s);", "os_a(PyLong_AsLong(o));", "return 1;"])
 def test_check_c_finds_what_may_not_run_without_the_gil(tree, begin, end, bad):
     (tree.core / "bad.c").write_text(function(f"    {begin}\n    os_a(1);\n    {bad}\n    {end}\n"))
-    tree.expect("src/sysv_ipc/core/bad.c:6: ")
+    tree.expect("src/core/bad.c:6: ")
 
 
 def test_check_c_finds_the_gil_not_taken_back(tree):
     body = "    Py_BEGIN_ALLOW_THREADS\n    os_a();\n"
     (tree.core / "bad.c").write_text(function(body) + function("    strlen(s);\n"))
-    tree.expect("src/sysv_ipc/core/bad.c:4: ")
+    tree.expect("src/core/bad.c:4: ")
 
 
 @pytest.mark.parametrize("prefix", ["Py", "CORE"])
@@ -120,7 +121,7 @@ def test_check_c_finds_a_jump_out_of_a_critical_section(tree, prefix, jump):
         f"    if (bad) {{\n        {jump}\n    }}\n    {prefix}_END_CRITICAL_SECTION();\n"
     )
     (tree.core / "bad.c").write_text(function(body))
-    tree.expect("src/sysv_ipc/core/bad.c:8: ")
+    tree.expect("src/core/bad.c:8: ")
 
 
 def test_check_c_finds_a_long_line_wherever_c_is(tree):
@@ -133,13 +134,13 @@ def test_check_c_finds_a_long_function(tree):
     good = function("    x++;\n" * 56, "just_fits")
     bad = function("    x++;\n" * 57, "too_long")
     (tree.core / "bad.c").write_text(f"{good}\n{bad}")
-    tree.expect("src/sysv_ipc/core/bad.c:62: a function of 61 lines")
+    tree.expect("src/core/bad.c:62: a function of 61 lines")
 
 
 def test_check_c_finds_a_long_file(tree):
     (tree.core / "fits.c").write_text("int x;\n" * 600)
     (tree.core / "long.c").write_text("int x;\n" * 601)
-    tree.expect("src/sysv_ipc/core/long.c:600: a file of 601 lines")
+    tree.expect("src/core/long.c:600: a file of 601 lines")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_check_c_finds_a_long_file(tree):
 )
 def test_check_c_finds_a_platform_outside_the_system_layer(tree, line):
     (tree.core / "bad.c").write_text(f"/* __linux__ */\n{line}\n")
-    tree.expect("src/sysv_ipc/core/bad.c:2: ")
+    tree.expect("src/core/bad.c:2: ")
 
 
 def test_check_c_finds_a_script_that_is_not_listed(tree):

@@ -1,11 +1,11 @@
 """Check the house rules of C that no compiler knows.
 
-- The system layer, core/os, never sees Python.h.
+- The system layer, src/os, never sees Python.h.
 - While the GIL is released only os_ functions and memcpy, memmove, memset
   are called, and nothing returns.
 - Nothing leaves a critical section by return or goto.
 - Lines end at column 79, functions at 60 lines, files at 600.
-- A difference between platforms lives in core/os.
+- A difference between platforms lives in src/os.
 - Every script here has its line in README.md.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-CORE = "src/sysv_ipc/core"
+CORE, SYSTEM = "src/core", "src/os"
 FOLDERS = ("src", "tests", "examples", "benchmarks")
 LINE, FUNCTION, FILE = 79, 60, 600
 
@@ -140,7 +140,7 @@ def check_platforms(path: Path, code: str) -> Iterator[Problem]:
     for number, line in enumerate(code.splitlines(), 1):
         if re.match(r"\s*#\s*(el)?if", line) and (match := PLATFORM.search(line)):
             yield Problem(
-                path, number, f"{match[1]} outside core/os: give an os_ function another body there"
+                path, number, f"{match[1]} outside src/os: give an os_ function another body there"
             )
 
 
@@ -162,9 +162,9 @@ def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
 def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
     """Find Python in the layer that has to run without the GIL."""
     for number, line in enumerate(text.splitlines(), 1):
-        if match := re.match(r"\s*#\s*include\s*[<\"]((?:.*/)?(?:Python|core)\.h)[>\"]", line):
+        if match := re.match(r"\s*#\s*include\s*[<\"]((?:.*/)?Python\.h|(?:\.\./)*core/.*\.h)[>\"]", line):
             yield Problem(
-                path, number, f"{match[1]} in the system layer: what needs Python belongs in core/"
+                path, number, f"{match[1]} in the system layer: what needs Python belongs in src/core"
             )
 
 
@@ -183,7 +183,7 @@ def check_file(root: Path, path: Path) -> Iterator[Problem]:
     no_comments = without_comments(text)
     code = without_directives(no_comments)
     yield from check_sizes(path, text, code)
-    if path.is_relative_to(root / CORE / "os"):
+    if path.is_relative_to(root / SYSTEM):
         yield from check_os_layer(path, text)
     elif path.is_relative_to(root / CORE):
         yield from check_gil(path, code)

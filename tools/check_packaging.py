@@ -99,7 +99,7 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
     package = {
         name.removeprefix("src/")
         for name in files
-        if re.fullmatch(r"src/sysv_ipc/(?!core/).+(\.pyi?|/py\.typed)", name)
+        if re.fullmatch(r"src/sysv_ipc/.+(\.pyi?|/py\.typed)", name)
     }
     extension = "sysv_ipc/__init__" + sysconfig.get_config_var("EXT_SUFFIX")
     expected = {

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1].resolve()
-CORE = ROOT / "src/sysv_ipc/core"
+SOURCE = ROOT / "src"
 FLAGS = [
     *("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-Werror", "-Wall", "-Wextra", "-Wconversion"),
     *("-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wformat=2"),
@@ -108,7 +108,7 @@ def make_headers(folder: Path) -> None:
 def compile_one(target: Target, source: Path, headers: Path, folder: Path) -> str:
     """Compile one file and return what is wrong, or nothing."""
     output = folder / f"{target.name}-{source.parent.name}-{source.stem}.o"
-    command = [*target.compiler, *FLAGS, "-isystem", str(headers), "-I", str(CORE), "-c"]
+    command = [*target.compiler, *FLAGS, "-isystem", str(headers), "-I", str(SOURCE), "-c"]
     done = subprocess.run(
         [*command, str(source), "-o", str(output)], capture_output=True, text=True
     )
@@ -143,7 +143,7 @@ def main() -> int:
     if problems := sorted(set(missing())):
         print("\n".join(problems))
         return 1
-    everywhere = sorted(CORE.rglob("*.c"))
+    everywhere = sorted(SOURCE.rglob("*.c"))
     on_linux = [*everywhere, *sorted((ROOT / "tests/os").glob("*.c"))]
     failed = []
     with tempfile.TemporaryDirectory() as name:

@@ -1,0 +1,417 @@
+/* Binding and converting arguments.  A converter stands for one meaning
+ * wherever that argument occurs; all conversion ends before the kernel is
+ * asked for anything. */
+#include "core/core.h"
+
+#include <errno.h>
+#include <math.h>
+
+/* Timeouts are at most this, 146 years, so that a deadline cannot overflow;
+ * longer ones are for ever. */
+#define TIMEOUT_MAX_NS (INT64_MAX / 2)
+#define SECOND_NS ((int64_t)1000000000)
+
+/* An argument with more items than this never ends: the kernel's sets have at
+ * most 65 536 members that semop(2) can name. */
+#define MOST_ITEMS 1000000
+
+static const char timeout_text[] =
+    "The timeout must be None or a non-negative number";
+
+static const char *const argument_names[] = {
+#define X(name) #name,
+    CORE_ARGUMENTS(X)
+#undef X
+};
+
+int
+core_arguments_init(CoreState *state)
+{
+    for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
+        state->arguments[i] = PyUnicode_InternFromString(argument_names[i]);
+        if (state->arguments[i] == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The index of the argument with this name; count where there is none.  The
+ * keywords of a call in a program are interned, the same objects as ours;
+ * others, as from **dict, may be equal all the same. */
+static int
+find(CoreState *state, const struct core_signature *signature, PyObject *name)
+{
+    for (int i = 0; i < signature->count; i++) {
+        if (state->arguments[signature->arguments[i]] == name) {
+            return i;
+        }
+    }
+    int i = 0;
+    while (i < signature->count &&
+           (!PyUnicode_Check(name) ||
+            PyUnicode_CompareWithASCIIString(
+                name, argument_names[signature->arguments[i]]) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+void
+core_bind_too_many(const struct core_signature *signature, Py_ssize_t nargs)
+{
+    PyErr_Format(PyExc_TypeError,
+                 "%s() takes at most %d positional arguments (%zd given)",
+                 signature->function, signature->positional, nargs);
+}
+
+static int
+bind_keyword(CoreState *state, const struct core_signature *signature,
+             PyObject *name, PyObject *value, PyObject **out)
+{
+    int i = find(state, signature, name);
+    if (i == signature->count) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() got an unexpected keyword argument '%S'",
+                     signature->function, name);
+        return -1;
+    }
+    if (out[i] != NULL) {
+        PyErr_Format(
+            PyExc_TypeError, "%s() got multiple values for argument '%s'",
+            signature->function, argument_names[signature->arguments[i]]);
+        return -1;
+    }
+    out[i] = value;
+    return 0;
+}
+
+static int
+check_required(const struct core_signature *signature, PyObject *const *out)
+{
+    for (int i = 0; i < signature->required; i++) {
+        if (out[i] == NULL) {
+            PyErr_Format(
+                PyExc_TypeError, "%s() missing required argument '%s'",
+                signature->function, argument_names[signature->arguments[i]]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Keywords mostly come in our order: looking for each behind the one before
+ * finds them, and none twice. */
+int
+core_bind_keywords(CoreState *state, const struct core_signature *signature,
+                   PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+                   PyObject **out)
+{
+    Py_ssize_t given = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
+    Py_ssize_t k = 0;
+    for (int i = (int)nargs; k < given && i < signature->count; i++) {
+        if (PyTuple_GET_ITEM(keywords, k) ==
+            state->arguments[signature->arguments[i]]) {
+            out[i] = args[nargs + k];
+            k++;
+        }
+    }
+    for (; k < given; k++) {
+        if (bind_keyword(state, signature, PyTuple_GET_ITEM(keywords, k),
+                         args[nargs + k], out) < 0) {
+            return -1;
+        }
+    }
+    return nargs >= signature->required ? 0 : check_required(signature, out);
+}
+
+int
+core_bind_dict(CoreState *state, const struct core_signature *signature,
+               PyObject *args, PyObject *keywords, PyObject **out)
+{
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    if (core_bind_positional(signature, &PyTuple_GET_ITEM(args, 0),
+                             PyTuple_GET_SIZE(args), out) < 0) {
+        return -1;
+    }
+    while (keywords != NULL &&
+           PyDict_Next(keywords, &position, &name, &value)) {
+        if (bind_keyword(state, signature, name, value, out) < 0) {
+            return -1;
+        }
+    }
+    return check_required(signature, out);
+}
+
+/* What NumPy makes of a text is one all the same. */
+bool
+core_is_real(PyObject *value)
+{
+    const PyNumberMethods *methods = Py_TYPE(value)->tp_as_number;
+    return PyFloat_Check(value) ||
+           (!PyUnicode_Check(value) && !PyBytes_Check(value) &&
+            methods != NULL &&
+            (methods->nb_float != NULL || methods->nb_index != NULL));
+}
+
+/* What float() refuses with a ValueError: Decimal("sNaN") is not a number;
+ * any other's exception stays.  0 or -1. */
+static int
+forgive_signaling_nan(PyObject *value)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *result = PyObject_CallMethod(value, "is_nan", NULL);
+    int nan = result == NULL ? -1 : PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    if (nan < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        /* Such as Ctrl-C, in the middle of it. */
+        Py_XDECREF(type);
+        Py_XDECREF(error);
+        Py_XDECREF(traceback);
+        return -1;
+    }
+    PyErr_Clear();
+    if (nan <= 0) {
+        PyErr_Restore(type, error, traceback);
+        return -1;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    return 0;
+}
+
+/* A timeout that is not a number in double's range: for ever, or refused. */
+static int
+timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
+{
+    PyObject *zero = PyLong_FromLong(0);
+    int negative = -1;
+    if (zero != NULL) {
+        negative = PyObject_RichCompareBool(value, zero, Py_LT);
+        Py_DECREF(zero);
+    }
+    if (negative < 0) {
+        return -1;
+    }
+    if (negative) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "=%s", timeout_text);
+        return -1;
+    }
+    *out = OS_FOREVER;
+    return 0;
+}
+
+int
+core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
+{
+    if (value == Py_None) {
+        *out = OS_FOREVER;
+        return 0;
+    }
+    /* Whole seconds are common, and need no float. */
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long long whole = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow == 0 && whole >= 0 &&
+            whole < TIMEOUT_MAX_NS / SECOND_NS) {
+            *out = whole * SECOND_NS;
+            return 0;
+        }
+    }
+    if (PyBool_Check(value) && core_warn_of_timeout(state, value) < 0) {
+        return -1;
+    }
+    if (!core_is_real(value)) {
+        PyErr_SetString(PyExc_TypeError, timeout_text);
+        return -1;
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Clear();
+            return timeout_out_of_range(state, value, out);
+        }
+        /* An array of two is no number; any other's exception stays. */
+        if (PyErr_ExceptionMatches(PyExc_TypeError) &&
+            PySequence_Check(value)) {
+            PyErr_SetString(PyExc_TypeError, timeout_text);
+            return -1;
+        }
+        if (!PyErr_ExceptionMatches(PyExc_ValueError) ||
+            forgive_signaling_nan(value) < 0) {
+            return -1;
+        }
+        seconds = NAN;
+    }
+    if (isnan(seconds) || seconds < 0) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "=%s", timeout_text);
+        return -1;
+    }
+    double ns = ceil(seconds * 1e9);
+    *out = ns >= (double)TIMEOUT_MAX_NS ? OS_FOREVER : (int64_t)ns;
+    return 0;
+}
+
+PyObject *
+core_index_given(PyObject *value, const char *what)
+{
+    if (!PyIndex_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.100s",
+                     what, Py_TYPE(value)->tp_name);
+        return NULL;
+    }
+    return core_index(value);
+}
+
+PyObject *
+core_tuple(CoreState *state, PyObject *value, const char *what)
+{
+    if (core_check_iterable(value, what) < 0) {
+        return NULL;
+    }
+    if (PyTuple_CheckExact(value) || PyList_CheckExact(value)) {
+        return PySequence_Tuple(value);
+    }
+    /* Others may say any length, and never end. */
+    PyObject *iterator = PyObject_GetIter(value);
+    PyObject *list = iterator == NULL ? NULL : PyList_New(0);
+    PyObject *item;
+    int rc = list == NULL ? -1 : 0;
+    while (rc == 0 && (item = PyIter_Next(iterator)) != NULL) {
+        rc = PyList_Append(list, item);
+        Py_DECREF(item);
+        if (rc == 0 && PyList_GET_SIZE(list) > MOST_ITEMS) {
+            rc = -1;
+            (void)core_refuse(state, E2BIG, CORE_NO_SUBJECT,
+                              "%s: this one has more than %d items", what,
+                              MOST_ITEMS);
+        }
+    }
+    PyObject *tuple = rc < 0 || PyErr_Occurred() ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(list);
+    Py_XDECREF(iterator);
+    return tuple;
+}
+
+int
+core_check_iterable(PyObject *value, const char *what)
+{
+    if (Py_TYPE(value)->tp_iter != NULL || PySequence_Check(value)) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "%s, not %.100s", what,
+                 Py_TYPE(value)->tp_name);
+    return -1;
+}
+
+int
+core_integer_given(CoreState *state, PyObject *value, const char *what,
+                   long long minimum, long long maximum, long long *out)
+{
+    PyObject *number = core_index_given(value, what);
+    if (number == NULL) {
+        return -1;
+    }
+    int overflow;
+    long long result = PyLong_AsLongLongAndOverflow(number, &overflow);
+    if (overflow != 0 || result < minimum || result > maximum) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "%s must be from %lld to %lld, not %S", what,
+                          minimum, maximum, number);
+        Py_DECREF(number);
+        return -1;
+    }
+    Py_DECREF(number);
+    *out = result;
+    return 0;
+}
+
+int
+core_bool_given(PyObject *value, bool *out)
+{
+    int truth = PyObject_IsTrue(value);
+    if (truth < 0) {
+        return -1;
+    }
+    *out = truth != 0;
+    return 0;
+}
+
+int
+core_bytes_get(PyObject *value, struct core_bytes *out)
+{
+    out->buffer.obj = NULL;
+    if (PyBytes_CheckExact(value)) {
+        out->data = PyBytes_AS_STRING(value);
+        out->size = PyBytes_GET_SIZE(value);
+        return 0;
+    }
+    if (PyUnicode_Check(value)) {
+        out->data = PyUnicode_AsUTF8AndSize(value, &out->size);
+        return out->data == NULL ? -1 : 0;
+    }
+    if (PyObject_GetBuffer(value, &out->buffer, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    out->data = out->buffer.buf;
+    out->size = out->buffer.len;
+    return 0;
+}
+
+void
+core_bytes_release(struct core_bytes *bytes)
+{
+    if (bytes->buffer.obj != NULL) {
+        PyBuffer_Release(&bytes->buffer);
+    }
+}
+
+int
+core_patience_given(CoreState *state, PyObject *block, PyObject *timeout,
+                    struct core_patience *out)
+{
+    bool may_wait = true;
+    if (core_bool(block, &may_wait) < 0 ||
+        (may_wait && block != NULL && core_warn_of_block(state, block) < 0) ||
+        core_timeout_as_ns(state, timeout, &out->timeout_ns) < 0) {
+        return -1;
+    }
+    if (!may_wait) {
+        out->timeout_ns = 0;
+    }
+    return 0;
+}
+
+static PyObject *
+as_seconds(int64_t timeout_ns)
+{
+    if (timeout_ns == OS_FOREVER) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble((double)timeout_ns / 1e9);
+}
+
+PyObject *
+core_seconds(PyObject *module, PyObject *value)
+{
+    int64_t timeout_ns = OS_FOREVER;
+    return core_timeout_as_ns(core_state_of_module(module), value,
+                              &timeout_ns) < 0
+               ? NULL
+               : as_seconds(timeout_ns);
+}
+
+PyObject *
+core_patience(PyObject *module, PyObject *args)
+{
+    PyObject *block, *timeout;
+    struct core_patience patience;
+    return !PyArg_ParseTuple(args, "OO:_patience", &block, &timeout) ||
+                   core_patience_get(core_state_of_module(module), block,
+                                     timeout, &patience) < 0
+               ? NULL
+               : as_seconds(patience.timeout_ns);
+}

@@ -1,0 +1,327 @@
+/* The exception classes: which errno raises which, and what they say.
+ *
+ * They are made here and not in Python because making them there is a third
+ * of what the import of sysv_ipc costs.  An exception carries two attributes
+ * for its text and its properties: _about, (kind, key, id) of the object, and
+ * _detail, what was wrong where a description of the object does not tell. */
+#include "core/core.h"
+
+#include <errno.h>
+
+/* ------------------------------------------------------- what they tell */
+
+/* An attribute of the exception, a new reference in *value, NULL if it is None
+ * or lacks: 0, or -1 with an exception, such as one of a handler of signals
+ * that runs in a property of a subclass. */
+static int
+attribute(PyObject *error, const char *name, PyObject **value)
+{
+    *value = PyObject_GetAttrString(error, name);
+    if (*value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    if (*value == Py_None) {
+        Py_CLEAR(*value);
+    }
+    return 0;
+}
+
+/* One of kind, key and id, borrowed from about; NULL where it is None. */
+static PyObject *
+part(PyObject *about, Py_ssize_t index)
+{
+    if (about == NULL || !PyTuple_Check(about) ||
+        PyTuple_GET_SIZE(about) <= index) {
+        return NULL;
+    }
+    PyObject *value = PyTuple_GET_ITEM(about, index);
+    return value == Py_None ? NULL : value;
+}
+
+static PyObject *
+error_get_part(PyObject *error, void *index)
+{
+    PyObject *about;
+    if (attribute(error, "_about", &about) < 0) {
+        return NULL;
+    }
+    PyObject *value = part(about, (Py_ssize_t)(intptr_t)index);
+    Py_XINCREF(value);
+    Py_XDECREF(about);
+    if (value == NULL) {
+        Py_RETURN_NONE;
+    }
+    return value;
+}
+
+PyObject *
+core_describe(PyObject *about)
+{
+    PyObject *kind = part(about, 0), *key = part(about, 1);
+    PyObject *id = part(about, 2);
+    if (kind == NULL) {
+        return NULL;
+    }
+    if (key != NULL && PyLong_Check(key) && PyObject_IsTrue(key)) {
+        unsigned int bits = (unsigned int)PyLong_AsUnsignedLongMask(key);
+        return PyUnicode_FromFormat("%S with key %S (0x%x)", kind, key, bits);
+    }
+    if (id != NULL) {
+        return PyUnicode_FromFormat("%S with id %S", kind, id);
+    }
+    return PyObject_Str(kind);
+}
+
+/* What was wrong, or what it was about: a new reference in *told, NULL if
+ * there is nothing to tell; 0, or -1 with an exception. */
+static int
+tell(PyObject *error, PyObject **told)
+{
+    PyObject *about;
+    if (attribute(error, "_detail", told) < 0 || *told != NULL) {
+        return *told != NULL ? 0 : -1;
+    }
+    if (attribute(error, "_about", &about) < 0) {
+        return -1;
+    }
+    *told = core_describe(about);
+    Py_XDECREF(about);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The C library's text, then what it was about. */
+static PyObject *
+error_str(PyObject *error)
+{
+    PyObject *text = ((PyTypeObject *)PyExc_OSError)->tp_str(error);
+    PyObject *strerror = NULL, *told = NULL;
+    if (text == NULL) {
+        return NULL;
+    }
+    if (attribute(error, "strerror", &strerror) < 0 ||
+        (strerror != NULL && tell(error, &told) < 0)) {
+        Py_CLEAR(text);
+    }
+    else if (told != NULL) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U: %S", text, told));
+    }
+    Py_XDECREF(strerror);
+    Py_XDECREF(told);
+    return text;
+}
+
+static PyGetSetDef error_getset[] = {
+    {"kind", error_get_part, NULL,
+     "The kind of object: \"semaphore\", \"shared memory\" or \"message "
+     "queue\".",
+     (void *)0},
+    {"key", error_get_part, NULL, "The object's key.", (void *)1},
+    {"id", error_get_part, NULL, "The object's id.", (void *)2},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* What OSError.__reduce__() forgets: the slots, and an errno that is not in
+ * args. */
+static int
+add_forgotten(PyObject *error, PyObject *state)
+{
+    static const char *const names[] = {"_about", "_detail", "errno"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        PyObject *value;
+        int rc = attribute(error, names[i], &value);
+        if (rc == 0 && value != NULL) {
+            rc = PyDict_SetItemString(state, names[i], value);
+        }
+        Py_XDECREF(value);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* (class, args, state) */
+static PyObject *
+error_reduce(PyObject *error, PyObject *Py_UNUSED(unused))
+{
+    PyObject *reduced =
+        PyObject_CallMethod(PyExc_OSError, "__reduce__", "O", error);
+    if (reduced == NULL || !PyTuple_Check(reduced) ||
+        PyTuple_GET_SIZE(reduced) < 2) {
+        return reduced;
+    }
+    PyObject *own =
+        PyTuple_GET_SIZE(reduced) > 2 ? PyTuple_GET_ITEM(reduced, 2) : NULL;
+    PyObject *state = own != NULL ? PyDict_Copy(own) : PyDict_New();
+    PyObject *result = NULL;
+    if (state != NULL && add_forgotten(error, state) == 0) {
+        result = Py_BuildValue("(OOO)", PyTuple_GET_ITEM(reduced, 0),
+                               PyTuple_GET_ITEM(reduced, 1), state);
+    }
+    Py_XDECREF(state);
+    Py_DECREF(reduced);
+    return result;
+}
+
+static PyMethodDef error_methods[] = {
+    {"__reduce__", error_reduce, METH_NOARGS,
+     "__reduce__($self, /)\n--\n\nHelper for pickle."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ----------------------------------------------------------- the classes */
+
+PyObject *
+core_exception_class(CoreState *state, int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return state->PermissionsError;
+    case ENOENT:
+    case EEXIST:
+    case EIDRM:
+        return state->ExistentialError;
+    case EAGAIN:
+    case ENOMSG:
+        return state->BusyError;
+    case EINVAL:
+    case E2BIG:
+    case ERANGE:
+    case EFBIG:
+        return state->ArgumentError;
+    case ENOSPC:
+        return state->LimitError;
+    case ENOMEM:
+        return state->OutOfMemoryError;
+    case ECANCELED:
+        return state->CancelledError;
+    case EFAULT:
+        return state->InternalError;
+    default:
+        return state->Error;
+    }
+}
+
+static int
+error_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CoreError *self = (CoreError *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->about);
+    Py_VISIT(self->detail);
+    return ((PyTypeObject *)PyExc_OSError)->tp_traverse(op, visit, arg);
+}
+
+static int
+error_clear(PyObject *op)
+{
+    CoreError *self = (CoreError *)op;
+    Py_CLEAR(self->about);
+    Py_CLEAR(self->detail);
+    return ((PyTypeObject *)PyExc_OSError)->tp_clear(op);
+}
+
+static void
+error_dealloc(PyObject *op)
+{
+    CoreError *self = (CoreError *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weak_references != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    Py_CLEAR(self->about);
+    Py_CLEAR(self->detail);
+    /* OSError's expects to find it tracked. */
+    PyObject_GC_Track(op);
+    ((PyTypeObject *)PyExc_OSError)->tp_dealloc(op);
+    Py_DECREF(type);
+}
+
+static PyMemberDef error_members[] = {
+    {"_about", T_OBJECT, offsetof(CoreError, about), 0, NULL},
+    {"_detail", T_OBJECT, offsetof(CoreError, detail), 0, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CoreError, weak_references),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    error_doc,
+    "The base of all errors of this library.\n"
+    "\n"
+    "errno and strerror are the C library's; kind, key and id tell what\n"
+    "object it was about, each None where unknown.");
+
+static PyType_Slot error_slots[] = {
+    {Py_tp_doc, (void *)error_doc},
+    {Py_tp_dealloc, error_dealloc},
+    {Py_tp_traverse, error_traverse},
+    {Py_tp_clear, error_clear},
+    {Py_tp_str, error_str},
+    {Py_tp_getset, error_getset},
+    {Py_tp_members, error_members},
+    {Py_tp_methods, error_methods},
+    {0, NULL},
+};
+
+/* A class below one or two others, in the module; NULL with an exception. */
+static PyObject *
+add_class(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject *other)
+{
+    PyObject *bases = other != NULL ? PyTuple_Pack(2, base, other)
+                                    : PyTuple_Pack(1, base);
+    PyObject *cls =
+        bases == NULL ? NULL : PyType_FromModuleAndSpec(module, spec, bases);
+    Py_XDECREF(bases);
+    if (cls != NULL && PyModule_AddType(module, (PyTypeObject *)cls) < 0) {
+        Py_CLEAR(cls);
+    }
+    return cls;
+}
+
+/* One that differs from its base in nothing but its name. */
+static PyObject *
+add_plain_class(PyObject *module, const char *name, const char *doc,
+                PyObject *base, PyObject *other)
+{
+    PyType_Slot slots[] = {{Py_tp_doc, (void *)doc}, {0, NULL}};
+    PyType_Spec spec = {
+        .name = name,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+        .slots = slots,
+    };
+    return add_class(module, &spec, base, other);
+}
+
+int
+core_exceptions_init(PyObject *module, CoreState *state)
+{
+    PyType_Spec spec = {
+        .name = "sysv_ipc.Error",
+        .basicsize = sizeof(CoreError),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+        .slots = error_slots,
+    };
+    state->Error = add_class(module, &spec, PyExc_OSError, NULL);
+    if (state->Error == NULL) {
+        return -1;
+    }
+#define X(name, base, other, doc)                                        \
+    state->name = add_plain_class(module, "sysv_ipc." #name, doc,        \
+                                  state->base, other);                   \
+    if (state->name == NULL) {                                           \
+        return -1;                                                       \
+    }
+    CORE_EXCEPTIONS(X)
+#undef X
+    state->ArgumentWarning = add_plain_class(
+        module, "sysv_ipc.ArgumentWarning",
+        "A call that is legal and nearly always a slip: see errors.md.",
+        PyExc_UserWarning, NULL);
+    return state->ArgumentWarning == NULL ? -1 : 0;
+}

@@ -1,0 +1,136 @@
+/* Keys: converting them, making them from names and paths. */
+#include "core/open.h"
+
+#include <errno.h>
+
+int
+core_key_given(CoreState *state, PyObject *value, struct core_key *out)
+{
+    if (value == Py_None) {
+        out->type = CORE_KEY_RANDOM;
+        out->value = IPC_PRIVATE;
+        return 0;
+    }
+    if (!PyLong_CheckExact(value) && !PyIndex_Check(value)) {
+        (void)core_refuse_as(state, state->KeyTypeError, EINVAL,
+                             CORE_NO_SUBJECT,
+                             "a key must be an int, None or IPC_PRIVATE, not "
+                             "%.100s",
+                             Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    PyObject *number = core_index(value);
+    if (number == NULL) {
+        return -1;
+    }
+    int overflow, rc = -1;
+    long long wide = PyLong_AsLongLongAndOverflow(number, &overflow);
+    key_t key = (key_t)(uint32_t)wide;
+    if (overflow != 0) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "a key must be from KEY_MIN (%lld) to KEY_MAX "
+                          "(%lld), not %S",
+                          LLONG_MIN, LLONG_MAX, number);
+    }
+    else if (key == IPC_PRIVATE && wide != IPC_PRIVATE) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "the key %S would become IPC_PRIVATE: the kernel "
+                          "takes its low 32 bits, and they are 0",
+                          number);
+    }
+    else {
+        rc = 0;
+    }
+    Py_DECREF(number);
+    out->type = key == IPC_PRIVATE ? CORE_KEY_PRIVATE : CORE_KEY_VALUE;
+    out->value = key;
+    return rc;
+}
+
+/* 1.2.0 warns each time, whatever filters have seen before. */
+static int
+warn_of_ftok(void)
+{
+    return PyErr_WarnEx(PyExc_Warning,
+                        "Use of ftok() is not recommended; see sysv_ipc "
+                        "documentation",
+                        1);
+}
+
+/* The low byte of any int, as ftok(3) takes it; -1 with an exception. */
+static int
+project_id(CoreState *state, PyObject *value)
+{
+    PyObject *number = core_index(value);
+    if (number == NULL) {
+        return -1;
+    }
+    int low = (int)(PyLong_AsUnsignedLongMask(number) & 0xff);
+    if (low == 0 && !PyErr_Occurred()) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          "the low byte of ftok()'s id must not be 0, and "
+                          "that of %S is: use 1 to 255",
+                          number);
+    }
+    Py_DECREF(number);
+    return PyErr_Occurred() ? -1 : low;
+}
+
+PyObject *
+core_ftok(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"path", "id", "silence_warning", NULL};
+    CoreState *state = core_state_of_module(module);
+    PyObject *path, *id, *path_bytes = NULL, *result = NULL;
+    int silence = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|p:ftok", names, &path,
+                                     &id, &silence)) {
+        return NULL;
+    }
+    int low = project_id(state, id);
+    if (low < 0 || !PyUnicode_FSConverter(path, &path_bytes)) {
+        return NULL;
+    }
+    if (!silence && warn_of_ftok() < 0) {
+        goto done;
+    }
+    const char *text = PyBytes_AS_STRING(path_bytes);
+    key_t key;
+    int rc;
+    Py_BEGIN_ALLOW_THREADS
+    rc = os_ftok(text, low, &key);
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
+        errno = -rc;
+        (void)PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
+        goto done;
+    }
+    result = PyLong_FromLong(key);
+done:
+    Py_DECREF(path_bytes);
+    return result;
+}
+
+/* 32-bit FNV-1a, folded to a positive int: short enough to be written in any
+ * language, and some have it built in. */
+PyObject *
+core_key_from_name(PyObject *Py_UNUSED(module), PyObject *name)
+{
+    if (!PyUnicode_Check(name) && !PyBytes_Check(name)) {
+        PyErr_Format(PyExc_TypeError,
+                     "a name must be str or bytes, not %.100s",
+                     Py_TYPE(name)->tp_name);
+        return NULL;
+    }
+    struct core_bytes bytes;
+    if (core_bytes_get(name, &bytes) < 0) {
+        return NULL;
+    }
+    uint32_t hash = 2166136261U;
+    for (Py_ssize_t i = 0; i < bytes.size; i++) {
+        hash = (hash ^ (unsigned char)bytes.data[i]) * 16777619U;
+    }
+    core_bytes_release(&bytes);
+    hash &= 0x7fffffff;
+    return PyLong_FromUnsignedLong(hash == 0 ? 1 : hash);
+}

@@ -1,0 +1,179 @@
+/* What the system holds: SEM_STAT_ANY and its sisters, for every place of
+ * the kernel's tables, and the limits.
+ *
+ * What only /proc knows is added by listing.py. */
+#include "core/info.h"
+
+#include <errno.h>
+
+/* Tell of objects that are there and not in the list: 0, or -1 where the
+ * program's filters make an exception of it. */
+static int
+warn_of_unreadable(const struct core_kind *kind, int count)
+{
+    return PyErr_WarnFormat(
+        PyExc_RuntimeWarning, 1,
+        "the list lacks %d %s object%s that the caller may not read: this "
+        "kernel lists only what may be read (Linux before 4.17)",
+        count, kind->name, count == 1 ? "" : "s");
+}
+
+/* One record for each object of a kind, readable or not. */
+static PyObject *
+list_kind(PyObject *module, const struct core_kind *kind)
+{
+    CoreState *state = core_state_of_module(module);
+    int last = kind->last_place();
+    if (last < 0) {
+        return core_raise(state, last, "list", CORE_NO_SUBJECT);
+    }
+    PyObject *records = PyList_New(0);
+    int unreadable = 0;
+    for (int place = 0; place <= last && records != NULL; place++) {
+        struct os_info info;
+        int id = kind->list(place, &info);
+        if (id == -EACCES) {
+            unreadable++;
+            continue;
+        }
+        if (id == -EINVAL || id == -EIDRM) {
+            /* An empty place, or one that has been emptied since. */
+            continue;
+        }
+        if (id < 0) {
+            Py_DECREF(records);
+            return core_raise(state, id, "list", CORE_NO_SUBJECT);
+        }
+        PyObject *record = core_info_record(state, kind, &info, id);
+        if (record == NULL || PyList_Append(records, record) < 0) {
+            Py_CLEAR(records);
+        }
+        Py_XDECREF(record);
+    }
+    if (records != NULL && unreadable > 0 &&
+        warn_of_unreadable(kind, unreadable) < 0) {
+        Py_CLEAR(records);
+    }
+    return records;
+}
+
+/* What a function of listing.py makes of the records, which it steals.  It is
+ * told whose classes to use, because after del sys.modules[...] the one that
+ * is imported is that of a newer core. */
+static PyObject *
+complete(PyObject *module, PyObject *records, PyObject *function, bool flag)
+{
+    PyObject *result = NULL;
+    if (records != NULL && function == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+    }
+    else if (records != NULL) {
+        result = PyObject_CallFunctionObjArgs(function, module, records,
+                                              flag ? Py_True : Py_False, NULL);
+    }
+    Py_XDECREF(records);
+    return result;
+}
+
+static int
+bind_flag(PyObject *module, const struct core_signature *signature,
+          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
+          bool *flag)
+{
+    PyObject *given = NULL;
+    *flag = false;
+    if (core_bind(core_state_of_module(module), signature, args, nargs,
+                  keywords, &given) < 0 ||
+        core_bool(given, flag) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "semaphores", 1, 0, 0, {CORE_ARG_members}};
+    bool members;
+    if (bind_flag(module, &signature, args, nargs, keywords, &members) < 0) {
+        return NULL;
+    }
+    PyObject *records = list_kind(module, &core_semaphore_kind);
+    PyObject *function = core_state_of_module(module)->with_members;
+    return members ? complete(module, records, function, members) : records;
+}
+
+static PyObject *
+shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "shared_memories", 1, 0, 0, {CORE_ARG_pids}};
+    bool pids;
+    if (bind_flag(module, &signature, args, nargs, keywords, &pids) < 0) {
+        return NULL;
+    }
+    PyObject *records = list_kind(module, &core_shared_memory_kind);
+    return complete(module, records, core_state_of_module(module)->with_memory,
+                    pids);
+}
+
+static PyObject *
+message_queues(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    return list_kind(module, &core_message_queue_kind);
+}
+
+static PyObject *
+limits_record(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    CoreState *state = core_state_of_module(module);
+    struct os_limits limits;
+    int rc = os_limits_get(&limits);
+    if (rc < 0) {
+        return core_raise(state, rc, "list", CORE_NO_SUBJECT);
+    }
+    return core_info_limits(state, &limits);
+}
+
+PyDoc_STRVAR(semaphores_doc,
+             "semaphores($module, /, *, members=False)\n--\n\n"
+             "List all semaphore sets, one SemaphoreInfo each.\n"
+             "\n"
+             "They come in the order of the kernel's table, also those that "
+             "the caller may not\nread.  With members each record's members "
+             "holds a SemaphoreMemberInfo for each\nmember (value, last pid, "
+             "waiters), or None for a set that the caller may not read.\n"
+             "See semctl(2).");
+PyDoc_STRVAR(shared_memories_doc,
+             "shared_memories($module, /, *, pids=False)\n--\n\n"
+             "List all segments, one SharedMemoryInfo each.\n"
+             "\n"
+             "They come in the order of the kernel's table, also those that "
+             "the caller may not\nread.  With pids each record's pids holds "
+             "the processes that have the segment\nattached, as far as /proc "
+             "shows them; pids_complete is True if they account for\n"
+             "all of number_attached, and False if there may be more.\n"
+             "See shmctl(2) and proc(5).");
+PyDoc_STRVAR(message_queues_doc,
+             "message_queues($module, /)\n--\n\n"
+             "List all message queues, one MessageQueueInfo each.\n"
+             "\n"
+             "They come in the order of the kernel's table, also those that "
+             "the caller may not\nread.  See msgctl(2).");
+PyDoc_STRVAR(limits_doc,
+             "limits($module, /)\n--\n\n"
+             "All limits of the IPC namespace and what of them is in use: a\n"
+             "Limits record.  See proc(5).");
+
+PyMethodDef core_listing_methods[] = {
+    {"semaphores", _PyCFunction_CAST(semaphores),
+     METH_FASTCALL | METH_KEYWORDS, semaphores_doc},
+    {"shared_memories", _PyCFunction_CAST(shared_memories),
+     METH_FASTCALL | METH_KEYWORDS, shared_memories_doc},
+    {"message_queues", message_queues, METH_NOARGS, message_queues_doc},
+    {"limits", limits_record, METH_NOARGS, limits_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,268 @@
+/* Messages that were taken off a queue, and for which there was no memory to
+ * give them to Python: the handle keeps them for its next call that receives.
+ *
+ * The list is guarded by the handle's critical section; that it is empty,
+ * which it nearly always is, can be seen without.  A forked child has no part
+ * in what its parent keeps. */
+#include "core/message_queue/message_queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct core_kept {
+    struct core_kept *next; /* one that was taken later */
+    pid_t pid;
+    int id;
+    int64_t key;
+    uint64_t namespace;
+    long type;
+    size_t size;
+    const char *text; /* own, or in one of the two that follow */
+    void *heap;
+    PyObject *owner;
+    bool is_reserve;
+    char own[];
+};
+
+/* With no memory at all one message of what fits on a stack is kept here. */
+int
+core_kept_init(CoreState *state)
+{
+    struct core_kept *reserve = malloc(sizeof(*reserve) + CORE_STACK_TEXT);
+    if (reserve == NULL) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    atomic_store(&state->kept_reserve, reserve);
+    return 0;
+}
+
+void
+core_kept_clear(CoreState *state)
+{
+    free(atomic_exchange(&state->kept_reserve, NULL));
+}
+
+static void
+free_kept(CoreState *state, struct core_kept *kept)
+{
+    PyMem_RawFree(kept->heap);
+    Py_XDECREF(kept->owner);
+    if (kept->is_reserve) {
+        kept = atomic_exchange(&state->kept_reserve, kept);
+    }
+    free(kept);
+}
+
+/* Tell that a message is lost, and why; the exception that is set stays. */
+static void
+tell_lost(PyObject *op, size_t size, const char *why)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    (void)core_refuse_as(core_handle(op)->state, core_handle(op)->state->Error,
+                         0, core_handle_subject(op),
+                         "a message of %zu bytes, for which there was no "
+                         "memory when it was received, is lost: %s",
+                         size, why);
+    PyErr_WriteUnraisable(NULL);
+    PyErr_Restore(type, value, traceback);
+}
+
+static void
+append_lock_held(PyObject *op, struct core_kept *kept)
+{
+    struct core_kept *last = atomic_load(&message_queue(op)->kept);
+    kept->next = NULL;
+    if (last == NULL) {
+        atomic_store(&message_queue(op)->kept, kept);
+        return;
+    }
+    while (last->next != NULL) {
+        last = last->next;
+    }
+    last->next = kept;
+}
+
+/* Room for a message: for its text too, or only for what says where that is.
+ * Not the interpreter's memory: it has none. */
+static struct core_kept *
+make_kept(CoreState *state, size_t size)
+{
+    struct core_kept *kept = malloc(sizeof(*kept) + size);
+    size_t own = size;
+    if (kept == NULL) {
+        kept = malloc(sizeof(*kept));
+        own = 0;
+    }
+    bool is_reserve = kept == NULL;
+    if (is_reserve) {
+        kept = atomic_exchange(&state->kept_reserve, NULL);
+        own = CORE_STACK_TEXT;
+    }
+    if (kept != NULL) {
+        *kept = (struct core_kept){
+            .pid = getpid(),
+            .size = size,
+            .is_reserve = is_reserve,
+        };
+        kept->text = size <= own ? kept->own : NULL;
+    }
+    return kept;
+}
+
+void
+core_keep(PyObject *op, int id, const struct core_message *message,
+          size_t size, struct core_room *room, PyObject *owner)
+{
+    CoreState *state = core_handle(op)->state;
+    struct core_kept *kept = make_kept(state, size);
+    bool on_heap = room != NULL && room->message != &room->stack.head;
+    if (kept != NULL && kept->text != NULL) {
+        memcpy(kept->own, message->text, size);
+    }
+    else if (kept != NULL && (on_heap || owner != NULL)) {
+        kept->text = message->text;
+        kept->owner = Py_XNewRef(owner);
+        if (on_heap) {
+            kept->heap = room->message;
+            room->message = &room->stack.head;
+        }
+    }
+    else {
+        if (kept != NULL) {
+            free_kept(state, kept);
+        }
+        if (os_msg_send(id, message, size, IPC_NOWAIT) < 0) {
+            tell_lost(op, size, "there was no memory to keep it either");
+        }
+        return;
+    }
+    kept->id = id;
+    kept->type = message->type;
+    kept->key = core_handle_key(op);
+    kept->namespace = os_namespace_number();
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    append_lock_held(op, kept);
+    CORE_END_CRITICAL_SECTION();
+}
+
+/* Whether msgrcv(2) would take it. */
+static bool
+matches(const struct core_kept *kept, int id, long type, int flags)
+{
+    long own = kept->type;
+    if (kept->pid != getpid() || kept->id != id ||
+        kept->namespace != os_namespace_number()) {
+        return false;
+    }
+    if (type > 0) {
+        return (own == type) != ((flags & OS_MSG_EXCEPT) != 0);
+    }
+    return type == 0 || own <= -type;
+}
+
+/* Where in the list the message is that msgrcv(2) would take, or NULL. */
+static struct core_kept *
+find_lock_held(PyObject *op, int id, long type, int flags)
+{
+    struct core_kept *found = NULL;
+    for (struct core_kept *kept = atomic_load(&message_queue(op)->kept);
+         kept != NULL; kept = kept->next) {
+        if (matches(kept, id, type, flags) &&
+            (found == NULL || kept->type < found->type)) {
+            found = kept;
+            if (type >= 0) {
+                break;
+            }
+        }
+    }
+    return found;
+}
+
+static void
+unlink_lock_held(PyObject *op, const struct core_kept *kept)
+{
+    struct core_kept *before = atomic_load(&message_queue(op)->kept);
+    if (before == kept) {
+        atomic_store(&message_queue(op)->kept, kept->next);
+        return;
+    }
+    while (before->next != kept) {
+        before = before->next;
+    }
+    before->next = kept->next;
+}
+
+ssize_t
+core_kept_take(PyObject *op, struct core_room *room, int id, size_t limit,
+               long type, int flags)
+{
+    ssize_t rc = -ENOMSG;
+    struct core_kept *kept;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    kept = find_lock_held(op, id, type, flags);
+    if (kept != NULL && kept->size > limit && !(flags & MSG_NOERROR)) {
+        rc = -E2BIG;
+    }
+    else if (kept != NULL) {
+        rc = (ssize_t)(kept->size < limit ? kept->size : limit);
+        if (core_room_get(room, (size_t)rc) < 0) {
+            rc = CORE_RAISED;
+        }
+        else {
+            room->message->type = kept->type;
+            memcpy(room->message->text, kept->text, (size_t)rc);
+            unlink_lock_held(op, kept);
+        }
+    }
+    CORE_END_CRITICAL_SECTION();
+    if (rc >= 0) {
+        free_kept(core_handle(op)->state, kept);
+    }
+    return rc;
+}
+
+/* Put it back at the end of its queue: NULL, also if that is gone, or why it
+ * cannot be. */
+static const char *
+give_back(const struct core_kept *kept)
+{
+    struct core_room room;
+    struct os_info info;
+    int rc = os_msg_stat(kept->id, &info);
+    bool another = rc == 0 && kept->key != CORE_NO_KEY &&
+                   info.key != kept->key;
+    if (kept->namespace != os_namespace_number()) {
+        return "its queue is in another IPC namespace";
+    }
+    if (another || rc == -EINVAL || rc == -EIDRM) {
+        return NULL;
+    }
+    if (core_room_get(&room, kept->size) < 0) {
+        PyErr_Clear();
+        return "there is no memory now either";
+    }
+    room.message->type = kept->type;
+    memcpy(room.message->text, kept->text, kept->size);
+    rc = os_msg_send(kept->id, room.message, kept->size, IPC_NOWAIT);
+    core_room_release(&room);
+    return rc == 0 || rc == -EINVAL || rc == -EIDRM ? NULL : strerror(-rc);
+}
+
+void
+core_kept_free(PyObject *op)
+{
+    struct core_kept *kept = atomic_exchange(&message_queue(op)->kept, NULL);
+    while (kept != NULL) {
+        struct core_kept *next = kept->next;
+        /* A forked child has no part in what its parent keeps. */
+        const char *why = kept->pid == getpid() ? give_back(kept) : NULL;
+        if (why != NULL) {
+            tell_lost(op, kept->size, why);
+        }
+        free_kept(core_handle(op)->state, kept);
+        kept = next;
+    }
+}

@@ -1,0 +1,217 @@
+/* sysv_ipc.MessageQueue: opening, and what the kernel knows of a queue,
+ * msgget(2), msgctl(2).  Messages are
+ * send.c and receive.c.
+ *
+ * max_message_size is set by tp_init, which may run again while others read,
+ * so it is atomic; long_size is a guess that stands for nothing else, so it
+ * is atomic too; all else is in the kernel. */
+#include "core/info.h"
+#include "core/message_queue/message_queue.h"
+#include "core/open.h"
+
+#include <errno.h>
+
+/* Longer than this no buffer can be. */
+#define LARGEST_TEXT (PY_SSIZE_T_MAX - (long long)sizeof(long))
+
+/* 1.2.0's default for max_message_size. */
+#define DEFAULT_MAX_MESSAGE_SIZE 2048
+
+static inline PyObject *
+message_queue_make(CoreState *state, PyTypeObject *type)
+{
+    PyObject *op = core_handle_make(state, type, &core_message_queue_kind,
+                                    sizeof(MessageQueueObject));
+    if (op != NULL) {
+        atomic_init(&message_queue(op)->max_message_size,
+                    DEFAULT_MAX_MESSAGE_SIZE);
+    }
+    return op;
+}
+
+/* max_message_size as a C size, or -1 with an exception. */
+static Py_ssize_t
+convert_max_message_size(CoreState *state, PyObject *value)
+{
+    long long size = DEFAULT_MAX_MESSAGE_SIZE;
+    if (core_integer(state, value, "max_message_size", 0, LARGEST_TEXT,
+                     &size) < 0) {
+        return -1;
+    }
+    return (Py_ssize_t)size;
+}
+
+static int
+message_queue_open(PyObject *op, PyObject *const *given)
+{
+    CoreState *state = core_handle(op)->state;
+    Py_ssize_t limit = convert_max_message_size(state, given[3]);
+    struct core_request request = {.size = 0};
+    struct core_opened opened;
+    if (limit < 0 ||
+        core_request_convert(state, &core_message_queue_kind, &request,
+                             given[0], given[1], given[2]) < 0 ||
+        core_open(state, &core_message_queue_kind, &request, &opened) < 0) {
+        return -1;
+    }
+    atomic_store_explicit(&message_queue(op)->max_message_size, limit,
+                          memory_order_relaxed);
+    core_handle_open(core_handle(op), opened.key, opened.id);
+    return 0;
+}
+
+CORE_CONSTRUCTOR(message_queue, "MessageQueue", 4, CORE_ARG_key,
+                 CORE_ARG_flags, CORE_ARG_mode, CORE_ARG_max_message_size)
+
+static PyObject *
+message_queue_from_id(PyObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"id", "max_message_size", NULL};
+    PyObject *id, *size = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O:from_id", names, &id,
+                                     &size)) {
+        return NULL;
+    }
+    struct os_info info;
+    PyObject *op = message_queue_new((PyTypeObject *)type, NULL, NULL);
+    if (op == NULL) {
+        return NULL;
+    }
+    Py_ssize_t limit = convert_max_message_size(core_handle(op)->state, size);
+    if (limit < 0 || core_handle_open_id(core_handle(op), id, &info) < 0) {
+        Py_DECREF(op);
+        return NULL;
+    }
+    message_queue(op)->max_message_size = limit;
+    return op;
+}
+
+static PyObject *
+message_queue_reduce(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    Py_ssize_t limit = message_queue(op)->max_message_size;
+    return core_handle_reduce(
+        op, Py_BuildValue("(in)", core_handle_id(op), limit), NULL);
+}
+
+static void
+message_queue_dealloc(PyObject *op)
+{
+    if (core_keeps(op)) {
+        /* It runs code of the program, which must not find the object. */
+        PyObject_GC_UnTrack(op);
+        core_kept_free(op);
+    }
+    core_handle_free(op);
+}
+
+static PyObject *
+message_queue_repr(PyObject *op)
+{
+    char extra[64] = "";
+    struct os_info info;
+    if (os_msg_stat(core_handle_id(op), &info) == 0) {
+        (void)PyOS_snprintf(extra, sizeof(extra), ", messages=%llu",
+                            (unsigned long long)info.msg.current_messages);
+    }
+    return core_handle_repr(op, extra);
+}
+
+/* ------------------------------------------------------------- attributes */
+
+static PyObject *
+message_queue_get_max_message_size(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSsize_t(message_queue(op)->max_message_size);
+}
+
+/* -------------------------------------------------------------- the type */
+
+PyDoc_STRVAR(
+    message_queue_doc,
+    "MessageQueue(key, flags=0, mode=0o600, max_message_size=2048)\n"
+    "--\n"
+    "\n"
+    "A System V message queue.\n"
+    "\n"
+    "key, flags and mode are those of Semaphore.  max_message_size is the\n"
+    "longest message, in bytes, that this handle sends or receives; it "
+    "belongs\n"
+    "to the handle, the kernel's own limits are kernel.msgmax for a message "
+    "and\n"
+    "max_size for the queue.\n"
+    "\n"
+    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
+    "See msgget(2).");
+
+PyDoc_STRVAR(info_doc, "info($self, /)\n--\n\n"
+                       "A MessageQueueInfo, in one system call (IPC_STAT).");
+PyDoc_STRVAR(
+    remove_doc,
+    "remove($self, /)\n--\n\n"
+    "Remove the queue and its messages; all who wait get ExistentialError.\n"
+    "\n"
+    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
+    "root, ExistentialError (EINVAL) when it is gone.  See msgctl(2), "
+    "IPC_RMID.");
+PyDoc_STRVAR(from_id_doc,
+             "from_id($type, /, id, max_message_size=2048)\n--\n\n"
+             "Open the queue with this id, as msgctl(2) takes it.\n"
+             "\n"
+             "Raises ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
+                         "Pickle by id: the copy opens the same queue.");
+
+static PyMethodDef message_queue_methods[] = {
+    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_MESSAGES_METHODS{"info", core_handle_info, METH_NOARGS, info_doc},
+    {"remove", core_handle_remove, METH_NOARGS, remove_doc},
+    {"from_id", _PyCFunction_CAST(message_queue_from_id),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, from_id_doc},
+    {"__reduce__", message_queue_reduce, METH_NOARGS, reduce_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef message_queue_getset[] = {
+    CORE_HANDLE_GETSET CORE_MESSAGE_QUEUE_FIELDS(CORE_FIELD_GETSET){
+        "max_message_size", message_queue_get_max_message_size, NULL,
+        PyDoc_STR(
+            "The longest message that this handle sends or receives, in\n"
+            "bytes."),
+        NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef message_queue_members[] = {
+    CORE_HANDLE_MEMBERS,
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot message_queue_slots[] = {
+    {Py_tp_doc, (void *)message_queue_doc},
+    {Py_tp_new, message_queue_new},
+    {Py_tp_init, message_queue_init},
+    {Py_tp_dealloc, message_queue_dealloc},
+    {Py_tp_traverse, core_handle_traverse},
+    {Py_tp_repr, message_queue_repr},
+    {Py_tp_richcompare, core_handle_compare},
+    {Py_tp_hash, core_handle_hash},
+    {Py_tp_methods, message_queue_methods},
+    {Py_tp_iter, core_messages_iter},
+    {Py_tp_iternext, core_messages_next},
+    {Py_tp_getset, message_queue_getset},
+    {Py_tp_members, message_queue_members},
+    {0, NULL},
+};
+
+PyType_Spec core_message_queue_spec = {
+    .name = "sysv_ipc.MessageQueue",
+    .basicsize = sizeof(MessageQueueObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = message_queue_slots,
+};

@@ -1,0 +1,133 @@
+/* What message_queue.c (the queue), send.c, receive.c, kept.c and peek.c
+ * share. */
+#ifndef SYSV_IPC_MESSAGE_QUEUE_H
+#define SYSV_IPC_MESSAGE_QUEUE_H
+
+#include "core/core.h"
+
+struct core_kept;
+
+typedef struct {
+    CoreHandle handle;
+    _Atomic Py_ssize_t max_message_size;
+    /* The size of the last long message that was received: n where the one
+     * before had the same, -n where it had not; 0 after a short one. */
+    _Atomic Py_ssize_t long_size;
+    _Atomic(struct core_kept *) kept; /* kept.c; NULL for none */
+} MessageQueueObject;
+
+static inline MessageQueueObject *
+message_queue(PyObject *op)
+{
+    return (MessageQueueObject *)op;
+}
+
+/* Messages up to this many bytes pass through the stack. */
+#define CORE_STACK_TEXT 8192
+
+/* What msgsnd(2) and msgrcv(2) take: a type, and the text behind it. */
+struct core_message {
+    long type;
+    char text[];
+};
+
+/* Room for a message: on the stack, or where it is too long, not. */
+struct core_room {
+    struct core_message *message;
+    union {
+        struct core_message head;
+        char bytes[sizeof(struct core_message) + CORE_STACK_TEXT];
+    } stack;
+};
+
+int core_room_enlarge(struct core_room *room, size_t size);
+
+/* Room for size bytes of text: 0, or -1 with an exception.  Also after an
+ * exception it may be released. */
+static inline int
+core_room_get(struct core_room *room, size_t size)
+{
+    room->message = &room->stack.head;
+    return size > CORE_STACK_TEXT ? core_room_enlarge(room, size) : 0;
+}
+
+static inline void
+core_room_release(struct core_room *room)
+{
+    if (room->message != &room->stack.head) {
+        PyMem_RawFree(room->message);
+    }
+}
+
+/* A message that was taken goes to the next call that would receive it.  It is
+ * in a room, or in an object. */
+struct core_room;
+CORE_SELDOM void core_keep(PyObject *op, int id,
+                           const struct core_message *message, size_t size,
+                           struct core_room *room, PyObject *owner);
+/* The one that msgrcv(2) would take with these arguments, of at most limit
+ * bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
+CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_room *room,
+                                   int id, size_t limit, long type, int flags);
+/* When the handle dies: they go back to the end of their queue. */
+CORE_SELDOM void core_kept_free(PyObject *op);
+
+int core_kept_init(CoreState *state);
+void core_kept_clear(CoreState *state);
+
+static inline bool
+core_keeps(PyObject *op)
+{
+    return atomic_load_explicit(&message_queue(op)->kept,
+                                memory_order_relaxed) != NULL;
+}
+
+/* A new tuple of two new references, which it takes over; NULL where one of
+ * them is NULL. */
+static inline PyObject *
+core_make_pair(PyObject *first, PyObject *second)
+{
+    PyObject *result = first != NULL && second != NULL ? PyTuple_New(2) : NULL;
+    if (result == NULL) {
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(result, 0, first);
+    PyTuple_SET_ITEM(result, 1, second);
+    return result;
+}
+
+/* (bytes, type) */
+static inline PyObject *
+core_message_pair(const struct core_message *message, ssize_t size)
+{
+    return core_make_pair(PyBytes_FromStringAndSize(message->text, size),
+                          PyLong_FromLong(message->type));
+}
+
+#define CORE_MESSAGES_FUNCTIONS(X) \
+    X(send)                        \
+    X(try_send)                    \
+    X(send_many)                   \
+    X(receive)                     \
+    X(try_receive)                 \
+    X(receive_into)                \
+    X(receive_many)                \
+    X(peek)
+
+#define CORE_MESSAGES_DECLARE(name)                                           \
+    PyObject *core_messages_##name(PyObject *op, PyObject *const *args,       \
+                                   Py_ssize_t nargs, PyObject *keywords);     \
+    extern const char core_messages_##name##_doc[];
+CORE_MESSAGES_FUNCTIONS(CORE_MESSAGES_DECLARE)
+
+#define CORE_MESSAGES_METHOD(name)                          \
+    {#name, _PyCFunction_CAST(core_messages_##name),        \
+     METH_FASTCALL | METH_KEYWORDS, core_messages_##name##_doc},
+#define CORE_MESSAGES_METHODS CORE_MESSAGES_FUNCTIONS(CORE_MESSAGES_METHOD)
+
+PyObject *core_messages_iter(PyObject *op);
+PyObject *core_messages_next(PyObject *op);
+
+#endif

@@ -1,0 +1,80 @@
+/* Looking at messages that stay queued: msgrcv(2) with MSG_COPY. */
+#include "core/message_queue/message_queue.h"
+
+#include <errno.h>
+
+/* MSG_COPY wants a buffer as long as the message, and says E2BIG or EINVAL
+ * where it is not: no message has more bytes than the queue.  Meanwhile
+ * others may take the message and send a longer one, so it is asked again. */
+static ssize_t
+peek_into_room(int id, struct core_room *room, long index, int *attempts)
+{
+    int flags = OS_MSG_COPY | IPC_NOWAIT;
+    size_t size = CORE_STACK_TEXT;
+    (void)core_room_get(room, 0);
+    for (;;) {
+        ssize_t rc = os_msg_receive(id, room->message, size, index, flags);
+        struct os_info info;
+        if ((rc != -E2BIG && rc != -EINVAL) || os_msg_stat(id, &info) < 0) {
+            return rc;
+        }
+        rc = core_try_again(attempts, rc);
+        if (rc != CORE_AGAIN) {
+            return rc;
+        }
+        if (info.msg.current_bytes > size) {
+            size = (size_t)info.msg.current_bytes;
+            core_room_release(room);
+            if (core_room_get(room, size) < 0) {
+                return CORE_RAISED;
+            }
+        }
+    }
+}
+
+PyObject *
+core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "peek", 1, 1, 0, {CORE_ARG_index}};
+    PyObject *given[1];
+    int id = core_handle_id(op);
+    long long index = 0;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        core_integer(core_handle(op)->state, given[0], "index", 0, LONG_MAX,
+                     &index) < 0) {
+        return NULL;
+    }
+    if (OS_MSG_COPY == 0) {
+        return core_raise(core_handle(op)->state, -ENOSYS, "peek",
+                          core_handle_subject(op));
+    }
+    struct core_room room;
+    PyObject *result = NULL;
+    int attempts = 0;
+    ssize_t rc = peek_into_room(id, &room, (long)index, &attempts);
+    if (rc >= 0) {
+        result = core_message_pair(room.message, rc);
+    }
+    core_room_release(&room);
+    if (rc == -ENOMSG) {
+        Py_RETURN_NONE;
+    }
+    if (rc < 0) {
+        (void)core_handle_raise_by_id(op, id, rc, "peek");
+    }
+    if (attempts == CORE_MOST_ATTEMPTS) {
+        core_error_tell_attempts(core_handle(op)->state);
+    }
+    return result;
+}
+
+const char core_messages_peek_doc[] = PyDoc_STR(
+    "peek($self, /, index=0)\n--\n\n"
+    "Copy the message at a place of the queue, 0 the first: (bytes, type).\n"
+    "\n"
+    "The message stays queued.  None past the end.  Linux only (MSG_COPY), "
+    "else\n"
+    "Error (ENOSYS).  Other errors are those of receive().");

@@ -1,0 +1,570 @@
+/* Receiving: msgrcv(2).
+ *
+ * All that a call needs is converted before the kernel is asked, and what has
+ * been taken off the queue is never dropped. */
+#include "core/message_queue/message_queue.h"
+
+#include <errno.h>
+
+/* What all ways to receive ask for.  The id is that of the queue that a call
+ * began with: converting arguments, and waiting, let others initialise the
+ * handle again. */
+struct wanted {
+    int id;
+    long type;
+    int flags; /* MSG_EXCEPT, MSG_NOERROR */
+    struct core_patience patience;
+};
+
+static int
+convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
+               PyObject *truncate, struct wanted *out)
+{
+    CoreState *state = core_handle(op)->state;
+    long long type = 0;
+    bool except = false, cut = false;
+    out->id = core_handle_id(op);
+    if (core_integer(state, type_value, "type", LONG_MIN, LONG_MAX, &type) <
+            0 ||
+        core_bool(except_type, &except) < 0 || core_bool(truncate, &cut) < 0) {
+        return -1;
+    }
+    if (except && (type <= 0 || OS_MSG_EXCEPT == 0)) {
+        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                          OS_MSG_EXCEPT == 0
+                              ? "this system has no MSG_EXCEPT"
+                              : "except_type needs a type above 0: the one "
+                                "that is not to be taken");
+        return -1;
+    }
+    out->type = (long)type;
+    out->flags = (except ? OS_MSG_EXCEPT : 0) | (cut ? MSG_NOERROR : 0);
+    out->patience = (struct core_patience){0, 0};
+    return 0;
+}
+
+CORE_SELDOM static ssize_t
+wait_for_message(PyObject *op, struct core_message *message, size_t size,
+                 int flags, struct wanted *wanted)
+{
+    message->type = 0;
+    struct os_call call = {
+        .attempt = os_msg_receive_attempt,
+        .id = wanted->id,
+        .flags = flags,
+        .size = size,
+        .type = wanted->type,
+        .message = message,
+    };
+    return core_wait(&core_handle(op)->waits, &call, &wanted->patience);
+}
+
+/* One receive into this place: at once with the GIL held, and if that would
+ * have to wait and may, through the loop.  The flags are those that are
+ * wanted, but for MSG_NOERROR, which is only for the limit of the caller. */
+static inline ssize_t
+receive_once(PyObject *op, struct core_message *message, size_t size,
+             int flags, struct wanted *wanted)
+{
+    bool may_wait = wanted->patience.timeout_ns != 0;
+    if (os_wait_is_finishing() && may_wait) {
+        return wait_for_message(op, message, size, flags, wanted);
+    }
+    ssize_t rc = os_msg_receive(wanted->id, message, size, wanted->type,
+                                flags | IPC_NOWAIT);
+    if (rc == -ENOMSG && may_wait) {
+        return wait_for_message(op, message, size, flags, wanted);
+    }
+    return rc;
+}
+
+/* The limit, or less where no message can be so long. */
+static size_t
+longest(int id, size_t limit)
+{
+    struct os_info info;
+    ssize_t msgmax = os_msg_max();
+    if (msgmax < 0) {
+        return limit;
+    }
+    uint64_t bytes = (uint64_t)msgmax;
+    if (os_msg_stat(id, &info) == 0 && info.msg.current_bytes > bytes) {
+        bytes = info.msg.current_bytes;
+    }
+    return limit < bytes ? limit : (size_t)bytes;
+}
+
+/* The message is longer than the stack has room for.  It is still queued:
+ * take it with all the room that there may be use for.  Others may raise
+ * kernel.msgmax and send a longer one meanwhile, which is not to be cut before
+ * the limit; signals are not looked for, because a call that returns a list
+ * could not tell of them. */
+CORE_SELDOM static ssize_t
+receive_long(PyObject *op, struct core_room *room, size_t limit,
+             struct wanted *wanted)
+{
+    ssize_t rc = -E2BIG;
+    for (int i = 0; rc == -E2BIG && i < CORE_MOST_ATTEMPTS; i++) {
+        size_t size = longest(wanted->id, limit);
+        core_room_release(room);
+        if (core_room_get(room, size) < 0) {
+            return CORE_RAISED;
+        }
+        bool shorter = size < limit;
+        rc = receive_once(
+            op, room->message, size,
+            shorter ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
+        if (!shorter) {
+            break;
+        }
+    }
+    return rc;
+}
+
+/* Receive a message of at most limit bytes: its size, -errno or CORE_RAISED.
+ * The caller releases the room. */
+static inline ssize_t
+receive_into_room(PyObject *op, struct core_room *room, size_t limit,
+                  struct wanted *wanted)
+{
+    (void)core_room_get(room, 0);
+    if (limit <= CORE_STACK_TEXT) {
+        return receive_once(op, room->message, limit, wanted->flags, wanted);
+    }
+    ssize_t rc = receive_once(op, room->message, CORE_STACK_TEXT,
+                              wanted->flags & ~MSG_NOERROR, wanted);
+    return rc == -E2BIG ? receive_long(op, room, limit, wanted) : rc;
+}
+
+/* A message that was taken, as Python has it; or it is kept for the next call,
+ * and there is an exception.  It is in a room, or in an object. */
+CORE_SELDOM static PyObject *
+pair_again(PyObject *op, int id, const struct core_message *message,
+           ssize_t size, struct core_room *room, PyObject *owner,
+           PyObject *(*make)(const struct core_message *, ssize_t))
+{
+    /* What was missing may be there now: making the exception frees some. */
+    PyErr_Clear();
+    PyObject *result = make(message, size);
+    if (result == NULL) {
+        core_keep(op, id, message, (size_t)size, room, owner);
+    }
+    return result;
+}
+
+/* (size, type) */
+static PyObject *
+pair_of_size(const struct core_message *message, ssize_t size)
+{
+    return core_make_pair(PyLong_FromSsize_t(size),
+                          PyLong_FromLong(message->type));
+}
+
+static inline PyObject *
+pair(PyObject *op, int id, struct core_room *room, ssize_t size)
+{
+    PyObject *result = core_message_pair(room->message, size);
+    return result != NULL ? result
+                          : pair_again(op, id, room->message, size, room, NULL,
+                                       core_message_pair);
+}
+
+/* From this size on, a copy costs more than to guess the size. */
+#define LONG_TEXT 1024
+
+/* The size that the next message probably has, because the last two long
+ * ones had it; 0 where there is no telling. */
+static Py_ssize_t
+expected_size(PyObject *op)
+{
+    Py_ssize_t size = atomic_load_explicit(&message_queue(op)->long_size,
+                                           memory_order_relaxed);
+    return size > 0 && size <= message_queue(op)->max_message_size ? size : 0;
+}
+
+static void
+note_size(PyObject *op, ssize_t size)
+{
+    _Atomic Py_ssize_t *noted = &message_queue(op)->long_size;
+    Py_ssize_t last = atomic_load_explicit(noted, memory_order_relaxed);
+    Py_ssize_t now = size < LONG_TEXT ? 0 : -size;
+    if (now != 0 && (last == size || last == now)) {
+        now = size;
+    }
+    if (now != last) {
+        atomic_store_explicit(noted, now, memory_order_relaxed);
+    }
+}
+
+/* Receive a message of at most size bytes right into the object that the
+ * caller gets, whose text the kernel puts a long before: what lies there is
+ * put back before anybody sees the object.  *rc is -E2BIG where the message
+ * is longer after all. */
+static PyObject *
+receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
+                 ssize_t *rc)
+{
+    static_assert(offsetof(PyBytesObject, ob_sval) >=
+                      sizeof(PyObject) + sizeof(struct core_message),
+                  "before the text of bytes is a long that is no reference");
+    PyObject *text = PyBytes_FromStringAndSize(NULL, size);
+    if (text == NULL) {
+        *rc = CORE_RAISED;
+        return NULL;
+    }
+    char *place = (char *)text + offsetof(PyBytesObject, ob_sval) -
+                  sizeof(struct core_message);
+    struct core_message *message = (struct core_message *)(void *)place;
+    long before = message->type;
+    *rc = receive_once(op, message, (size_t)size, wanted->flags & ~MSG_NOERROR,
+                       wanted);
+    PyObject *result = NULL;
+    if (*rc >= 0) {
+        note_size(op, *rc);
+        PyObject *type = PyLong_FromLong(message->type);
+        result = core_make_pair(
+            *rc == size ? Py_NewRef(text)
+                        : PyBytes_FromStringAndSize(message->text, *rc),
+            type);
+        if (result == NULL) {
+            result = pair_again(op, wanted->id, message, *rc, NULL, text,
+                                core_message_pair);
+        }
+        if (result == NULL) {
+            *rc = CORE_RAISED;
+        }
+    }
+    message->type = before;
+    Py_DECREF(text);
+    return result;
+}
+
+/* Of what the handle keeps, as receive_pair() does. */
+CORE_SELDOM static PyObject *
+receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
+{
+    struct core_room room;
+    PyObject *result = NULL;
+    *rc = core_kept_take(op, &room, wanted->id,
+                         (size_t)message_queue(op)->max_message_size,
+                         wanted->type, wanted->flags);
+    if (*rc >= 0) {
+        result = pair(op, wanted->id, &room, *rc);
+        core_room_release(&room);
+    }
+    if (*rc >= 0 && result == NULL) {
+        *rc = CORE_RAISED;
+    }
+    return result;
+}
+
+/* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
+static PyObject *
+receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
+{
+    struct core_room room;
+    PyObject *result = NULL;
+    if (core_keeps(op)) {
+        result = receive_kept(op, wanted, rc);
+        if (*rc != -ENOMSG) {
+            return result;
+        }
+    }
+    Py_ssize_t expected = expected_size(op);
+    if (expected > 0) {
+        result = receive_expected(op, expected, wanted, rc);
+        if (*rc != -E2BIG) {
+            return result;
+        }
+    }
+    *rc = receive_into_room(
+        op, &room, (size_t)message_queue(op)->max_message_size, wanted);
+    if (*rc >= 0) {
+        note_size(op, *rc);
+        result = pair(op, wanted->id, &room, *rc);
+        if (result == NULL) {
+            *rc = CORE_RAISED;
+        }
+    }
+    core_room_release(&room);
+    return result;
+}
+
+CORE_WHOLE PyObject *
+core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "receive",
+        5,
+        2,
+        0,
+        {CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout, CORE_ARG_except_type,
+         CORE_ARG_truncate}};
+    PyObject *given[5];
+    struct wanted wanted;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        convert_wanted(op, given[1], given[3], given[4], &wanted) < 0 ||
+        core_patience_get(core_handle(op)->state, given[0], given[2],
+                          &wanted.patience) < 0) {
+        return NULL;
+    }
+    ssize_t rc;
+    PyObject *result = receive_pair(op, &wanted, &rc);
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
+}
+
+PyObject *
+core_messages_try_receive(PyObject *op, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "try_receive",
+        3,
+        1,
+        0,
+        {CORE_ARG_type, CORE_ARG_except_type, CORE_ARG_truncate}};
+    PyObject *given[3];
+    struct wanted wanted;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        convert_wanted(op, given[0], given[1], given[2], &wanted) < 0) {
+        return NULL;
+    }
+    ssize_t rc;
+    PyObject *result = receive_pair(op, &wanted, &rc);
+    if (rc == -ENOMSG) {
+        Py_RETURN_NONE;
+    }
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
+}
+
+/* receive_into_room() for as much as the buffer holds.  What is probably
+ * longer than the stack has room for is not first refused for it. */
+static ssize_t
+receive_for_buffer(PyObject *op, struct core_room *room,
+                   const Py_buffer *buffer, struct wanted *wanted)
+{
+    Py_ssize_t expected = expected_size(op);
+    (void)core_room_get(room, 0);
+    if (core_keeps(op)) {
+        ssize_t rc = core_kept_take(op, room, wanted->id, (size_t)buffer->len,
+                                    wanted->type, wanted->flags);
+        if (rc != -ENOMSG) {
+            return rc;
+        }
+    }
+    if (expected <= CORE_STACK_TEXT || expected > buffer->len) {
+        return receive_into_room(op, room, (size_t)buffer->len, wanted);
+    }
+    if (core_room_get(room, (size_t)expected) < 0) {
+        return CORE_RAISED;
+    }
+    bool whole = expected < buffer->len;
+    ssize_t rc = receive_once(
+        op, room->message, (size_t)expected,
+        whole ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
+    if (rc == -E2BIG && whole) {
+        rc = receive_long(op, room, (size_t)buffer->len, wanted);
+    }
+    return rc;
+}
+
+PyObject *
+core_messages_receive_into(PyObject *op, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "receive_into",
+        6,
+        3,
+        1,
+        {CORE_ARG_buffer, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
+         CORE_ARG_except_type, CORE_ARG_truncate}};
+    PyObject *given[6];
+    struct wanted wanted;
+    Py_buffer buffer = {0};
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_patience_get(core_handle(op)->state, given[1], given[3],
+                          &wanted.patience) < 0 ||
+        PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    struct core_room room;
+    PyObject *result = NULL;
+    ssize_t rc = receive_for_buffer(op, &room, &buffer, &wanted);
+    if (rc >= 0) {
+        note_size(op, rc);
+        result = pair_of_size(room.message, rc);
+        if (result == NULL) {
+            result = pair_again(op, wanted.id, room.message, rc, &room, NULL,
+                                pair_of_size);
+        }
+        if (result == NULL) {
+            rc = CORE_RAISED;
+        }
+        else {
+            memcpy(buffer.buf, room.message->text, (size_t)rc);
+        }
+    }
+    core_room_release(&room);
+    PyBuffer_Release(&buffer);
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive_into");
+}
+
+/* Room in a list for one item more, which is not there yet: what is taken off
+ * a queue must not get lost for lack of memory.  0 or -1. */
+static int
+reserve(PyObject *list)
+{
+    Py_ssize_t size = PyList_GET_SIZE(list);
+    if (size < ((PyListObject *)list)->allocated) {
+        return 0;
+    }
+    if (PyList_Append(list, Py_None) < 0) {
+        return -1;
+    }
+    Py_SET_SIZE(list, size);
+    Py_DECREF(Py_None);
+    return 0;
+}
+
+PyObject *
+core_messages_receive_many(PyObject *op, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "receive_many",
+        6,
+        3,
+        1,
+        {CORE_ARG_limit, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
+         CORE_ARG_except_type, CORE_ARG_truncate}};
+    PyObject *given[6];
+    struct wanted wanted;
+    long long limit = 0;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_integer(core_handle(op)->state, given[0], "limit", 1,
+                     PY_SSIZE_T_MAX, &limit) < 0 ||
+        core_patience_get(core_handle(op)->state, given[1], given[3],
+                          &wanted.patience) < 0) {
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    ssize_t rc = list == NULL ? CORE_RAISED : 0;
+    if (list != NULL) {
+        /* Nobody is to find it, and change it, while it waits. */
+        PyObject_GC_UnTrack(list);
+    }
+    while (list != NULL && PyList_GET_SIZE(list) < limit) {
+        if (reserve(list) < 0) {
+            rc = CORE_RAISED;
+            break;
+        }
+        PyObject *message = receive_pair(op, &wanted, &rc);
+        if (message == NULL) {
+            break;
+        }
+        Py_ssize_t place = PyList_GET_SIZE(list);
+        Py_SET_SIZE(list, place + 1);
+        PyList_SET_ITEM(list, place, message);
+        wanted.patience.timeout_ns = 0;
+    }
+    if (rc >= 0 || rc == -ENOMSG ||
+        (list != NULL && PyList_GET_SIZE(list) > 0)) {
+        /* What was taken is given; an error comes again at the next call. */
+        PyErr_Clear();
+        PyObject_GC_Track(list);
+        return list;
+    }
+    Py_XDECREF(list);
+    return core_handle_raise_by_id(op, wanted.id, rc, "receive");
+}
+
+/* --------------------------------------------------------------- iterating */
+
+PyObject *
+core_messages_iter(PyObject *op)
+{
+    return core_handle_check(core_handle(op)) < 0 ? NULL : Py_NewRef(op);
+}
+
+PyObject *
+core_messages_next(PyObject *op)
+{
+    struct wanted wanted = {
+        .id = core_handle_id(op),
+        .patience = {OS_FOREVER, 0},
+    };
+    struct os_info info;
+    ssize_t rc;
+    PyObject *result = receive_pair(op, &wanted, &rc);
+    if (rc == -EIDRM || (rc == -EINVAL && wanted.id >= 0 &&
+                         os_msg_stat(wanted.id, &info) == -EINVAL)) {
+        return NULL;
+    }
+    return result != NULL
+               ? result
+               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
+}
+
+/* ------------------------------------------------------------------- docs */
+
+const char core_messages_receive_doc[] = PyDoc_STR(
+    "receive($self, /, block=True, type=0, *, timeout=None, "
+    "except_type=False,\n"
+    "        truncate=False)\n"
+    "--\n\n"
+    "Take a message off the queue, waiting until there is one: (bytes, "
+    "type).\n"
+    "\n"
+    "type 0 takes the first message, above 0 the first of that type (with\n"
+    "except_type the first of any other, MSG_EXCEPT), below 0 the first of "
+    "the\n"
+    "lowest type that is at most -type.  timeout is in seconds, None for "
+    "ever.\n"
+    "Raises BusyError (ENOMSG) when there is none and block is false or time "
+    "is\n"
+    "up; CancelledError (ECANCELED) after cancel(); ArgumentError (E2BIG) "
+    "when the message is "
+    "longer\n"
+    "than max_message_size: it stays queued, unless truncate is true, which\n"
+    "takes it and drops the rest (MSG_NOERROR); ExistentialError (EINVAL, "
+    "EIDRM)\n"
+    "when the queue is or gets removed; PermissionsError (EACCES).  See\n"
+    "msgop(2).");
+const char core_messages_try_receive_doc[] = PyDoc_STR(
+    "try_receive($self, /, type=0, *, except_type=False, "
+    "truncate=False)\n--\n\n"
+    "Take a message if there is one: (bytes, type), else None.  Never waits.\n"
+    "\n"
+    "An empty queue is no error; all other errors are those of receive().");
+const char core_messages_receive_into_doc[] = PyDoc_STR(
+    "receive_into($self, /, buffer, block=True, type=0, *, timeout=None,\n"
+    "             except_type=False, truncate=False)\n--\n\n"
+    "Take a message off the queue into a writable buffer: (count, type).\n"
+    "\n"
+    "The message may be as long as the buffer, whatever max_message_size is.\n"
+    "The rest is as in receive().");
+const char core_messages_receive_many_doc[] = PyDoc_STR(
+    "receive_many($self, /, limit, block=True, type=0, *, timeout=None,\n"
+    "             except_type=False, truncate=False)\n--\n\n"
+    "Wait for a message, then take what is there, at most limit: a list of\n"
+    "(bytes, type).\n"
+    "\n"
+    "Where there is none and block is false or time is up, the list is "
+    "empty.  The rest is "
+    "as\n"
+    "in receive(); an error after the first message ends the list, and comes\n"
+    "again at the next call.");

@@ -1,0 +1,490 @@
+/* sysv_ipc: the module, its state, its functions and constants.  It is the
+ * package itself, with modules in Python below it: a __init__.py around it
+ * would make the import take half as long again.
+ *
+ * The state is made once by core_exec and only read afterwards, but for the
+ * types of records, the spare handles and impatient_until_ns. */
+#include "core/info.h"
+#include "core/message_queue/message_queue.h"
+#include "core/open.h"
+
+#include <errno.h>
+
+CoreState *
+core_state_of_module(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+CoreState *
+core_state_of_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &core_module);
+    return module == NULL ? NULL : core_state_of_module(module);
+}
+
+/* ---------------------------------------------------------------- exists() */
+
+static const struct core_kind *
+kind_of_type(CoreState *state, PyObject *type)
+{
+    const struct {
+        PyObject *type;
+        const struct core_kind *kind;
+    } kinds[] = {
+        {state->semaphore_type, &core_semaphore_kind},
+        {state->semaphore_set_type, &core_semaphore_set_kind},
+        {state->shared_memory_type, &core_shared_memory_kind},
+        {state->message_queue_type, &core_message_queue_kind},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        int is = PyType_Check(type)
+                     ? PyType_IsSubtype((PyTypeObject *)type,
+                                        (PyTypeObject *)kinds[i].type)
+                     : 0;
+        if (is) {
+            return kinds[i].kind;
+        }
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "type must be Semaphore, SemaphoreSet, SharedMemory, "
+                 "MessageQueue or a subclass, not %R",
+                 type);
+    return NULL;
+}
+
+static PyObject *
+core_exists(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"key", "type", NULL};
+    CoreState *state = core_state_of_module(module);
+    PyObject *key_value, *type;
+    struct core_key key;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:exists", names,
+                                     &key_value, &type)) {
+        return NULL;
+    }
+    const struct core_kind *kind = kind_of_type(state, type);
+    if (kind == NULL || core_key_convert(state, key_value, &key) < 0) {
+        return NULL;
+    }
+    if (key.type != CORE_KEY_VALUE) {
+        return core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                           "None and IPC_PRIVATE name no object");
+    }
+    /* No permission bits are asked for, so none can be lacking. */
+    int rc = kind->get(key.value, 0, 0);
+    if (rc < 0 && rc != -ENOENT && rc != -EACCES) {
+        return core_raise(state, rc, "open",
+                          (struct core_subject){kind, key.value, CORE_NO_ID});
+    }
+    return PyBool_FromLong(rc != -ENOENT);
+}
+
+/* ----------------------------------------------------------------- by id */
+
+static PyObject *
+remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
+{
+    PyObject *number = core_index_given(value, "id");
+    if (number == NULL) {
+        return NULL;
+    }
+    int overflow;
+    long id = PyLong_AsLongAndOverflow(number, &overflow);
+    Py_DECREF(number);
+    if (overflow != 0 || id < INT_MIN || id > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "an id must fit into a C int");
+        return NULL;
+    }
+    int rc = kind->remove((int)id);
+    if (rc < 0) {
+        return core_raise_gone(
+            core_state_of_module(module), rc, "remove",
+            (struct core_subject){kind, CORE_NO_KEY, (int)id});
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_remove_semaphore(PyObject *module, PyObject *id)
+{
+    return remove_by_id(module, id, &core_semaphore_kind);
+}
+
+static PyObject *
+core_remove_shared_memory(PyObject *module, PyObject *id)
+{
+    return remove_by_id(module, id, &core_shared_memory_kind);
+}
+
+static PyObject *
+core_remove_message_queue(PyObject *module, PyObject *id)
+{
+    return remove_by_id(module, id, &core_message_queue_kind);
+}
+
+static PyObject *
+core_attach_by_id(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    CoreState *state = core_state_of_module(module);
+    return core_shared_memory_from_id(state->shared_memory_type, args,
+                                      keywords);
+}
+
+/* ----------------------------------------------------------- interpreters */
+
+/* Whether threads may outlast what they are for: CPython 3.11 does not destroy
+ * an interpreter that has any but its main one. */
+static PyObject *
+core_in_main_interpreter(PyObject *Py_UNUSED(module),
+                         PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(PyInterpreterState_Get() ==
+                           PyInterpreterState_Main());
+}
+
+/* -------------------------------------------------------------- constants */
+
+static int
+add_constants(PyObject *module)
+{
+    static const struct {
+        const char *name;
+        long long value;
+    } constants[] = {{"IPC_CREAT", IPC_CREAT},
+                     {"IPC_EXCL", IPC_EXCL},
+                     {"IPC_CREX", IPC_CREAT | IPC_EXCL},
+                     {"IPC_PRIVATE", IPC_PRIVATE},
+                     {"IPC_NOWAIT", IPC_NOWAIT},
+                     {"KEY_MIN", LLONG_MIN},
+                     {"KEY_MAX", LLONG_MAX},
+                     {"SEMAPHORE_VALUE_MAX", OS_SEM_VALUE_MAX},
+                     {"SEM_UNDO", SEM_UNDO},
+                     {"SHM_RDONLY", SHM_RDONLY},
+                     {"SHM_RND", SHM_RND},
+#define X(name, value) {#name, value},
+                     OS_SHM_FLAGS(X)
+#undef X
+    };
+    for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
+        PyObject *value = PyLong_FromLongLong(constants[i].value);
+        int rc = value == NULL
+                     ? -1
+                     : PyModule_AddObjectRef(module, constants[i].name, value);
+        Py_XDECREF(value);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    if (PyModule_AddIntConstant(module, "PAGE_SIZE", (long)os_page_size()) <
+        0) {
+        return -1;
+    }
+    static const char *const texts[][2] = {
+        {"VERSION", SYSV_IPC_VERSION},
+        {"__version__", SYSV_IPC_VERSION},
+        {"__author__", "the sysv_ipc contributors"},
+        {"__copyright__", "Copyright the sysv_ipc contributors"},
+        {"__license__", "MIT"},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (PyModule_AddStringConstant(module, texts[i][0], texts[i][1]) < 0) {
+            return -1;
+        }
+    }
+    /* Everywhere: where the system lacks semtimedop(2), os/sem.c waits. */
+    return PyModule_AddObjectRef(module, "SEMAPHORE_TIMEOUT_SUPPORTED",
+                                 Py_True);
+}
+
+/* ------------------------------------------------------------- the module */
+
+PyDoc_STRVAR(
+    core_doc,
+    "System V IPC: semaphores, shared memory and message queues.\n"
+    "\n"
+    "For unrelated processes: objects are named by keys, live in the kernel\n"
+    "until they are removed, and are shared with programs in any language.");
+PyDoc_STRVAR(
+    exists_doc,
+    "exists($module, /, key, type)\n--\n\n"
+    "Whether an object of this kind has this key; nothing is touched.\n"
+    "\n"
+    "type is Semaphore, SemaphoreSet, SharedMemory, MessageQueue or a\n"
+    "subclass.  True also where the caller may not use the object.  Raises\n"
+    "KeyTypeError for a key that is no int, ArgumentError (EINVAL) for None\n"
+    "and IPC_PRIVATE, which name nothing.  See semget(2), shmget(2), "
+    "msgget(2).");
+PyDoc_STRVAR(
+    ftok_doc,
+    "ftok($module, /, path, id, silence_warning=False)\n--\n\n"
+    "C's ftok(3): a key from the inode of path and the low byte of id.\n"
+    "\n"
+    "Different files can give the same key, so each call warns unless\n"
+    "silence_warning is true; key_from_name() and None are the better ways.\n"
+    "path is str, bytes or os.PathLike.  Raises OSError with errno and "
+    "filename\n"
+    "where the path cannot be looked up, ArgumentError (EINVAL) where the "
+    "low\n"
+    "byte is 0, which POSIX leaves undefined.");
+PyDoc_STRVAR(
+    key_from_name_doc,
+    "key_from_name($module, name, /)\n--\n\n"
+    "A key for a name: the same on every machine and in every language.\n"
+    "\n"
+    "name is bytes, or a str taken as UTF-8.  The key is the low 31 bits of "
+    "its\n"
+    "32-bit FNV-1a hash, or 1 where they are 0.  Two names can have the same\n"
+    "key: among 1 000 names the odds are 1 in 4 300.");
+PyDoc_STRVAR(attach_doc,
+             "attach($module, /, id, address=None, flags=0)\n--\n\n"
+             "A SharedMemory for the segment with this id, attached.\n"
+             "\n"
+             "address and flags are those of SharedMemory.attach().  Raises\n"
+             "ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(
+    remove_semaphore_doc,
+    "remove_semaphore($module, id, /)\n--\n\n"
+    "Remove the semaphore set with this id.\n"
+    "\n"
+    "Raises ExistentialError (EINVAL) where the id names nothing, "
+    "OverflowError\n"
+    "where it does not fit into a C int, PermissionsError (EPERM).  See\n"
+    "semctl(2).");
+PyDoc_STRVAR(
+    remove_shared_memory_doc,
+    "remove_shared_memory($module, id, /)\n--\n\n"
+    "Mark the segment with this id for removal.\n"
+    "\n"
+    "It goes when the last one detaches.  Raises as remove_semaphore() does.\n"
+    "See shmctl(2).");
+PyDoc_STRVAR(remove_message_queue_doc,
+             "remove_message_queue($module, id, /)\n--\n\n"
+             "Remove the message queue with this id, and its messages.\n"
+             "\n"
+             "Raises as remove_semaphore() does.  See msgctl(2).");
+
+static PyMethodDef core_methods[] = {
+    {"exists", _PyCFunction_CAST(core_exists), METH_VARARGS | METH_KEYWORDS,
+     exists_doc},
+    {"ftok", _PyCFunction_CAST(core_ftok), METH_VARARGS | METH_KEYWORDS,
+     ftok_doc},
+    {"key_from_name", core_key_from_name, METH_O, key_from_name_doc},
+    {"attach", _PyCFunction_CAST(core_attach_by_id),
+     METH_VARARGS | METH_KEYWORDS, attach_doc},
+    {"remove_semaphore", core_remove_semaphore, METH_O, remove_semaphore_doc},
+    {"remove_shared_memory", core_remove_shared_memory, METH_O,
+     remove_shared_memory_doc},
+    {"remove_message_queue", core_remove_message_queue, METH_O,
+     remove_message_queue_doc},
+    {"_reopen", core_reopen, METH_VARARGS, NULL},
+    {"_seconds", core_seconds, METH_O, NULL},
+    {"_patience", core_patience, METH_VARARGS, NULL},
+    {"_end_waits", core_end_waits, METH_O, NULL},
+    {"_allow_waits", core_allow_waits, METH_O, NULL},
+    {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
+    {"set_wait_signal", core_set_wait_signal, METH_O,
+     core_set_wait_signal_doc},
+    {"__getattr__", core_info_getattr, METH_O, NULL},
+    {"__dir__", core_info_dir, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL) {
+        ((PyTypeObject *)type)->tp_vectorcall = call;
+    }
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    return type;
+}
+
+/* __all__, because modules that are imported later are no part of it. */
+static int
+add_all(PyObject *module)
+{
+    PyObject *names = core_info_dir(module, NULL);
+    PyObject *all = names == NULL ? NULL : PyList_New(0);
+    for (Py_ssize_t i = 0; all != NULL && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i);
+        if (PyUnicode_READ_CHAR(name, 0) != '_' &&
+            PyList_Append(all, name) < 0) {
+            Py_CLEAR(all);
+        }
+    }
+    Py_XDECREF(names);
+    int rc = all == NULL ? -1 : PyModule_AddObjectRef(module, "__all__", all);
+    Py_XDECREF(all);
+    return rc;
+}
+
+static PyObject *
+make_finish(void)
+{
+    static PyMethodDef finish_methods = {"_finish_waits", core_finish_waits,
+                                         METH_NOARGS, NULL};
+    return PyCFunction_New(&finish_methods, NULL);
+}
+
+/* Call module.register(finish): 0, or -1 with an exception. */
+static int
+register_with(const char *name)
+{
+    PyObject *finish = make_finish();
+    PyObject *module = finish == NULL ? NULL : PyImport_ImportModule(name);
+    PyObject *result =
+        module == NULL ? NULL
+                       : PyObject_CallMethod(module, "register", "O", finish);
+    Py_XDECREF(finish);
+    Py_XDECREF(module);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Called by the main interpreter, which may not have imported us. */
+static int
+register_in_main(void *Py_UNUSED(unused))
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main() &&
+        register_with("atexit") < 0) {
+        PyErr_Clear();
+    }
+    return 0;
+}
+
+/* When the main interpreter ends, daemon threads may wait in this library,
+ * also those of another interpreter: see core_finish_waits(). */
+static int
+register_finish(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        os_wait_finish(false);
+        return register_with("sysv_ipc._ending");
+    }
+    if (os_wait_claim_finish()) {
+        (void)Py_AddPendingCall(register_in_main, NULL);
+    }
+    return 0;
+}
+
+/* What the core needs of Python is imported with it: after chroot(2) it would
+ * be out of reach. */
+static int
+import_python_part(CoreState *state)
+{
+    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
+    PyObject *listing =
+        cures == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
+    if (listing != NULL) {
+        state->add_notes = PyObject_GetAttrString(cures, "add_notes");
+        state->with_members = PyObject_GetAttrString(listing, "with_members");
+        state->with_memory = PyObject_GetAttrString(listing, "with_memory");
+    }
+    Py_XDECREF(cures);
+    Py_XDECREF(listing);
+    return PyErr_Occurred() ? -1 : register_finish();
+}
+
+static int
+core_exec(PyObject *module)
+{
+    CoreState *state = core_state_of_module(module);
+    os_wait_set_up();
+    if (core_exceptions_init(module, state) < 0 ||
+        core_error_init(state) < 0 || core_arguments_init(state) < 0 ||
+        core_kept_init(state) < 0) {
+        return -1;
+    }
+    state->semaphore_type =
+        add_type(module, &core_semaphore_spec, core_semaphore_call);
+    state->semaphore_set_type =
+        add_type(module, &core_semaphore_set_spec, core_semaphore_set_call);
+    state->operations_type = add_type(module, &core_operations_spec, NULL);
+    state->shared_memory_type =
+        add_type(module, &core_shared_memory_spec, core_shared_memory_call);
+    state->message_queue_type =
+        add_type(module, &core_message_queue_spec, core_message_queue_call);
+    state->atomic_type = add_type(module, &core_atomic_spec, NULL);
+    /* No name in the module: only ndarray() makes them. */
+    state->pin_type = PyType_FromModuleAndSpec(module, &core_pin_spec, NULL);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
+        return -1;
+    }
+    if (add_constants(module) < 0 || add_all(module) < 0) {
+        return -1;
+    }
+    /* Last, because it imports from the module. */
+    return import_python_part(state);
+}
+
+static int
+core_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    CoreState *state = core_state_of_module(module);
+#define X(name, ...) Py_VISIT(state->name);
+    CORE_STATE_OBJECTS(X)
+#undef X
+    for (int i = 0; i < CORE_RECORD_COUNT; i++) {
+        Py_VISIT(state->records[i]);
+    }
+    return 0;
+}
+
+static int
+core_clear(PyObject *module)
+{
+    CoreState *state = core_state_of_module(module);
+    core_handle_free_spares(state);
+    core_kept_clear(state);
+#define X(name, ...) Py_CLEAR(state->name);
+    CORE_STATE_OBJECTS(X)
+#undef X
+    for (int i = 0; i < CORE_RECORD_COUNT; i++) {
+        Py_XDECREF(atomic_exchange(&state->records[i], NULL));
+    }
+    for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
+        Py_CLEAR(state->arguments[i]);
+    }
+    return 0;
+}
+
+static void
+core_free(void *module)
+{
+    (void)core_clear(module);
+}
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,       .m_name = "sysv_ipc",
+    .m_doc = core_doc,           .m_size = sizeof(CoreState),
+    .m_methods = core_methods,   .m_slots = core_slots,
+    .m_traverse = core_traverse, .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit_sysv_ipc(void);
+
+PyMODINIT_FUNC
+PyInit_sysv_ipc(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

@@ -1,0 +1,285 @@
+/* Opening and creating by key, for all kinds: semget(2), shmget(2) and
+ * msgget(2) with the rules for flags and modes that the kinds share; and what
+ * all types do when they are called. */
+#include "core/open.h"
+
+#include <errno.h>
+
+static void
+note_misplaced(const struct core_request *request)
+{
+    if (request->mode_has_flags) {
+        char mode[16];
+        (void)PyOS_snprintf(mode, sizeof(mode), "0o%03o",
+                            (unsigned int)request->mode);
+        core_error_add_note("mode has IPC_CREAT or IPC_EXCL in it, which "
+                            "count in flags only: flags=IPC_CREAT, mode=%s "
+                            "opens or creates.",
+                            mode);
+    }
+}
+
+static int
+refuse_request(CoreState *state, const struct core_request *request,
+               const char *text)
+{
+    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "%s", text);
+    note_misplaced(request);
+    return -1;
+}
+
+int
+core_request_given(CoreState *state, struct core_request *request,
+                   PyObject *key, PyObject *flags, PyObject *mode)
+{
+    long long flags_number = 0, mode_number = 0;
+    if (core_key_convert(state, key, &request->key) < 0 ||
+        core_integer(state, flags, "flags", INT_MIN, UINT_MAX, &flags_number) <
+            0 ||
+        core_integer(state, mode, "mode", INT_MIN, INT_MAX, &mode_number) <
+            0) {
+        return -1;
+    }
+    request->flags = (int)flags_number & ~OS_MODE_MASK;
+    if (mode != NULL) {
+        request->mode = (int)mode_number & OS_MODE_MASK;
+        request->mode_has_flags = !(request->flags & IPC_CREAT) &&
+                                  core_mode_has_flags(mode_number);
+    }
+    if ((request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_EXCL) {
+        return refuse_request(state, request,
+                              "IPC_EXCL must be combined with IPC_CREAT");
+    }
+    if (request->key.type == CORE_KEY_RANDOM && !(request->flags & IPC_EXCL)) {
+        return refuse_request(state, request,
+                              "Key can only be None if IPC_EXCL is set");
+    }
+    return mode != NULL ? core_warn_of_mode(state, request, mode_number)
+                        : core_warn_of_flags(state, flags_number);
+}
+
+int
+core_create(struct core_request *request, key_t key)
+{
+    int mode = (request->mode < 0 ? 0600 : request->mode);
+    int flags = request->flags | IPC_CREAT | IPC_EXCL;
+    return request->kind->get(key, request->size,
+                              flags | mode | request->created_mode);
+}
+
+int
+core_try_again(int *attempts, ssize_t rc)
+{
+    if (PyErr_CheckSignals() < 0) {
+        return CORE_RAISED;
+    }
+    return ++*attempts < CORE_MOST_ATTEMPTS ? CORE_AGAIN : (int)rc;
+}
+
+int
+core_open_again(struct core_request *request, int rc)
+{
+    return (rc == -EINVAL || rc == -EIDRM) &&
+                   (request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_CREAT
+               ? core_try_again(&request->attempts, rc)
+               : rc;
+}
+
+int
+core_open_gone(CoreState *state, const struct core_request *request, int rc,
+               const char *operation, struct core_subject subject)
+{
+    (void)core_raise_gone(state, rc, operation, subject);
+    if (request->attempts >= CORE_MOST_ATTEMPTS) {
+        core_error_tell_attempts(state);
+    }
+    return -1;
+}
+
+/* Ask once: with the mode that was given, else with the best access that the
+ * caller has. */
+static int
+find_existing(const struct core_request *request, key_t key, int *access)
+{
+    static const int best[] = {0600, 0400, 0200};
+    int flags = request->flags & ~(IPC_CREAT | IPC_EXCL);
+    if (request->mode >= 0) {
+        *access = request->mode;
+        return request->kind->get(key, request->open_size,
+                                  flags | request->mode);
+    }
+    int id = -EACCES;
+    for (size_t i = 0; id == -EACCES && i < sizeof(best) / sizeof(best[0]);
+         i++) {
+        *access = best[i];
+        id = request->kind->get(key, request->open_size, flags | best[i]);
+    }
+    return id;
+}
+
+/* The same, accepted: its id, or an error of which -EIDRM means that it has
+ * changed meanwhile. */
+static int
+find_accepted(const struct core_request *request, key_t key, int *access)
+{
+    const struct core_kind *kind = request->kind;
+    int id = find_existing(request, key, access);
+    if (id == -EACCES && kind->accept != NULL) {
+        /* What is not finished is for its creator alone.  See whether that
+         * was why, and what it allows since. */
+        int any = kind->get(key, 0, 0);
+        int rc = any >= 0         ? kind->accept(request->state, any, false)
+                 : any == -ENOENT ? -EIDRM
+                                  : any;
+        id = rc < 0 ? rc : find_existing(request, key, access);
+    }
+    if (id < 0 || kind->accept == NULL) {
+        return id;
+    }
+    int rc = kind->accept(request->state, id, false);
+    return rc < 0 ? rc : id;
+}
+
+/* What vanishes before it is accepted is asked for again. */
+static int
+open_existing(struct core_request *request, key_t key, int *access)
+{
+    int rc;
+    do {
+        rc = find_accepted(request, key, access);
+        if (rc == -EIDRM) {
+            rc = core_try_again(&request->attempts, rc);
+        }
+    } while (rc == CORE_AGAIN);
+    return rc;
+}
+
+/* What appears or vanishes between the two calls is asked for again. */
+static int
+open_or_create(struct core_request *request, struct core_opened *opened)
+{
+    int id;
+    do {
+        id = open_existing(request, opened->key, &opened->access);
+        if (id != -ENOENT || !(request->flags & IPC_CREAT)) {
+            return id;
+        }
+        id = request->kind->create(request, opened->key);
+        if (id == -EEXIST) {
+            id = core_try_again(&request->attempts, id);
+        }
+    } while (id == CORE_AGAIN);
+    opened->created = true;
+    return id;
+}
+
+static int
+create_with_random_key(struct core_request *request,
+                       struct core_opened *opened)
+{
+    int id;
+    do {
+        uint32_t bits;
+        int rc = os_random_bits(&bits);
+        if (rc < 0) {
+            return rc;
+        }
+        opened->key = (key_t)(bits & 0x7fffffff);
+        id = opened->key == IPC_PRIVATE
+                 ? -EEXIST
+                 : request->kind->create(request, opened->key);
+        if (id == -EEXIST) {
+            id = core_try_again(&request->attempts, id);
+        }
+    } while (id == CORE_AGAIN);
+    return id;
+}
+
+int
+core_open_failed(CoreState *state, const struct core_request *request,
+                 const struct core_opened *opened, int rc)
+{
+    struct core_subject subject = {request->kind, opened->key, CORE_NO_ID};
+    if (rc == -EBUSY) {
+        (void)core_refuse(state, EAGAIN, subject,
+                          "the set with key %d (0x%x) has no values yet: its "
+                          "creator is at work, or has died; try again, or "
+                          "remove it",
+                          (int)opened->key, (unsigned int)opened->key);
+    }
+    else {
+        (void)core_raise(state, rc, opened->created ? "create" : "open",
+                         subject);
+    }
+    if (request->attempts >= CORE_MOST_ATTEMPTS) {
+        core_error_tell_attempts(state);
+    }
+    if (rc != CORE_RAISED) {
+        note_misplaced(request);
+    }
+    return -1;
+}
+
+int
+core_open_or_create(CoreState *state, struct core_request *request,
+                    struct core_opened *opened)
+{
+    request->state = state;
+    opened->key = request->key.value;
+    opened->created = true;
+    opened->access = request->mode < 0 ? 0600 : request->mode;
+    int id;
+    if (request->key.type == CORE_KEY_RANDOM) {
+        id = create_with_random_key(request, opened);
+    }
+    else if (request->key.type == CORE_KEY_PRIVATE ||
+             (request->flags & IPC_EXCL)) {
+        id = request->kind->create(request, opened->key);
+    }
+    else {
+        opened->created = false;
+        id = open_or_create(request, opened);
+    }
+    if (id < 0) {
+        return core_open_failed(state, request, opened, id);
+    }
+    opened->id = id;
+    return 0;
+}
+
+/* ------------------------------------------------------- calling a type */
+
+PyObject *
+core_construct_new(const struct core_constructor *constructor,
+                   PyTypeObject *type)
+{
+    CoreState *state = core_state_of_type(type);
+    return state == NULL ? NULL : constructor->make(state, type);
+}
+
+/* Tell what a refusal of an argument was about. */
+void
+core_construct_failed(CoreHandle *self, PyObject *key)
+{
+    struct core_subject subject = {self->kind, CORE_NO_KEY, CORE_NO_ID};
+    if (PyLong_CheckExact(key)) {
+        subject.key = (key_t)PyLong_AsUnsignedLongMask(key);
+    }
+    core_error_set_subject(self->state, subject);
+}
+
+int
+core_construct_init(const struct core_constructor *constructor, PyObject *op,
+                    PyObject *args, PyObject *keywords)
+{
+    PyObject *given[CORE_MOST_ARGUMENTS];
+    if (core_bind_dict(core_handle(op)->state, &constructor->signature, args,
+                       keywords, given) < 0) {
+        return -1;
+    }
+    int rc = constructor->open(op, given);
+    if (rc < 0) {
+        core_construct_failed(core_handle(op), given[0]);
+    }
+    return rc;
+}

@@ -1,0 +1,591 @@
+/* sysv_ipc.Atomic: a number in a segment that no other process sees half
+ * written; C11's atomics, and futex(2) for the 32-bit ones.
+ *
+ * All fields are set before anybody sees the object and never change; the
+ * export that it holds from its making to its end keeps the address what it
+ * is.  So no call takes a lock: the number itself is the only thing shared,
+ * and the processor orders who changes it (memory_order_seq_cst). */
+#include "core/shared_memory/shared_memory.h"
+
+#include <errno.h>
+#include <math.h>
+
+/* Without an interval a wait looks at the number this often, and with one of
+ * this length, in seconds, or more only when it is woken. */
+#define LOOK_NS 100000000
+#define LOOK_MAX_S 1e9
+
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2,
+               "only a lock-free number can be shared with other processes");
+
+/* Some machines of 32 bits have no lock-free numbers of 64 (ARMv6, MIPS):
+ * there atomic() refuses those types, and what is compiled for them, in place
+ * of calls of libatomic, never runs. */
+#if ATOMIC_LLONG_LOCK_FREE == 2
+#define HAS_WIDE true
+typedef uint64_t wide_bits;
+#else
+#define HAS_WIDE false
+typedef uint32_t wide_bits;
+#endif
+
+struct number_type {
+    const char *name;
+    bool is_wide, is_signed;
+    long long minimum;
+    uint64_t maximum;
+};
+
+static const struct number_type number_types[] = {
+    {"i32", false, true, INT32_MIN, INT32_MAX},
+    {"u32", false, false, 0, UINT32_MAX},
+    {"i64", true, true, INT64_MIN, INT64_MAX},
+    {"u64", true, false, 0, UINT64_MAX},
+};
+
+typedef struct {
+    PyObject_HEAD
+    CoreState *state;
+    PyObject *memory;
+    PyObject *weak_references;
+    const struct number_type *type;
+    void *address;
+    Py_ssize_t offset;
+    bool readonly;
+    struct os_wait_owner waits;
+} AtomicObject;
+
+static inline AtomicObject *
+atomic(PyObject *op)
+{
+    return (AtomicObject *)op;
+}
+
+/* ---------------------------------------------------------------- numbers */
+
+/* A number that is no exact int, or does not fit: 0, or -1. */
+static int
+convert_any(AtomicObject *self, PyObject *value, uint64_t *out)
+{
+    const struct number_type *type = self->type;
+    PyObject *number = PyNumber_Index(value);
+    if (number == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "an atomic %s takes an integer, not %.100s",
+                         type->name, Py_TYPE(value)->tp_name);
+        }
+        return -1;
+    }
+    int overflow, rc = 0;
+    long long small = PyLong_AsLongLongAndOverflow(number, &overflow);
+    *out = (uint64_t)small;
+    bool fits = overflow == 0 && small >= type->minimum &&
+                (small < 0 || (uint64_t)small <= type->maximum);
+    if (overflow > 0 && type->maximum == UINT64_MAX) {
+        *out = PyLong_AsUnsignedLongLong(number);
+        fits = !PyErr_Occurred();
+        PyErr_Clear();
+    }
+    if (!fits) {
+        (void)core_refuse(
+            self->state, EINVAL, core_handle_subject(self->memory),
+            "an atomic %s takes from %lld to %llu, not %S", type->name,
+            type->minimum, (unsigned long long)type->maximum, number);
+        rc = -1;
+    }
+    Py_DECREF(number);
+    return rc;
+}
+
+/* The bits of a number, sign-extended: 0, or -1 with an exception. */
+static inline int
+convert(AtomicObject *self, PyObject *value, uint64_t *out)
+{
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow == 0 && number >= self->type->minimum &&
+            (number < 0 || (uint64_t)number <= self->type->maximum)) {
+            *out = (uint64_t)number;
+            return 0;
+        }
+    }
+    return convert_any(self, value, out);
+}
+
+static inline PyObject *
+number_of_bits(const struct number_type *type, uint64_t bits)
+{
+    if (type->is_signed) {
+        return PyLong_FromLongLong(type->is_wide ? (int64_t)bits
+                                                 : (int32_t)(uint32_t)bits);
+    }
+    return PyLong_FromUnsignedLongLong(bits);
+}
+
+/* For all that writes: the bits of its argument, where it may write. */
+static inline int
+begin(AtomicObject *self, PyObject *value, uint64_t *bits)
+{
+    if (self->readonly) {
+        (void)core_shared_bytes_raise_readonly(self->memory);
+        return -1;
+    }
+    return convert(self, value, bits);
+}
+
+/* ------------------------------------------------------------- operations */
+
+static PyObject *
+atomic_load_(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    AtomicObject *self = atomic(op);
+    uint64_t bits = self->type->is_wide
+                        ? atomic_load((_Atomic wide_bits *)self->address)
+                        : atomic_load((_Atomic uint32_t *)self->address);
+    return number_of_bits(self->type, bits);
+}
+
+static PyObject *
+atomic_store_(PyObject *op, PyObject *value)
+{
+    AtomicObject *self = atomic(op);
+    uint64_t bits;
+    if (begin(self, value, &bits) < 0) {
+        return NULL;
+    }
+    if (self->type->is_wide) {
+        atomic_store((_Atomic wide_bits *)self->address, (wide_bits)bits);
+    }
+    else {
+        atomic_store((_Atomic uint32_t *)self->address, (uint32_t)bits);
+    }
+    Py_RETURN_NONE;
+}
+
+/* The operations that return the number before: method, function of C11. */
+#define NUMBER_BEFORE(X)        \
+    X(exchange, atomic_exchange) \
+    X(add, atomic_fetch_add)    \
+    X(sub, atomic_fetch_sub)    \
+    X(and, atomic_fetch_and)    \
+    X(or, atomic_fetch_or)
+
+#define DEFINE_METHOD(name, function)                                      \
+    static PyObject *atomic_##name##_(PyObject *op, PyObject *value)       \
+    {                                                                      \
+        AtomicObject *self = atomic(op);                                   \
+        uint64_t bits;                                                     \
+        if (begin(self, value, &bits) < 0) {                               \
+            return NULL;                                                   \
+        }                                                                  \
+        bits = self->type->is_wide                                         \
+                   ? function((_Atomic wide_bits *)self->address,          \
+                              (wide_bits)bits)                             \
+                   : function((_Atomic uint32_t *)self->address,           \
+                              (uint32_t)bits);                             \
+        return number_of_bits(self->type, bits);                           \
+    }
+NUMBER_BEFORE(DEFINE_METHOD)
+
+static PyObject *
+atomic_compare_exchange_(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "compare_exchange", 2, 2, 2, {CORE_ARG_expected, CORE_ARG_desired}};
+    AtomicObject *self = atomic(op);
+    PyObject *given[2];
+    uint64_t expected, desired;
+    if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
+        begin(self, given[0], &expected) < 0 ||
+        convert(self, given[1], &desired) < 0) {
+        return NULL;
+    }
+    uint32_t narrow = (uint32_t)expected;
+    wide_bits wide = (wide_bits)expected;
+    bool done = self->type->is_wide ? atomic_compare_exchange_strong(
+                                          (_Atomic wide_bits *)self->address,
+                                          &wide, (wide_bits)desired)
+                                    : atomic_compare_exchange_strong(
+                                          (_Atomic uint32_t *)self->address,
+                                          &narrow, (uint32_t)desired);
+    return PyBool_FromLong(done);
+}
+
+/* ---------------------------------------------------------------- waiting */
+
+static int
+check_futex(AtomicObject *self, const char *method)
+{
+    if (!self->type->is_wide) {
+        return 0;
+    }
+    (void)core_refuse(self->state, EINVAL, core_handle_subject(self->memory),
+                      "%s() needs an atomic i32 or u32, not %s: futex(2) "
+                      "knows only 32 bits",
+                      method, self->type->name);
+    return -1;
+}
+
+/* How often to look at the number. */
+static int
+convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
+{
+    if (value == NULL || value == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!(seconds > 0)) {
+        (void)core_refuse(self->state, EINVAL,
+                          core_handle_subject(self->memory),
+                          "interval must be None or a number of seconds above "
+                          "0, not %R",
+                          value);
+        return -1;
+    }
+    *out = seconds < LOOK_MAX_S ? (int64_t)ceil(seconds * 1e9) : OS_FOREVER;
+    return 0;
+}
+
+static PyObject *
+atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "wait",
+        3,
+        2,
+        1,
+        {CORE_ARG_expected, CORE_ARG_timeout, CORE_ARG_interval}};
+    AtomicObject *self = atomic(op);
+    PyObject *given[3];
+    uint64_t expected;
+    struct core_patience patience = {.timeout_ns = OS_FOREVER};
+    int64_t interval_ns = LOOK_NS;
+    if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
+        check_futex(self, "wait") < 0 ||
+        convert(self, given[0], &expected) < 0 ||
+        core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0 ||
+        convert_interval(self, given[2], &interval_ns) < 0) {
+        return NULL;
+    }
+    struct os_call call = {
+        .attempt = os_futex_wait_attempt,
+        .keeps_deadline = OS_FUTEX_KEEPS_DEADLINE,
+        .address = self->address,
+        .expected = (uint32_t)expected,
+        .interval_ns = interval_ns,
+    };
+    ssize_t rc = call.attempt(&call, 0);
+    if (rc == -EAGAIN && patience.timeout_ns != 0) {
+        rc = core_wait(&self->waits, &call, &patience);
+    }
+    if (rc < 0) {
+        return core_raise(self->state, rc, "wait",
+                          core_handle_subject(self->memory));
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "wake", 1, 1, 0, {CORE_ARG_count}};
+    AtomicObject *self = atomic(op);
+    PyObject *given[1];
+    long long count = 1;
+    if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
+        check_futex(self, "wake") < 0 ||
+        core_integer(self->state, given[0], "count", 1, INT_MAX, &count) < 0) {
+        return NULL;
+    }
+    if (self->readonly) {
+        return core_shared_bytes_raise_readonly(self->memory);
+    }
+    int rc = os_futex_wake(self->address, (int)count);
+    if (rc < 0) {
+        return core_raise(self->state, rc, "wake",
+                          core_handle_subject(self->memory));
+    }
+    return PyLong_FromLong(rc);
+}
+
+static PyObject *
+atomic_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    if (core_wait_cancel(&atomic(op)->waits) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------- making and its opposite */
+
+static const struct number_type *
+convert_type(CoreState *state, PyObject *value)
+{
+    if (!PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "type must be a str, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof(number_types) / sizeof(number_types[0]);
+         i++) {
+        if (PyUnicode_CompareWithASCIIString(value, number_types[i].name) ==
+            0) {
+            return &number_types[i];
+        }
+    }
+    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                      "type must be 'i32', 'u32', 'i64' or 'u64', not %R",
+                      value);
+    return NULL;
+}
+
+/* Whether the number has its place in what is held: 0, or -1. */
+static int
+check_place(PyObject *memory, const struct core_attachment *held,
+            const struct number_type *type, Py_ssize_t offset)
+{
+    Py_ssize_t size = type->is_wide ? 8 : 4;
+    if (offset % size != 0) {
+        (void)core_refuse(core_handle(memory)->state, EINVAL,
+                          core_handle_subject(memory),
+                          "an atomic %s is at a multiple of %zd, not at "
+                          "offset %zd",
+                          type->name, size, offset);
+        return -1;
+    }
+    if (held->size < (size_t)size ||
+        (size_t)offset > held->size - (size_t)size) {
+        (void)core_shared_bytes_refuse_range(memory, "an atomic of", offset,
+                                             size, held->size);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+make(PyObject *memory, const struct number_type *type, Py_ssize_t offset)
+{
+    CoreState *state = core_handle(memory)->state;
+    PyTypeObject *cls = (PyTypeObject *)state->atomic_type;
+    struct core_attachment held;
+    if (cls == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+        return NULL;
+    }
+    if (core_shared_bytes_hold(memory, false, &held) < 0) {
+        return NULL;
+    }
+    AtomicObject *self = NULL;
+    if (check_place(memory, &held, type, offset) == 0) {
+        self = (AtomicObject *)cls->tp_alloc(cls, 0);
+    }
+    if (self == NULL) {
+        core_shared_bytes_letgo(memory);
+        return NULL;
+    }
+    self->state = state;
+    self->memory = Py_NewRef(memory);
+    self->type = type;
+    self->address = (char *)held.address + offset;
+    self->offset = offset;
+    self->readonly = held.readonly;
+    return (PyObject *)self;
+}
+
+PyObject *
+core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "atomic", 2, 2, 2, {CORE_ARG_offset, CORE_ARG_type}};
+    CoreState *state = core_handle(memory)->state;
+    PyObject *given[2];
+    long long offset = 0;
+    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
+        core_integer(state, given[0], "offset", 0, PY_SSIZE_T_MAX, &offset) <
+            0) {
+        return NULL;
+    }
+    const struct number_type *type = convert_type(state, given[1]);
+    if (type != NULL && type->is_wide && !HAS_WIDE) {
+        return core_refuse(state, ENOSYS, core_handle_subject(memory),
+                           "this machine has no atomic instructions for 64 "
+                           "bits, which %s needs: use i32 or u32",
+                           type->name);
+    }
+    return type == NULL ? NULL : make(memory, type, (Py_ssize_t)offset);
+}
+
+/* There is no tp_clear, so that the fields stay what they are: the segment
+ * can only refer back through the dict of a subclass, which has one. */
+static int
+atomic_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(atomic(op)->memory);
+    return 0;
+}
+
+static void
+atomic_dealloc(PyObject *op)
+{
+    AtomicObject *self = atomic(op);
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weak_references != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (self->memory != NULL) {
+        core_shared_bytes_letgo(self->memory);
+        Py_DECREF(self->memory);
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+atomic_repr(PyObject *op)
+{
+    AtomicObject *self = atomic(op);
+    return PyUnicode_FromFormat("<sysv_ipc.Atomic %s at offset %zd of %R>",
+                                self->type->name, self->offset, self->memory);
+}
+
+static PyObject *
+atomic_get_type(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(atomic(op)->type->name);
+}
+
+/* ------------------------------------------------------------------- docs */
+
+const char core_shared_memory_atomic_doc[] = PyDoc_STR(
+    "atomic($self, /, offset, type)\n--\n\n"
+    "An Atomic: a number that all processes read and change in one step.\n"
+    "\n"
+    "type is 'i32', 'u32', 'i64' or 'u64'; offset is in bytes and a multiple\n"
+    "of its size.  While the atomic lives, detach() raises BufferError.\n"
+    "Raises ArgumentError (EINVAL) for an offset that is not aligned or not\n"
+    "in the segment and for another type, NotAttachedError; and Error\n"
+    "(ENOSYS) for 'i64' and 'u64' on machines without atomics of 64 bits.");
+
+PyDoc_STRVAR(
+    atomic_doc,
+    "A number in a segment, made by SharedMemory.atomic().\n"
+    "\n"
+    "Each operation is one step for all processes and threads, in any\n"
+    "language, and all see all of them in one order (C11's seq_cst).  None\n"
+    "takes a lock or makes a system call, but wait() and wake().  A number\n"
+    "outside the type is an ArgumentError (EINVAL); what add() and sub()\n"
+    "compute wraps around.  Writing through a read-only attachment raises\n"
+    "ReadOnlyError.");
+PyDoc_STRVAR(load_doc, "load($self, /)\n--\n\nThe number.");
+PyDoc_STRVAR(store_doc, "store($self, value, /)\n--\n\nSet the number.");
+PyDoc_STRVAR(exchange_doc, "exchange($self, value, /)\n--\n\n"
+                           "Set the number; return the one before.");
+PyDoc_STRVAR(add_doc,
+             "add($self, value, /)\n--\n\n"
+             "Add to the number, which wraps around; return the one before.");
+PyDoc_STRVAR(sub_doc, "sub($self, value, /)\n--\n\n"
+                      "Subtract from the number, which wraps around; return "
+                      "the one before.");
+PyDoc_STRVAR(and_doc, "and_($self, value, /)\n--\n\n"
+                      "Keep the bits that value has too; return the number "
+                      "before.");
+PyDoc_STRVAR(or_doc, "or_($self, value, /)\n--\n\n"
+                     "Set the bits that value has; return the number before.");
+PyDoc_STRVAR(
+    compare_exchange_doc,
+    "compare_exchange($self, /, expected, desired)\n--\n\n"
+    "Set the number to desired if it is expected; True if it was, else "
+    "False.");
+PyDoc_STRVAR(
+    wait_doc,
+    "wait($self, /, expected, timeout=None, *, interval=None)\n--\n\n"
+    "Wait while the number is expected; True as soon as it is another.\n"
+    "\n"
+    "Whoever changes the number calls wake(), or FUTEX_WAKE.  A change that\n"
+    "nobody announces is noticed when the wait looks at the number again:\n"
+    "every interval seconds, without one about ten times a second, in any\n"
+    "thread.  Being woken while the number is still expected, or again, does\n"
+    "not end the wait.  timeout is in seconds, None for ever.  Raises\n"
+    "BusyError (EAGAIN) when it is up, CancelledError (ECANCELED) after\n"
+    "cancel(), and ArgumentError (EINVAL) for a 64-bit type or an interval\n"
+    "that is not above 0.  See futex(2), FUTEX_WAIT.");
+PyDoc_STRVAR(
+    wake_doc,
+    "wake($self, /, count=1)\n--\n\n"
+    "Wake at most count who wait for the number to change; return how many.\n"
+    "\n"
+    "They may be of any process.  Raises ArgumentError (EINVAL) for a 64-bit\n"
+    "type or a count below 1.  See futex(2), FUTEX_WAKE.");
+PyDoc_STRVAR(
+    cancel_doc,
+    "cancel($self, /)\n--\n\n"
+    "End every wait() in progress on this object.\n"
+    "\n"
+    "It may be called from another thread, or from a signal handler in the\n"
+    "same one.  Each raises CancelledError (ECANCELED), unless the number had "
+    "changed\n"
+    "already.  The object stays usable, and other objects for the same "
+    "number\n"
+    "are left alone.");
+
+static PyMethodDef atomic_methods[] = {
+    {"load", atomic_load_, METH_NOARGS, load_doc},
+    {"store", atomic_store_, METH_O, store_doc},
+    {"exchange", atomic_exchange_, METH_O, exchange_doc},
+    {"add", atomic_add_, METH_O, add_doc},
+    {"sub", atomic_sub_, METH_O, sub_doc},
+    {"and_", atomic_and_, METH_O, and_doc},
+    {"or_", atomic_or_, METH_O, or_doc},
+    {"compare_exchange", _PyCFunction_CAST(atomic_compare_exchange_),
+     METH_FASTCALL | METH_KEYWORDS, compare_exchange_doc},
+    {"wait", _PyCFunction_CAST(atomic_wait), METH_FASTCALL | METH_KEYWORDS,
+     wait_doc},
+    {"wake", _PyCFunction_CAST(atomic_wake), METH_FASTCALL | METH_KEYWORDS,
+     wake_doc},
+    {"cancel", atomic_cancel, METH_NOARGS, cancel_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef atomic_members[] = {
+    {"memory", T_OBJECT, offsetof(AtomicObject, memory), READONLY,
+     PyDoc_STR("The SharedMemory that the number is in.")},
+    {"offset", T_PYSSIZET, offsetof(AtomicObject, offset), READONLY,
+     PyDoc_STR("Where in the segment it is, in bytes.")},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(AtomicObject, weak_references),
+     READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef atomic_getset[] = {
+    {"type", atomic_get_type, NULL, PyDoc_STR("'i32', 'u32', 'i64' or 'u64'."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot atomic_slots[] = {
+    {Py_tp_doc, (void *)atomic_doc},   {Py_tp_dealloc, atomic_dealloc},
+    {Py_tp_traverse, atomic_traverse}, {Py_tp_repr, atomic_repr},
+    {Py_tp_methods, atomic_methods},   {Py_tp_members, atomic_members},
+    {Py_tp_getset, atomic_getset},     {0, NULL},
+};
+
+PyType_Spec core_atomic_spec = {
+    .name = "sysv_ipc.Atomic",
+    .basicsize = sizeof(AtomicObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = atomic_slots,
+};

@@ -1,0 +1,532 @@
+/* The bytes of a SharedMemory: read, write, views, indexing, the buffer
+ * protocol.  No system call in any of them.
+ *
+ * A short copy is made inside the object's critical section.  A long one
+ * counts as an export while it lasts, so that the GIL can be released and a
+ * concurrent detach() gets BufferError. */
+#include "core/shared_memory/shared_memory.h"
+
+#include <errno.h>
+
+/* From this size on, copying costs more than giving up the GIL. */
+#define LONG_COPY 65536
+
+PyObject *
+core_shared_memory_raise_not_attached(PyObject *op)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return core_refuse_as(
+        core_handle(op)->state, core_handle(op)->state->NotAttachedError, 0,
+        core_handle_subject(op), "the segment is not attached: call attach()");
+}
+
+PyObject *
+core_shared_bytes_raise_readonly(PyObject *op)
+{
+    return core_refuse_as(core_handle(op)->state,
+                          core_handle(op)->state->ReadOnlyError, 0,
+                          core_handle_subject(op),
+                          "the segment is attached read-only: call attach() "
+                          "with flags=0 to write to it");
+}
+
+bool
+core_shared_memory_attached(PyObject *op)
+{
+    bool attached;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    attached = shared_memory(op)->mapping.current.address != NULL;
+    CORE_END_CRITICAL_SECTION();
+    return attached;
+}
+
+int
+core_shared_bytes_hold(PyObject *op, bool write, struct core_attachment *held)
+{
+    struct core_mapping *mapping = &shared_memory(op)->mapping;
+    bool usable;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    *held = mapping->current;
+    usable = held->address != NULL && !(write && held->readonly);
+    if (usable) {
+        mapping->exports++;
+    }
+    CORE_END_CRITICAL_SECTION();
+    if (usable) {
+        return 0;
+    }
+    (void)(held->address == NULL ? core_shared_memory_raise_not_attached(op)
+                                 : core_shared_bytes_raise_readonly(op));
+    return -1;
+}
+
+void
+core_shared_bytes_letgo(PyObject *op)
+{
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    shared_memory(op)->mapping.exports--;
+    CORE_END_CRITICAL_SECTION();
+}
+
+void
+core_shared_bytes_mark_exported(PyObject *op)
+{
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    shared_memory(op)->mapping.current.exported = true;
+    CORE_END_CRITICAL_SECTION();
+}
+
+/* memmove, since the other side may be a view of the same segment. */
+static void
+copy(void *to, const void *from, size_t size)
+{
+    if (size < LONG_COPY) {
+        memmove(to, from, size);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    memmove(to, from, size);
+    Py_END_ALLOW_THREADS
+}
+
+static int
+convert_offset(PyObject *op, PyObject *value, Py_ssize_t *out)
+{
+    long long offset = 0;
+    if (core_integer(core_handle(op)->state, value, "offset", 0,
+                     PY_SSIZE_T_MAX, &offset) < 0) {
+        return -1;
+    }
+    *out = (Py_ssize_t)offset;
+    return 0;
+}
+
+PyObject *
+core_shared_bytes_refuse_range(PyObject *op, const char *what,
+                               Py_ssize_t offset, Py_ssize_t count,
+                               size_t size)
+{
+    return core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
+                       "%s %zd bytes at offset %zd goes past the end of a "
+                       "segment of %zu bytes",
+                       what, count, offset, size);
+}
+
+/* The place of an offset in what is held, or NULL with an exception. */
+static char *
+place(PyObject *op, const struct core_attachment *held, Py_ssize_t offset)
+{
+    if ((size_t)offset >= held->size) {
+        (void)core_refuse(core_handle(op)->state, EINVAL,
+                          core_handle_subject(op),
+                          "offset %zd is past the end of a segment of %zu "
+                          "bytes",
+                          offset, held->size);
+        return NULL;
+    }
+    return (char *)held->address + offset;
+}
+
+/* At most count bytes from offset to the end of what is held. */
+static Py_ssize_t
+available(const struct core_attachment *held, Py_ssize_t offset,
+          Py_ssize_t count)
+{
+    Py_ssize_t rest = (Py_ssize_t)held->size - offset;
+    return count < rest ? count : rest;
+}
+
+PyObject *
+core_shared_bytes_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "read", 2, 2, 0, {CORE_ARG_byte_count, CORE_ARG_offset}};
+    PyObject *given[2];
+    long long count = 0;
+    Py_ssize_t offset;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        core_integer(core_handle(op)->state, given[0], "byte_count", 0,
+                     PY_SSIZE_T_MAX, &count) < 0 ||
+        convert_offset(op, given[1], &offset) < 0) {
+        return NULL;
+    }
+    struct core_attachment held;
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    const char *from = place(op, &held, offset);
+    if (from != NULL) {
+        Py_ssize_t wanted = count == 0 ? PY_SSIZE_T_MAX : (Py_ssize_t)count;
+        Py_ssize_t size = available(&held, offset, wanted);
+        result = PyBytes_FromStringAndSize(NULL, size);
+        if (result != NULL) {
+            copy(PyBytes_AS_STRING(result), from, (size_t)size);
+        }
+    }
+    core_shared_bytes_letgo(op);
+    return result;
+}
+
+/* Write all of source at offset, or nothing: 0, or -1 with an exception. */
+static int
+write_all(PyObject *op, PyObject *source, Py_ssize_t offset)
+{
+    struct core_bytes bytes;
+    struct core_attachment held;
+    int rc = -1;
+    if (core_bytes_get(source, &bytes) < 0) {
+        return -1;
+    }
+    if (core_shared_bytes_hold(op, true, &held) == 0) {
+        if (available(&held, offset, bytes.size) < bytes.size) {
+            (void)core_shared_bytes_refuse_range(op, "writing", offset,
+                                                 bytes.size, held.size);
+        }
+        else {
+            copy((char *)held.address + offset, bytes.data,
+                 (size_t)bytes.size);
+            rc = 0;
+        }
+        core_shared_bytes_letgo(op);
+    }
+    core_bytes_release(&bytes);
+    return rc;
+}
+
+PyObject *
+core_shared_bytes_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "write", 2, 2, 1, {CORE_ARG_s, CORE_ARG_offset}};
+    PyObject *given[2];
+    Py_ssize_t offset;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        convert_offset(op, given[1], &offset) < 0 ||
+        write_all(op, given[0], offset) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_shared_bytes_read_into(PyObject *op, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "read_into", 2, 2, 1, {CORE_ARG_buffer, CORE_ARG_offset}};
+    PyObject *given[2];
+    Py_ssize_t offset, count = -1;
+    Py_buffer buffer = {0};
+    struct core_attachment held;
+    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
+                  given) < 0 ||
+        convert_offset(op, given[1], &offset) < 0 ||
+        PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    if (core_shared_bytes_hold(op, false, &held) == 0) {
+        const char *from = place(op, &held, offset);
+        if (from != NULL) {
+            count = available(&held, offset, buffer.len);
+            copy(buffer.buf, from, (size_t)count);
+        }
+        core_shared_bytes_letgo(op);
+    }
+    PyBuffer_Release(&buffer);
+    return count < 0 ? NULL : PyLong_FromSsize_t(count);
+}
+
+PyObject *
+core_shared_bytes_view(PyObject *op, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"offset", "size", "format", NULL};
+    CoreState *state = core_handle(op)->state;
+    PyObject *offset_value = NULL, *size_value = Py_None;
+    const char *format = "B";
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OOs:view", names,
+                                     &offset_value, &size_value, &format)) {
+        return NULL;
+    }
+    Py_ssize_t offset;
+    long long size = -1;
+    if (convert_offset(op, offset_value, &offset) < 0 ||
+        core_integer(state, size_value == Py_None ? NULL : size_value, "size",
+                     0, PY_SSIZE_T_MAX, &size) < 0) {
+        return NULL;
+    }
+    PyObject *whole = PyMemoryView_FromObject(op);
+    if (whole == NULL) {
+        return NULL;
+    }
+    Py_ssize_t length = PyMemoryView_GET_BUFFER(whole)->len;
+    Py_ssize_t rest = length - offset;
+    if (rest < 0 || size > rest) {
+        Py_DECREF(whole);
+        return core_shared_bytes_refuse_range(op, "a view of", offset,
+                                              size < 0 ? 0 : (Py_ssize_t)size,
+                                              (size_t)length);
+    }
+    Py_ssize_t end = size < 0 ? length : offset + (Py_ssize_t)size;
+    PyObject *part = PySequence_GetSlice(whole, offset, end);
+    PyObject *view = NULL;
+    if (part != NULL) {
+        view = PyObject_CallMethod(part, "cast", "s", format);
+        Py_DECREF(part);
+    }
+    Py_DECREF(whole);
+    return view;
+}
+
+/* ----------------------------------------------------- the buffer protocol */
+
+int
+core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
+{
+    struct core_attachment held;
+    buffer->obj = NULL;
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
+        return -1;
+    }
+    core_shared_bytes_mark_exported(op);
+    if (PyBuffer_FillInfo(buffer, op, held.address, (Py_ssize_t)held.size,
+                          held.readonly, flags) < 0) {
+        core_shared_bytes_letgo(op);
+        return -1;
+    }
+    return 0;
+}
+
+void
+core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *Py_UNUSED(buffer))
+{
+    core_shared_bytes_letgo(op);
+}
+
+/* --------------------------------------------------------------- indexing */
+
+/* A segment is always true, as objects without a length are (1.2.0). */
+int
+core_shared_bytes_true(PyObject *Py_UNUSED(op))
+{
+    return 1;
+}
+
+Py_ssize_t
+core_shared_bytes_length(PyObject *op)
+{
+    struct core_attachment held;
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
+        return -1;
+    }
+    core_shared_bytes_letgo(op);
+    return (Py_ssize_t)held.size;
+}
+
+PyObject *
+core_shared_bytes_item(PyObject *op, Py_ssize_t index)
+{
+    struct core_attachment held;
+    if (core_shared_bytes_hold(op, false, &held) < 0) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (index < 0 || (size_t)index >= held.size) {
+        PyErr_SetString(PyExc_IndexError, "shared memory index out of range");
+    }
+    else {
+        result = PyLong_FromLong(((unsigned char *)held.address)[index]);
+    }
+    core_shared_bytes_letgo(op);
+    return result;
+}
+
+/* What an index means; where it is a slice, count is how many bytes. */
+struct selection {
+    bool one;
+    Py_ssize_t start, stop, step, count;
+};
+
+/* Convert an index, which may run code; adjust() fits it to the size. */
+static int
+convert_index(PyObject *index, struct selection *out)
+{
+    out->one = PyIndex_Check(index);
+    if (out->one) {
+        out->start = PyNumber_AsSsize_t(index, PyExc_IndexError);
+        return out->start == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    if (PySlice_Check(index)) {
+        return PySlice_Unpack(index, &out->start, &out->stop, &out->step);
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "shared memory indices must be integers or slices, not "
+                 "%.100s",
+                 Py_TYPE(index)->tp_name);
+    return -1;
+}
+
+static int
+adjust(struct selection *selection, size_t size)
+{
+    Py_ssize_t length = (Py_ssize_t)size;
+    if (!selection->one) {
+        selection->count = PySlice_AdjustIndices(
+            length, &selection->start, &selection->stop, selection->step);
+        return 0;
+    }
+    if (selection->start < 0) {
+        selection->start += length;
+    }
+    if (selection->start < 0 || selection->start >= length) {
+        PyErr_SetString(PyExc_IndexError, "shared memory index out of range");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+select_bytes(const struct core_attachment *held,
+             const struct selection *selection)
+{
+    const char *from = (const char *)held->address + selection->start;
+    PyObject *result = PyBytes_FromStringAndSize(NULL, selection->count);
+    if (result == NULL) {
+        return NULL;
+    }
+    char *to = PyBytes_AS_STRING(result);
+    if (selection->step == 1) {
+        copy(to, from, (size_t)selection->count);
+        return result;
+    }
+    for (Py_ssize_t i = 0; i < selection->count; i++) {
+        to[i] = from[i * selection->step];
+    }
+    return result;
+}
+
+PyObject *
+core_shared_bytes_subscript(PyObject *op, PyObject *index)
+{
+    struct selection selection;
+    struct core_attachment held;
+    if (convert_index(index, &selection) < 0 ||
+        core_shared_bytes_hold(op, false, &held) < 0) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (adjust(&selection, held.size) == 0) {
+        const unsigned char *bytes = held.address;
+        result = selection.one ? PyLong_FromLong(bytes[selection.start])
+                               : select_bytes(&held, &selection);
+    }
+    core_shared_bytes_letgo(op);
+    return result;
+}
+
+static int
+assign_bytes(PyObject *op, const struct core_attachment *held,
+             const struct selection *selection, const Py_buffer *source)
+{
+    char *to = (char *)held->address + selection->start;
+    if (source->len != selection->count) {
+        (void)core_refuse(core_handle(op)->state, EINVAL,
+                          core_handle_subject(op),
+                          "%zd bytes cannot be assigned to a slice of %zd: "
+                          "they must be as many",
+                          source->len, selection->count);
+        return -1;
+    }
+    if (selection->step == 1) {
+        copy(to, source->buf, (size_t)source->len);
+        return 0;
+    }
+    /* Of a view of the same segment only a copy stays what it is. */
+    PyObject *same = PyBytes_FromStringAndSize(source->buf, source->len);
+    if (same == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < selection->count; i++) {
+        to[i * selection->step] = PyBytes_AS_STRING(same)[i];
+    }
+    Py_DECREF(same);
+    return 0;
+}
+
+int
+core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
+{
+    struct selection selection;
+    struct core_attachment held;
+    Py_buffer source = {0};
+    long long byte = 0;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError,
+                        "the bytes of a segment cannot be deleted");
+        return -1;
+    }
+    if (convert_index(index, &selection) < 0 ||
+        (selection.one && core_integer(core_handle(op)->state, value, "a byte",
+                                       0, 255, &byte) < 0) ||
+        (!selection.one &&
+         PyObject_GetBuffer(value, &source, PyBUF_SIMPLE) < 0)) {
+        return -1;
+    }
+    int rc = -1;
+    if (core_shared_bytes_hold(op, true, &held) == 0) {
+        rc = adjust(&selection, held.size);
+        if (rc == 0 && selection.one) {
+            ((unsigned char *)held.address)[selection.start] =
+                (unsigned char)byte;
+        }
+        else if (rc == 0) {
+            rc = assign_bytes(op, &held, &selection, &source);
+        }
+        core_shared_bytes_letgo(op);
+    }
+    PyBuffer_Release(&source);
+    return rc;
+}
+
+/* ------------------------------------------------------------------- docs */
+
+const char core_shared_bytes_read_doc[] = PyDoc_STR(
+    "read($self, /, byte_count=0, offset=0)\n--\n\n"
+    "Copy bytes out of the segment.\n"
+    "\n"
+    "byte_count 0 is all from offset on; what goes past the end is cut.  "
+    "Makes\n"
+    "no system call.  Raises ArgumentError (EINVAL) for an offset that is\n"
+    "negative or not below the size, NotAttachedError.");
+const char core_shared_bytes_write_doc[] =
+    PyDoc_STR("write($self, /, s, offset=0)\n--\n\n"
+              "Copy bytes into the segment at offset.\n"
+              "\n"
+              "s is any C-contiguous buffer, or a str, written as UTF-8.  "
+              "Makes no system\n"
+              "call.  Raises ArgumentError (EINVAL), and writes nothing, "
+              "where it would go\n"
+              "past the end; ReadOnlyError, NotAttachedError.");
+const char core_shared_bytes_read_into_doc[] = PyDoc_STR(
+    "read_into($self, /, buffer, offset=0)\n--\n\n"
+    "Copy bytes from offset on into a writable C-contiguous buffer.\n"
+    "\n"
+    "Returns how many: the buffer's size, or fewer at the end of the "
+    "segment.\n"
+    "Makes no system call.  Raises ArgumentError (EINVAL) for a bad offset,\n"
+    "NotAttachedError.");
+const char core_shared_bytes_view_doc[] = PyDoc_STR(
+    "view($self, /, offset=0, size=None, format='B')\n--\n\n"
+    "A memoryview of size bytes (None: all) from offset on, cast to format.\n"
+    "\n"
+    "format is one of struct's native single characters.  While the view "
+    "lives,\n"
+    "detach() raises BufferError.  Raises ArgumentError (EINVAL) where the "
+    "range\n"
+    "goes past the end, TypeError where size is no multiple of the format's.");

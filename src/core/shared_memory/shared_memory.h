@@ -1,0 +1,101 @@
+/* What shared_memory.c (the segment), shared_memory_open.c (opening it),
+ * shared_bytes.c (its bytes), array.c and atomic.c share. */
+#ifndef SYSV_IPC_SHARED_MEMORY_H
+#define SYSV_IPC_SHARED_MEMORY_H
+
+#include "core/shared_memory/mapping.h"
+
+typedef struct {
+    CoreHandle handle;
+    struct core_mapping mapping;
+    _Atomic size_t size;
+    atomic_bool readonly; /* as opened: what attach() asks for by default */
+} SharedMemoryObject;
+
+static inline SharedMemoryObject *
+shared_memory(PyObject *op)
+{
+    return (SharedMemoryObject *)op;
+}
+
+/* What the constructor does with its arguments: 0, or -1 with an exception. */
+int core_shared_memory_open(PyObject *op, PyObject *const *given);
+/* What a core_mapping_ function returned, as an exception: -1. */
+int core_shared_memory_raise(PyObject *op, int rc, const char *operation);
+/* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
+ * an exception and all as it was but for new, which is the caller's then. */
+int core_shared_memory_put(PyObject *op, const struct core_attachment *new);
+/* -1 with BufferError while there are exports of the segment. */
+int core_shared_memory_check_exports(PyObject *op);
+bool core_shared_memory_attached(PyObject *op);
+PyObject *core_shared_memory_raise_not_attached(PyObject *op);
+int core_shared_memory_attach(PyObject *op, PyObject *address,
+                              PyObject *flags);
+
+/* The attachment, held as an export until letgo(): 0, or -1 with an
+ * exception where there is none, or none that may be written. */
+int core_shared_bytes_hold(PyObject *op, bool write,
+                           struct core_attachment *held);
+void core_shared_bytes_letgo(PyObject *op);
+/* Say of what is held that a pointer to it may outlive the export. */
+void core_shared_bytes_mark_exported(PyObject *op);
+PyObject *core_shared_bytes_raise_readonly(PyObject *op);
+PyObject *core_shared_bytes_refuse_range(PyObject *op, const char *what,
+                                         Py_ssize_t offset, Py_ssize_t count,
+                                         size_t size);
+
+PyObject *core_shared_memory_ndarray(PyObject *op, PyObject *args,
+                                     PyObject *keywords);
+extern const char core_shared_memory_ndarray_doc[];
+PyObject *core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
+                                    Py_ssize_t nargs, PyObject *keywords);
+extern const char core_shared_memory_atomic_doc[];
+
+PyObject *core_shared_bytes_read(PyObject *op, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_shared_bytes_write(PyObject *op, PyObject *const *args,
+                                  Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_shared_bytes_read_into(PyObject *op, PyObject *const *args,
+                                      Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_shared_bytes_view(PyObject *op, PyObject *args,
+                                 PyObject *keywords);
+extern const char core_shared_bytes_read_doc[];
+extern const char core_shared_bytes_write_doc[];
+extern const char core_shared_bytes_read_into_doc[];
+extern const char core_shared_bytes_view_doc[];
+
+#define CORE_SHARED_BYTES_METHODS                                     \
+    {"read", _PyCFunction_CAST(core_shared_bytes_read),               \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_read_doc},      \
+    {"write", _PyCFunction_CAST(core_shared_bytes_write),             \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_write_doc},     \
+    {"read_into", _PyCFunction_CAST(core_shared_bytes_read_into),     \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_bytes_read_into_doc}, \
+    {"view", _PyCFunction_CAST(core_shared_bytes_view),               \
+     METH_VARARGS | METH_KEYWORDS, core_shared_bytes_view_doc},       \
+    {"ndarray", _PyCFunction_CAST(core_shared_memory_ndarray),        \
+     METH_VARARGS | METH_KEYWORDS, core_shared_memory_ndarray_doc},   \
+    {"atomic", _PyCFunction_CAST(core_shared_memory_atomic),          \
+     METH_FASTCALL | METH_KEYWORDS, core_shared_memory_atomic_doc}
+
+int core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags);
+void core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *buffer);
+Py_ssize_t core_shared_bytes_length(PyObject *op);
+PyObject *core_shared_bytes_item(PyObject *op, Py_ssize_t index);
+PyObject *core_shared_bytes_subscript(PyObject *op, PyObject *index);
+int core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value);
+int core_shared_bytes_true(PyObject *op);
+
+/* Iterating gives the bytes as ints, through item(). */
+#define CORE_SHARED_BYTES_SLOTS                                 \
+    {Py_bf_getbuffer, core_shared_bytes_getbuffer},             \
+    {Py_bf_releasebuffer, core_shared_bytes_releasebuffer},     \
+    {Py_tp_iter, PySeqIter_New},                                \
+    {Py_sq_length, core_shared_bytes_length},                   \
+    {Py_sq_item, core_shared_bytes_item},                       \
+    {Py_mp_length, core_shared_bytes_length},                   \
+    {Py_mp_subscript, core_shared_bytes_subscript},             \
+    {Py_mp_ass_subscript, core_shared_bytes_assign},            \
+    {Py_nb_bool, core_shared_bytes_true}
+
+#endif

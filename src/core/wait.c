@@ -1,0 +1,307 @@
+/* The one loop that every blocking call goes through, and what ends it from
+ * elsewhere: cancel() and the signal that os/wait.c uses.
+ *
+ * Callers try at once with the GIL held, since most calls do not block and
+ * giving up the GIL costs far more than the call where another thread is
+ * busy.  What comes here has to wait, for an object that was there. */
+#include "core/core.h"
+
+#include <errno.h>
+
+/* Between two looks whether all waits have noticed that they are to end: from
+ * one to the other. */
+#define NAP_MIN_NS 5000
+#define NAP_MAX_NS 500000
+
+/* When the interpreter begins to end, it waits so long for threads that are in
+ * a call, and then so long for what they have got to be used.  Other threads
+ * take nothing for FINISH_PARK_MS, and then try so often. */
+#define FINISH_LONGEST_NS 1000000000
+#define FINISH_GRACE_NS 10000000
+#define FINISH_PARK_MS 1000
+#define FINISH_NAP_NS 50000000
+
+/* Say once that a signal is the program's now: 0, or -1 if that raises. */
+static int
+warn_of_taken_signal(int number)
+{
+    return PyErr_WarnFormat(
+        PyExc_RuntimeWarning, 1,
+        "the program uses signal %d itself, with which sysv_ipc ends waits: "
+        "from here on waits poll; sysv_ipc.set_wait_signal() gives them "
+        "another one",
+        number);
+}
+
+/* Whether this thread runs Python's handlers of signals, or may do so: a wait
+ * there has to look for them.  The thread that made the main interpreter has
+ * its first thread state; in a forked child it is the thread that forked. */
+static bool
+runs_handlers(void)
+{
+    PyThreadState *state = PyThreadState_Get();
+    return PyThreadState_GetInterpreter(state) == PyInterpreterState_Main() &&
+           (PyThreadState_GetID(state) == 1 || os_is_first_thread());
+}
+
+/* While the interpreter ends it may end this thread whenever it asks for the
+ * GIL: so for a while nothing is taken, and then with the GIL held. */
+static ssize_t
+attempt_while_finishing(const struct os_wait *wait, const struct os_call *call,
+                        int64_t left_ns)
+{
+    int64_t nap_ns = left_ns == OS_FOREVER || left_ns > FINISH_NAP_NS
+                         ? FINISH_NAP_NS
+                         : left_ns;
+    Py_BEGIN_ALLOW_THREADS(void)
+    os_sleep_ns(nap_ns);
+    Py_END_ALLOW_THREADS
+    if (os_wait_is_cancelled(wait)) {
+        return -ECANCELED;
+    }
+    if (left_ns != 0 && os_wait_finishing_ms() < FINISH_PARK_MS) {
+        return -EINTR;
+    }
+    ssize_t rc = call->attempt(call, 0);
+    return (rc == -EAGAIN || rc == -ENOMSG) && left_ns != 0 ? -EINTR : rc;
+}
+
+ssize_t
+core_wait(struct os_wait_owner *owner, const struct os_call *call,
+          struct core_patience *patience)
+{
+    bool for_ever = patience->timeout_ns == OS_FOREVER;
+    if (!for_ever && patience->deadline_ns == 0) {
+        patience->deadline_ns = os_clock_ns() + patience->timeout_ns;
+    }
+    struct os_wait wait;
+    int taken = os_wait_begin(&wait, owner, runs_handlers());
+    ssize_t rc = -EINTR;
+    if (taken != 0 && warn_of_taken_signal(taken) < 0) {
+        rc = CORE_RAISED;
+    }
+    while (rc == -EINTR) {
+        /* A signal that came before the call would not interrupt it. */
+        if (PyErr_CheckSignals() < 0) {
+            return CORE_RAISED;
+        }
+        int64_t left_ns = OS_FOREVER;
+        if (!for_ever) {
+            left_ns = patience->deadline_ns - os_clock_ns();
+            left_ns = left_ns < 0 ? 0 : left_ns;
+        }
+        if (!os_wait_may_block(&wait)) {
+            rc = attempt_while_finishing(&wait, call, left_ns);
+            continue;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        rc = os_wait_call(&wait, call, left_ns);
+        Py_END_ALLOW_THREADS
+        os_wait_back();
+    }
+    /* Removed between two attempts, of which only the second is told so. */
+    return rc == -EINVAL ? -EIDRM : rc;
+}
+
+/* Nap with the GIL released; the next nap is twice as long. */
+static void
+nap(int64_t *nap_ns)
+{
+    Py_BEGIN_ALLOW_THREADS(void)
+    os_sleep_ns(*nap_ns);
+    Py_END_ALLOW_THREADS
+    *nap_ns = *nap_ns * 2 > NAP_MAX_NS ? NAP_MAX_NS : *nap_ns * 2;
+}
+
+int
+core_wait_cancel(struct os_wait_owner *owner)
+{
+    int64_t nap_ns = NAP_MIN_NS;
+    os_wait_cancel(owner);
+    while (os_wait_interrupt(owner)) {
+        nap(&nap_ns);
+        if (PyErr_CheckSignals() < 0) {
+            os_wait_interrupt_later(owner);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *
+core_finish_waits(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    int64_t nap_ns = NAP_MIN_NS;
+    int64_t end_ns = os_clock_ns() + FINISH_LONGEST_NS;
+    os_wait_finish(true);
+#ifdef Py_GIL_DISABLED
+    /* One may be between a call and the next, and run beside us. */
+    bool any = true;
+#else
+    bool any = false;
+#endif
+    while (os_wait_interrupt_others() && os_clock_ns() < end_ns) {
+        any = true;
+        nap(&nap_ns);
+    }
+    if (any) {
+        /* Those that have got something may use it. */
+        nap_ns = FINISH_GRACE_NS;
+        nap(&nap_ns);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    if (core_handle_check(core_handle(op)) < 0 ||
+        core_wait_cancel(&core_handle(op)->waits) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static bool
+set_waits_end(PyObject *module, PyObject *op, bool end)
+{
+    if (!core_is_handle(core_state_of_module(module), op)) {
+        PyErr_SetString(PyExc_TypeError, "no handle");
+        return false;
+    }
+    atomic_store(&core_handle(op)->waits.ended, end);
+    return true;
+}
+
+PyObject *
+core_end_waits(PyObject *module, PyObject *op)
+{
+    if (!set_waits_end(module, op, true) ||
+        core_wait_cancel(&core_handle(op)->waits) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_allow_waits(PyObject *module, PyObject *op)
+{
+    if (!set_waits_end(module, op, false)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+core_set_wait_signal(PyObject *module, PyObject *value)
+{
+    CoreState *state = core_state_of_module(module);
+    long long number = OS_WAIT_POLLS;
+    if (value != Py_None &&
+        core_integer(state, value, "signal number", 1, INT_MAX, &number) < 0) {
+        return NULL;
+    }
+    int before = os_wait_get_signal();
+    int rc = os_wait_set_signal((int)number);
+    if (rc == -EBUSY) {
+        return core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+                           "the program uses signal %lld itself: choose one "
+                           "without a handler, such as a realtime signal",
+                           number);
+    }
+    if (rc < 0) {
+        return core_refuse(state, -rc, CORE_NO_SUBJECT,
+                           "signal %lld means something to the system, or is "
+                           "none: choose a realtime signal",
+                           number);
+    }
+    if (before == OS_WAIT_POLLS) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLong(before);
+}
+
+CORE_SELDOM static ssize_t
+wait_for_semaphore(PyObject *op, int id, struct sembuf *operations,
+                   size_t count, int64_t timeout_ns)
+{
+    struct os_call call = {
+        .attempt = os_sem_op_attempt,
+        .keeps_deadline = OS_SEM_KEEPS_DEADLINE,
+        .id = id,
+        .size = count,
+        .operations = operations,
+    };
+    struct core_patience patience = {.timeout_ns = timeout_ns};
+    return core_wait(&core_handle(op)->waits, &call, &patience);
+}
+
+/* While the interpreter ends, only what takes nothing that others may be left
+ * without is done at once. */
+CORE_SELDOM static ssize_t
+operate_while_finishing(PyObject *op, int id, struct sembuf *operations,
+                        size_t count, int64_t timeout_ns)
+{
+    bool takes = false;
+    for (size_t i = 0; i < count; i++) {
+        takes |= operations[i].sem_op < 0;
+    }
+    if (takes && timeout_ns != 0) {
+        return os_sem_get_pid(id, 0) == -EINVAL
+                   ? -EINVAL
+                   : wait_for_semaphore(op, id, operations, count, timeout_ns);
+    }
+    int rc = os_sem_op(id, operations, count, 0);
+    return rc == -EAGAIN && timeout_ns != 0
+               ? wait_for_semaphore(op, id, operations, count, timeout_ns)
+               : rc;
+}
+
+ssize_t
+core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
+                       size_t count, int64_t timeout_ns)
+{
+    if (os_wait_is_finishing()) {
+        return operate_while_finishing(op, id, operations, count, timeout_ns);
+    }
+    /* More are not tried with the GIL held. */
+    if (count <= OS_SEM_TRIED_MAX) {
+        int rc = os_sem_try(id, operations, count);
+        if (rc != -EAGAIN || timeout_ns == 0) {
+            return rc;
+        }
+    }
+    else if (os_sem_get_pid(id, 0) == -EINVAL) {
+        return -EINVAL;
+    }
+    return wait_for_semaphore(op, id, operations, count, timeout_ns);
+}
+
+/* ------------------------------------------------------------------- docs */
+
+const char core_handle_cancel_doc[] = PyDoc_STR(
+    "cancel($self, /)\n--\n\n"
+    "End every wait that is in progress on this handle.\n"
+    "\n"
+    "It may be called from another thread, or from a signal handler in the\n"
+    "same one.  Each of them raises CancelledError (ECANCELED), unless it had "
+    "succeeded\n"
+    "already: then it reports success.  Nothing is lost.  The handle stays\n"
+    "usable, and other handles of the same object are left alone.");
+const char core_set_wait_signal_doc[] = PyDoc_STR(
+    "set_wait_signal($module, signalnum, /)\n--\n\n"
+    "Choose the signal that ends waits; returns the one before.\n"
+    "\n"
+    "Deadlines of queues and cancel() need a signal, which the library sends "
+    "to\n"
+    "threads that wait in it, and to no others.  It is a realtime signal that "
+    "the\n"
+    "program has no handler for, chosen at the first wait; its own handler "
+    "does\n"
+    "nothing and restarts system calls (SA_RESTART).  With None no signal is "
+    "used:\n"
+    "waits are attempts with naps of up to a millisecond between them.  "
+    "Raises\n"
+    "ArgumentError (EINVAL) for a signal that the program uses or that can "
+    "have\n"
+    "no handler.  See signal(7) and timer_create(2).");
