@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sysv_ipc
-from sysv_ipc import IPC_CREX
+from sysv_ipc import IPC_CREX, _core
 
 from .harness import Contestant, enter_namespace, no_collector, python
 
@@ -123,7 +123,7 @@ def parse(dump: str) -> tuple[str, Counts]:
     function = ""
     for line in dump.splitlines():
         if line.startswith("ob="):
-            is_ours = line[3:] == sysv_ipc.__file__
+            is_ours = line[3:] == _core.__file__
         elif line.startswith("fn="):
             function = line[3:]
         elif line.startswith("calls="):
@@ -166,7 +166,7 @@ def measure() -> dict[str, Counts]:
 def built_with() -> str:
     """Return what the counts depend on: the interpreter and the compiler of the extension."""
     comment = re.search(
-        rb"GCC: \([^)]*\) (\d+)|clang version (\d+)", Path(sysv_ipc.__file__).read_bytes()
+        rb"GCC: \([^)]*\) (\d+)|clang version (\d+)", Path(_core.__file__).read_bytes()
     )
     compiler = "an unknown compiler"
     if comment:

@@ -278,7 +278,7 @@ def aio_helpers() -> int:
     return sum(not thread.is_done() for thread in list(_threads._started))
 
 
-def testcapi() -> Any:
+def import_testcapi() -> Any:
     """Return CPython's _testcapi, which lets allocations fail; skip where it is missing."""
     return pytest.importorskip(
         "_testcapi", reason="CPython's own tests are not installed (Debian: libpython3-testsuite)"

@@ -114,19 +114,19 @@ def test_waits_that_have_been_ended_end_before_they_begin() -> None:
         (members, lambda: members.op([(0, -1)], 60), lambda: members.release(0)),
     )
     for handle, wait, succeed in cases:
-        sysv_ipc._end_waits(handle)
+        sysv_ipc._core._end_waits(handle)
         with pytest.raises(CancelledError):
             wait()
         # What need not wait is as ever.
         succeed()
         wait()
-        sysv_ipc._allow_waits(handle)
+        sysv_ipc._core._allow_waits(handle)
         timer = threading.Timer(0.01, succeed)
         timer.start()
         wait()
         timer.join()
         handle.remove()
-    for function in (sysv_ipc._end_waits, sysv_ipc._allow_waits):
+    for function in (sysv_ipc._core._end_waits, sysv_ipc._core._allow_waits):
         with pytest.raises(TypeError):
             function(5)
 

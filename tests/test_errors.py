@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FREE_THREADED, LONG_MAX, as_other_user, testcapi
+from helpers import FREE_THREADED, LONG_MAX, as_other_user, import_testcapi
 
 import sysv_ipc
 import sysv_ipc.aio
@@ -217,7 +217,7 @@ def test_an_exception_inside_an_error_comes_out(
 
 
 def test_an_exception_inside_str_of_an_error_comes_out() -> None:
-    capi = testcapi()
+    capi = import_testcapi()
     error = caught(lambda: Semaphore(123456789))
     failed = 0
     for stop in range(30):
@@ -252,7 +252,7 @@ for first in range(40):
 print("only that")
 handle.remove()
 """
-    testcapi()
+    import_testcapi()
     if (3, 12) <= sys.version_info < (3, 14):
         pytest.skip(
             "needs CPython 3.11, or 3.14 and newer: 3.12 and 3.13 crash where a type is made"
@@ -465,7 +465,7 @@ def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -
 
 
 def test_a_message_is_not_lost_where_memory_is_lacking(queue: MessageQueue) -> None:
-    capi = testcapi()
+    capi = import_testcapi()
     queue.send(b"x" * 1000, type=LONG_MAX)
     received = 0
     for stop in range(1, 30):

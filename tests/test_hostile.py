@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import as_other_user, fork, in_child, testcapi
+from helpers import as_other_user, fork, import_testcapi, in_child
 
 import sysv_ipc
 from sysv_ipc import (
@@ -208,7 +208,7 @@ def test_a_slice_takes_a_view_of_the_same_segment() -> None:
 def test_receive_many_loses_nothing_where_memory_is_lacking(
     queue: MessageQueue, stop: tuple[int, int]
 ) -> None:
-    capi = testcapi()
+    capi = import_testcapi()
     for number in range(5):
         queue.send(str(number) * 100, type=300 + number)
     got: list[tuple[bytes, int]] = []

@@ -299,7 +299,7 @@ def test_a_pickle_of_version_2_0_0_is_opened(key: int) -> None:
     """It has no more than the id."""
     semaphore = Semaphore(key, IPC_CREX)
     old = (Semaphore.from_id, (semaphore.id, 0), {"block": False, "undo": True})
-    same = sysv_ipc._reopen(*old)  # type: ignore[attr-defined]
+    same = sysv_ipc._core._reopen(*old)  # type: ignore[attr-defined]
     assert (same == semaphore, same.block, same.undo) == (True, False, True)
     semaphore.remove()
 

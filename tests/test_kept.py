@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import fork, in_child, testcapi
+from helpers import fork, import_testcapi, in_child
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, MessageQueue
 
@@ -34,7 +34,7 @@ RECEIVES: dict[str, Callable[[MessageQueue], Any]] = {
 
 def without_memory(call: Callable[[MessageQueue], Any], queue: MessageQueue, *failing: int) -> Any:
     """Call it while the allocations from the first to before the second number fail."""
-    capi = testcapi()
+    capi = import_testcapi()
     try:
         capi.set_nomemory(*failing)
         return call(queue)
@@ -191,7 +191,7 @@ queue.send(b"abc")
 del reader
 queue.remove()
 """
-    testcapi()
+    import_testcapi()
     stderr = run_python(code.replace("TAKE", TAKE_WITHOUT_MEMORY)).stderr
     assert "a message of 4 bytes, for which there was no memory when it was received" in stderr
 
@@ -315,7 +315,7 @@ else:
 print(left)
 queue.remove()
 """
-    testcapi()
+    import_testcapi()
     done = run_python(code.replace("TAKE", TAKE_WITHOUT_MEMORY), why)
     assert done.stdout == "0\n"
     assert "a message of 800 bytes" in done.stderr
@@ -350,6 +350,6 @@ for kind in Queue, s.MessageQueue:
         pass
 other.remove()
 """
-    testcapi()
+    import_testcapi()
     done = run_python(code, env={**os.environ, "PYTHONMALLOC": "debug"})
     assert (done.returncode, done.stdout) == (0, "[[]]\n[[]]\n"), done.stderr

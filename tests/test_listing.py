@@ -535,7 +535,7 @@ def test_members_of_a_set_that_took_the_id_are_not_mixed_in(
             assert SemaphoreSet(None, 2, IPC_CREX).id == id
             return from_id(id)
 
-    monkeypatch.setattr(sysv_ipc, "SemaphoreSet", Replacing)
+    monkeypatch.setattr(sysv_ipc._core, "SemaphoreSet", Replacing)
     (record,) = sysv_ipc.semaphores(members=True)
     assert (record.nsems, record.members) == (3, None)
     sysv_ipc.remove_semaphore(made.id)

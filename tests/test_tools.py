@@ -159,10 +159,10 @@ def test_check_c_finds_a_script_that_is_not_listed(tree):
 
 
 def compile_extension(folder: Path, text: str) -> Path:
-    """Make a shared library whose only default export is PyInit_sysv_ipc."""
+    """Make a shared library whose only default export is PyInit__core."""
     source, library = folder / "x.c", folder / "x.so"
     source.write_text(
-        '__attribute__((visibility("default"))) int PyInit_sysv_ipc(void) { return 0; }\n' + text
+        '__attribute__((visibility("default"))) int PyInit__core(void) { return 0; }\n' + text
     )
     command = ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-o", str(library), str(source)]
     subprocess.run(command, check=True, timeout=60)
@@ -204,7 +204,7 @@ def test_check_symbols_wants_the_init_function(tmp_path):
     rc, output = tool("check_symbols.py", tmp_path / "x.so")
     assert rc == 1
     assert "exports x" in output
-    assert "does not export PyInit_sysv_ipc" in output
+    assert "does not export PyInit__core" in output
 
 
 # ------------------------------------------------------------------------ check_targets.py

@@ -162,9 +162,11 @@ def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
 def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
     """Find Python in the layer that has to run without the GIL."""
     for number, line in enumerate(text.splitlines(), 1):
-        if match := re.match(r"\s*#\s*include\s*[<\"]((?:.*/)?Python\.h|(?:\.\./)*core/.*\.h)[>\"]", line):
+        if match := re.match(
+            r"\s*#\s*include\s*[<\"]((?:.*/)?Python\.h|(?:\.\./)*core/.*\.h)[>\"]", line
+        ):
             yield Problem(
-                path, number, f"{match[1]} in the system layer: what needs Python belongs in src/core"
+                path, number, f"{match[1]} in the system layer: what needs Python belongs in core"
             )
 
 

@@ -101,11 +101,11 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
         for name in files
         if re.fullmatch(r"src/sysv_ipc/.+(\.pyi?|/py\.typed)", name)
     }
-    extension = "sysv_ipc/__init__" + sysconfig.get_config_var("EXT_SUFFIX")
+    extension = "sysv_ipc/_core" + sysconfig.get_config_var("EXT_SUFFIX")
     expected = {
         *package,
         extension,
-        "sysv_ipc/__init__.pyi",
+        "sysv_ipc/_core.pyi",
         "sysv_ipc/py.typed",
         f"{info}/METADATA",
         f"{info}/RECORD",

@@ -1,6 +1,6 @@
 """Check what the built extension shows to others and keeps to itself.
 
-- It exports one symbol, PyInit_sysv_ipc.
+- It exports one symbol, PyInit__core.
 - It has no writable data but the tables that CPython wants writable, the state
   of waits, and the memory that os/sem.c reads values into: anything else would
   be shared by all interpreters and threads of the process.
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-EXPORTED = {"PyInit_sysv_ipc"}
+EXPORTED = {"PyInit__core"}
 # The tables of types, of the module and of argument names that CPython's API
 # takes without const, by the names that the house gives them; and what
 # threads have to share.
@@ -64,7 +64,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         path = sys.argv[1]
     else:
-        spec = importlib.util.find_spec("sysv_ipc")
+        spec = importlib.util.find_spec("sysv_ipc._core")
         if spec is None or spec.origin is None:
             print("sysv_ipc is not installed for this interpreter: make test installs it")
             return 1

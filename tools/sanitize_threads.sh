@@ -22,7 +22,7 @@ ninja -C "$folder" --quiet
 rm -rf "$folder/path"
 mkdir "$folder/path"
 cp -r src/sysv_ipc "$folder/path"
-cp "$folder"/__init__*.so "$folder/path/sysv_ipc"
+cp "$folder"/_core*.so "$folder/path/sysv_ipc"
 export PYTHONPATH="$folder/path:$(echo "$PWD/$venv"/lib/python3.*/site-packages)"
 export PYTHON_GIL=0 PYTHONDONTWRITEBYTECODE=1
 
@@ -48,7 +48,7 @@ run tools/stress_memory.py
 : >"$folder/named"
 for file in "$report".*; do
     [ ! -e "$file" ] ||
-        awk -v RS='==================\n' '/ThreadSanitizer/ && /sysv_ipc\/core|__init__\./' "$file" \
+        awk -v RS='==================\n' '/ThreadSanitizer/ && /src\/(core|os)|_core\./' "$file" \
             >>"$folder/named"
 done
 printf '%d reports of ThreadSanitizer, %d of them name this library\n' \

@@ -198,9 +198,11 @@ static const struct record {
     const char *name, *doc;
     const struct core_field *fields;
     const char *hidden; /* from this field on, none is in the sequence */
+    size_t type;        /* an offset in CoreState */
 } records[] = {
 #define RECORD(name, fields, hidden, doc) \
-    [CORE_RECORD_##name] = {"sysv_ipc." #name, doc, fields, hidden}
+    [CORE_RECORD_##name] = {"sysv_ipc." #name, doc, fields, hidden,           \
+                            offsetof(CoreState, name)}
     RECORD(SemaphoreInfo, semaphore_fields, "members",
            "What the kernel knows of a semaphore set; see semctl(2)."),
     RECORD(SemaphoreMemberInfo, member_fields, NULL,
@@ -213,12 +215,6 @@ static const struct record {
            "The limits of the IPC namespace, by the names of their sysctls, "
            "and\nwhat is in use; see proc(5)."),
 };
-
-static const char *
-attribute_name(const struct record *record)
-{
-    return record->name + strlen("sysv_ipc.");
-}
 
 static PyObject *
 make_type(const struct record *record)
@@ -243,59 +239,23 @@ make_type(const struct record *record)
     return (PyObject *)PyStructSequence_NewType(&description);
 }
 
-/* The type of a record, borrowed from the state.  All five would be a sixth
- * of what the import costs, and few programs need one: so each is made when
- * it is first asked for, where two threads do that at once by both. */
-static PyObject *
-record_type(CoreState *state, enum core_record record)
+int
+core_info_init(PyObject *module, CoreState *state)
 {
-    PyObject *type = atomic_load(&state->records[record]);
-    if (type == NULL) {
-        PyObject *made = make_type(&records[record]);
-        if (made == NULL && !PyErr_Occurred()) {
-            /* CPython says nothing of it. */
+    for (size_t i = 0; i < CORE_RECORD_COUNT; i++) {
+        PyObject *type = make_type(&records[i]);
+        if (type == NULL && !PyErr_Occurred()) {
+            /* CPython sets no exception when memory is lacking. */
             (void)PyErr_NoMemory();
         }
-        if (made == NULL || atomic_compare_exchange_strong(
-                                &state->records[record], &type, made)) {
-            return made;
+        if (type == NULL ||
+            PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+            Py_XDECREF(type);
+            return -1;
         }
-        Py_DECREF(made);
+        *core_state_object(state, records[i].type) = type;
     }
-    return type;
-}
-
-PyObject *
-core_info_getattr(PyObject *module, PyObject *name)
-{
-    CoreState *state = core_state_of_module(module);
-    for (int i = 0; i < CORE_RECORD_COUNT && PyUnicode_Check(name); i++) {
-        if (PyUnicode_CompareWithASCIIString(
-                name, attribute_name(&records[i])) == 0) {
-            /* From here on it is an attribute like all others. */
-            PyObject *type = record_type(state, (enum core_record)i);
-            return type == NULL || PyObject_SetAttr(module, name, type) < 0
-                       ? NULL
-                       : Py_NewRef(type);
-        }
-    }
-    return PyErr_Format(PyExc_AttributeError,
-                        "module 'sysv_ipc' has no attribute '%S'", name);
-}
-
-PyObject *
-core_info_dir(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    PyObject *all = PyDict_Copy(PyModule_GetDict(module));
-    for (int i = 0; i < CORE_RECORD_COUNT && all != NULL; i++) {
-        if (PyDict_SetItemString(all, attribute_name(&records[i]), Py_None) <
-            0) {
-            Py_CLEAR(all);
-        }
-    }
-    PyObject *names = all == NULL ? NULL : PyDict_Keys(all);
-    Py_XDECREF(all);
-    return names;
+    return 0;
 }
 
 /* A record with these values. */
@@ -303,9 +263,8 @@ static PyObject *
 make_record(CoreState *state, enum core_record which, const void *values)
 {
     const struct core_field *fields = records[which].fields;
-    PyObject *type = record_type(state, which);
-    PyObject *record =
-        type == NULL ? NULL : PyStructSequence_New((PyTypeObject *)type);
+    PyObject *type = *core_state_object(state, records[which].type);
+    PyObject *record = PyStructSequence_New((PyTypeObject *)type);
     if (record == NULL) {
         return NULL;
     }

@@ -113,9 +113,8 @@ PyObject *core_field_value(const struct core_field *field, const void *values);
 PyObject *core_info_record(CoreState *state, const struct core_kind *kind,
                            struct os_info *info, int id);
 PyObject *core_info_limits(CoreState *state, const struct os_limits *limits);
-/* The records' types as attributes of the module. */
-PyObject *core_info_getattr(PyObject *module, PyObject *name);
-PyObject *core_info_dir(PyObject *module, PyObject *unused);
+/* Make the records' types and add them to the module: 0, or -1. */
+int core_info_init(PyObject *module, CoreState *state);
 extern PyMethodDef core_listing_methods[];
 
 #endif

@@ -1,9 +1,8 @@
-/* sysv_ipc: the module, its state, its functions and constants.  It is the
- * package itself, with modules in Python below it: a __init__.py around it
- * would make the import take half as long again.
+/* sysv_ipc._core: the module, its state, its functions and constants.  The
+ * package sysv_ipc exports what is public of it.
  *
- * The state is made once by core_exec and only read afterwards, but for the
- * types of records, the spare handles and impatient_until_ns. */
+ * The state is made once by core_exec and only read afterwards, except the
+ * free lists of handles and impatient_until_ns. */
 #include "core/info.h"
 #include "core/message_queue/message_queue.h"
 #include "core/open.h"
@@ -200,12 +199,8 @@ add_constants(PyObject *module)
 
 /* ------------------------------------------------------------- the module */
 
-PyDoc_STRVAR(
-    core_doc,
-    "System V IPC: semaphores, shared memory and message queues.\n"
-    "\n"
-    "For unrelated processes: objects are named by keys, live in the kernel\n"
-    "until they are removed, and are shared with programs in any language.");
+PyDoc_STRVAR(core_doc,
+             "The C core of sysv_ipc, which exports what is public of it.");
 PyDoc_STRVAR(
     exists_doc,
     "exists($module, /, key, type)\n--\n\n"
@@ -286,8 +281,6 @@ static PyMethodDef core_methods[] = {
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},
-    {"__getattr__", core_info_getattr, METH_O, NULL},
-    {"__dir__", core_info_dir, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -302,25 +295,6 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
         Py_CLEAR(type);
     }
     return type;
-}
-
-/* __all__, because modules that are imported later are no part of it. */
-static int
-add_all(PyObject *module)
-{
-    PyObject *names = core_info_dir(module, NULL);
-    PyObject *all = names == NULL ? NULL : PyList_New(0);
-    for (Py_ssize_t i = 0; all != NULL && i < PyList_GET_SIZE(names); i++) {
-        PyObject *name = PyList_GET_ITEM(names, i);
-        if (PyUnicode_READ_CHAR(name, 0) != '_' &&
-            PyList_Append(all, name) < 0) {
-            Py_CLEAR(all);
-        }
-    }
-    Py_XDECREF(names);
-    int rc = all == NULL ? -1 : PyModule_AddObjectRef(module, "__all__", all);
-    Py_XDECREF(all);
-    return rc;
 }
 
 static PyObject *
@@ -418,7 +392,7 @@ core_exec(PyObject *module)
     if (PyModule_AddFunctions(module, core_listing_methods) < 0) {
         return -1;
     }
-    if (add_constants(module) < 0 || add_all(module) < 0) {
+    if (add_constants(module) < 0 || core_info_init(module, state) < 0) {
         return -1;
     }
     /* Last, because it imports from the module. */
@@ -432,9 +406,6 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(name, ...) Py_VISIT(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
-    for (int i = 0; i < CORE_RECORD_COUNT; i++) {
-        Py_VISIT(state->records[i]);
-    }
     return 0;
 }
 
@@ -447,9 +418,6 @@ core_clear(PyObject *module)
 #define X(name, ...) Py_CLEAR(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
-    for (int i = 0; i < CORE_RECORD_COUNT; i++) {
-        Py_XDECREF(atomic_exchange(&state->records[i], NULL));
-    }
     for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
         Py_CLEAR(state->arguments[i]);
     }
@@ -474,17 +442,17 @@ static PyModuleDef_Slot core_slots[] = {
 };
 
 PyModuleDef core_module = {
-    PyModuleDef_HEAD_INIT,       .m_name = "sysv_ipc",
+    PyModuleDef_HEAD_INIT,       .m_name = "sysv_ipc._core",
     .m_doc = core_doc,           .m_size = sizeof(CoreState),
     .m_methods = core_methods,   .m_slots = core_slots,
     .m_traverse = core_traverse, .m_clear = core_clear,
     .m_free = core_free,
 };
 
-PyMODINIT_FUNC PyInit_sysv_ipc(void);
+PyMODINIT_FUNC PyInit__core(void);
 
 PyMODINIT_FUNC
-PyInit_sysv_ipc(void)
+PyInit__core(void)
 {
     return PyModuleDef_Init(&core_module);
 }

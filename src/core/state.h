@@ -92,7 +92,8 @@ typedef int64_t core_shared_int64;
     X(add_notes)              \
     X(with_members)           \
     X(with_memory)            \
-    X(detail_name)
+    X(detail_name)            \
+    CORE_RECORDS(X)
 
 /* What the arguments of calls are named. */
 #define CORE_ARGUMENTS(X) \
@@ -155,9 +156,8 @@ typedef struct {
 #define X(name, ...) PyObject *name;
     CORE_STATE_OBJECTS(X)
 #undef X
-    _Atomic(PyObject *) records[CORE_RECORD_COUNT]; /* NULL until needed */
-    _Atomic(struct core_kept *) kept_reserve;       /* kept.c */
-    PyObject *arguments[CORE_ARGUMENT_COUNT];       /* their names, interned */
+    _Atomic(struct core_kept *) kept_reserve; /* kept.c */
+    PyObject *arguments[CORE_ARGUMENT_COUNT]; /* their names, interned */
     /* Memory for the next handle of each type (handle.c): no references. */
     PyObject *semaphore_spare, *semaphore_set_spare;
     PyObject *shared_memory_spare, *message_queue_spare;

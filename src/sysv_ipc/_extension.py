@@ -1,37 +1,33 @@
-"""Whether the extension is there, which is the package itself.
-
-Where Python finds only the modules beside it, as those of an installation for another interpreter
-or inside a zip file, it takes the folder for an empty package and says nothing.  So the modules
-that programs import, and the command line, import this first.
-"""
+"""Explain why the package has no extension that this interpreter can load."""
 
 import os
 import sys
+from typing import NoReturn
 
 import sysv_ipc
 
 
-def _others() -> list[str]:
-    """Return the names of the extensions for other interpreters that are there instead."""
-    names = {
-        name for folder in sysv_ipc.__path__ if os.path.isdir(folder) for name in os.listdir(folder)
-    }
-    return sorted(
-        name
-        for name in names
-        if name.startswith("__init__.") and not name.endswith((".py", ".pyi"))
-    )
-
-
-def _what_is_wrong() -> str:
+def raise_missing() -> NoReturn:
+    """Raise ImportError if the import that failed is that of the extension."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, ImportError) or error.name != "sysv_ipc._core":
+        raise
     others = ", ".join(_others())
     why = f"only {others}" if others else "from inside a zip file none can be loaded"
-    return (
+    message = (
         f"sysv_ipc in {', '.join(sysv_ipc.__path__)} has no extension for this interpreter"
         f" ({sys.implementation.cache_tag}): {why}.  To install it for this one, as files:"
         f" {sys.executable} -m pip install --force-reinstall sysv_ipc"
     )
+    raise ImportError(message, name="sysv_ipc") from None
 
 
-if not hasattr(sysv_ipc, "VERSION"):
-    raise ImportError(_what_is_wrong(), name="sysv_ipc")
+def _others() -> list[str]:
+    """Return the names of the extensions for other interpreters."""
+    folders = [folder for folder in sysv_ipc.__path__ if os.path.isdir(folder)]
+    return sorted(
+        name
+        for folder in folders
+        for name in os.listdir(folder)
+        if name.startswith("_core.") and not name.endswith(".pyi")
+    )

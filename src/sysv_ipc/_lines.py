@@ -18,14 +18,14 @@ from collections.abc import Hashable
 from typing import Any
 
 import sysv_ipc
-from sysv_ipc import _threads
+from sysv_ipc import _core, _threads
 from sysv_ipc._taken import Call, Stock, Taken
 from sysv_ipc._threads import Thread
 
 #: Between two looks whether a helper has come out of its call.
 _NAP = 0.00025
 #: A helper without a line waits so long for another; a subinterpreter may have to end before.
-_LINGER = 1.0 if sysv_ipc._in_main_interpreter() else 0.0
+_LINGER = 1.0 if _core._in_main_interpreter() else 0.0
 #: Loops keep no longer timers, in seconds: three years are for ever.
 _FOR_EVER = 1e8
 #: At the end of the interpreter, what was taken for nobody waits so long for room.
@@ -234,13 +234,13 @@ class _Line:
 
     def interrupt(self) -> None:
         """End the call that the helper is in, or is only about to make."""
-        sysv_ipc._end_waits(self.handle)
+        _core._end_waits(self.handle)
 
     # ----------------------------------------------------------- on the side of the helper
 
     def next(self) -> bool:
         """Say whom to wait for; False where nobody stands here any more."""
-        sysv_ipc._allow_waits(self.handle)
+        _core._allow_waits(self.handle)
         if self.lines.closed and not _ended:
             self.fail(self.lines.is_closed())
         self.busy = None if _ended else self.first()

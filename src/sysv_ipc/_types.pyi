@@ -1,7 +1,7 @@
 """Types from elsewhere.
 
-There is no such module when a program runs.  What freezers find imported in __init__.pyi they put
-into every program, and that must not be NumPy.
+There is no such module when a program runs.  Freezers put what _core.pyi imports into every
+program, and that must not be NumPy.
 """
 
 from numpy.typing import DTypeLike as DTypeLike

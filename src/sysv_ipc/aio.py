@@ -22,8 +22,7 @@ from operator import index
 from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex
 
 import sysv_ipc
-import sysv_ipc._extension
-from sysv_ipc import _patience, _seconds
+from sysv_ipc._core import _patience, _seconds
 from sysv_ipc._lines import Lines, collect
 from sysv_ipc._messages import Message, Messages, whole
 from sysv_ipc._taken import Call

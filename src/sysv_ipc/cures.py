@@ -6,7 +6,7 @@ Called by core/error.c; the core imports it at the end of its own import.
 import errno as _errno
 import os
 
-from sysv_ipc import Error, limits
+from sysv_ipc._core import Error, limits
 
 #: For each ``kind``: the system's list of them, and the column of their ids there.
 _KINDS = {

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from sysv_ipc import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
+    from sysv_ipc._core import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
 
 # Of memfd_create(2); os has no MFD_NOEXEC_SEAL, without which vm.memfd_noexec=2 refuses.
 _MFD_CLOEXEC = 1

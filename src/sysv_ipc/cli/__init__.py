@@ -11,8 +11,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import sysv_ipc._extension  # noqa: F401
-
 from . import output
 from .arguments import parser
 from .delivery import StoppedError

@@ -1,15 +1,11 @@
 # ruff: noqa: N802
-"""What the extension module, which is the package itself, has in it."""
+"""The extension: the package exports what is public of it."""
 
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, final, overload
 
-# The extension imports these.  Freezers read that here, Nuitka in this form only.
-import sysv_ipc._ending
-import sysv_ipc.cures
-import sysv_ipc.listing  # noqa: F401
 from sysv_ipc._types import Buffer, DTypeLike, NDArray, disjoint_base
 
 IPC_CREAT: Final[int]
