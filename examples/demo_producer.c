@@ -1,19 +1,18 @@
-/* The C side of demo.py: a producer that knows nothing of Python.
+/* The C side of demo.py: a producer that does not use Python.
  *
  *     demo_producer PATH SAMPLES
  *
  * Three objects, whose keys are ftok(PATH, 'S'), ftok(PATH, 'M') and
  * ftok(PATH, 'Q'):
  *
- * - a semaphore that guards the segment: its value is the number of slots that
- *   may be written;
+ * - a semaphore: its value is the number of slots that may be written;
  * - a segment of SLOTS slots, each for one sample;
- * - a queue, on which each sample is announced by its number, in digits, with
- *   the type ANNOUNCE; the last message has the type DONE and tells how many
- *   samples there were.
+ * - a queue.  A message of type ANNOUNCE holds the number of a sample that was
+ *   written, in digits.  The last message has the type DONE and holds the
+ *   number of samples.
  *
- * Who takes a sample adds one to the semaphore afterwards, and removes the
- * three objects when all is done. */
+ * The receiver adds one to the semaphore after it has read a sample, and
+ * removes the three objects at the end. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,9 +25,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { SLOTS = 8, ANNOUNCE = 1, DONE = 2, MODE = 0600, PATIENCE = 60 };
+enum { SLOTS = 8, ANNOUNCE = 1, DONE = 2, MODE = 0600, TIMEOUT = 60 };
 
-/* What a slot holds: no padding, the machine's byte order. */
+/* The content of a slot: no padding, the machine's byte order. */
 struct sample {
     int64_t number;
     int64_t square;
@@ -39,7 +38,7 @@ struct announcement {
     char text[32];
 };
 
-/* semctl(2) leaves it to its callers to define this. */
+/* semctl(2): the caller must define this union. */
 union semun {
     int val;
     struct semid_ds *buf;
@@ -50,7 +49,8 @@ static int semaphore = -1;
 static int segment = -1;
 static int queue = -1;
 
-/* Nobody knows of them before all three exist: take back what was made. */
+/* demo.py opens the objects only when all three exist, so remove those that
+ * were created. */
 static void
 fail_to_create(const char *what)
 {
@@ -113,10 +113,10 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: demo_producer PATH SAMPLES\n");
         return 2;
     }
-    /* Should the other side die, nobody frees a slot any more. */
-    (void)alarm(PATIENCE);
+    /* If the receiver dies, no slot becomes free any more. */
+    (void)alarm(TIMEOUT);
     struct sample *slots = create(argv[1]);
-    printf("C, pid %d: made a semaphore, a segment of %d slots and a queue\n",
+    printf("C, pid %d: created a semaphore, a segment of %d slots, a queue\n",
            (int)getpid(), SLOTS);
     (void)fflush(stdout);
 
