@@ -468,7 +468,7 @@ def test_create_makes_a_queue(key: int) -> None:
 
 def test_what_create_prints_can_be_pasted() -> None:
     line = succeed("create", "msg").splitlines()[1]
-    command = line.split(" tells")[0].split()[1:]
+    command = line.partition(" run ")[2].split()[1:]
     assert shown(succeed(*command))["kind"] == "message queue"
     succeed("rm", "msg", command[-1])
 
@@ -476,14 +476,14 @@ def test_what_create_prints_can_be_pasted() -> None:
 def test_create_refuses_what_exists(queue: MessageQueue) -> None:
     line = fail("create", "msg", "--key", queue.key)
     assert line.startswith(f"sysv-ipc: File exists: message queue with key {queue.key}")
-    assert line.endswith("; choose another --key, or none for one that is free")
+    assert line.endswith("; choose another --key, or leave out --key to get an unused one")
 
 
 def test_a_create_that_fails_leaves_nothing() -> None:
     line = fail("create", "sem", "--members", "3", "--values", "1,2")
     assert line == (
-        "sysv-ipc: --values has 2 numbers for 3 members; give one for each member, or leave one"
-        " of the two out"
+        "sysv-ipc: --values has 2 numbers for 3 members; give one number for each member, or only"
+        " one of --values and --members"
     )
     fail("create", "msg", "--max-size", "9000000000000000000")
     fail("create", "sem", "--members", 2**40)
@@ -577,7 +577,7 @@ def test_count_sends_and_receives_so_many(queue: MessageQueue) -> None:
     assert succeed("receive", queue.key, "--count", "2") == "abab"
     assert queue.current_messages == 1
     line = fail("receive", queue.key, "--count", "3", "--timeout", "0.05")
-    assert line.endswith("had no message within 0.05 s; got 1 of 3")
+    assert line.endswith("had no message within 0.05 s; received 1 of 3")
 
 
 def test_receive_chooses_by_type(queue: MessageQueue) -> None:
@@ -586,7 +586,7 @@ def test_receive_chooses_by_type(queue: MessageQueue) -> None:
     assert succeed("receive", queue.key, "--type", "4") == "4"
     assert succeed("receive", queue.key, "--type=-9") == "3"
     line = fail("receive", queue.key, "--type", "5", "--except", "--timeout", "0")
-    assert line.endswith("had no message of any type but 5 within 0 s")
+    assert line.endswith("had no message of any type except 5 within 0 s")
     line = fail("receive", queue.key, "--type=-2", "--timeout", "0")
     assert line.endswith("had no message of a type up to 2 within 0 s")
 
@@ -623,7 +623,7 @@ def test_send_to_a_full_queue_gives_up_in_time(queue: MessageQueue) -> None:
     assert line.endswith("had no room within 0.05 s")
     room = queue.max_size - queue.current_bytes
     line = fail("send", queue.key, "y" * room, "z", "--timeout", "0")
-    assert line.endswith("; 1 of 2 messages have been sent")
+    assert line.endswith("; 1 of 2 messages were sent")
 
 
 def test_a_message_too_long_is_an_error_with_the_limit(queue: MessageQueue) -> None:
@@ -793,7 +793,7 @@ def test_what_does_not_fit_is_not_written(segment: SharedMemory, words: list[str
     input = b"" if len(words) == 3 else b"x" * 4096
     line = fail("write", segment.key, *words, input=input)
     assert "does not fit" in line
-    assert line.endswith("nothing has been written")
+    assert line.endswith("nothing was written")
     assert segment.read() == before
 
 
@@ -828,33 +828,33 @@ def test_an_offset_past_the_end_is_told(segment: SharedMemory) -> None:
     [
         ("", "the following arguments are required: COMMAND"),
         ("frobnicate", "invalid choice: 'frobnicate'"),
-        ("ls cow", "'cow' is no kind: sem, shm, msg"),
-        ("ls --key 0", "0 is IPC_PRIVATE, which names nothing: --id 7 lists the object with id 7"),
-        ("show sem 0", "0 is IPC_PRIVATE, which names nothing: name the object by its id, as id:7"),
-        ("create sem --key 0", "0 is IPC_PRIVATE, which names nothing: without --key the object"),
-        ("ls --key 0x1ffffffff", "0x1ffffffff is no key: keys have 32 bits"),
-        ("ls --key 12ab", "'12ab' is no number (decimal or 0x hex)"),
-        ("ls --id 2147483648", "2147483648 is no id"),
+        ("ls cow", "'cow' is not a kind: choose from sem, shm, msg"),
+        ("ls --key 0", "which identifies no object: --id 7 lists the object with id 7"),
+        ("show sem 0", "0 is IPC_PRIVATE, which identifies no object: name the object by its id"),
+        ("create sem --key 0", "which identifies no object: without --key the object"),
+        ("ls --key 0x1ffffffff", "0x1ffffffff is not a key: keys have 32 bits"),
+        ("ls --key 12ab", "'12ab' is not a number (decimal or 0x hexadecimal)"),
+        ("ls --id 2147483648", "2147483648 is not an id"),
         ("ls --owner nobody-at-all", "there is no user 'nobody-at-all'"),
         ("ls --sort cow", "invalid choice: 'cow'"),
-        ("ls --watch 0", "0 is not from 0.05 to 86400 seconds"),
+        ("ls --watch 0", "0 is not between 0.05 and 86400 seconds"),
         ("show", "the following arguments are required: KIND, OBJECT"),
         ("show sem", "the following arguments are required: OBJECT"),
         ("show sem id:-1", "-1 is negative"),
-        ("show sem id:", "'' is no number"),
+        ("show sem id:", "'' is not a number"),
         ("rm sem", "the following arguments are required: OBJECT"),
         ("create", "the following arguments are required: KIND"),
         ("create sem --members 0", "0 is not at least 1"),
-        ("create sem --values 1,,2", "'' is no number"),
-        ("create sem --values 32768", "32768 is more than a semaphore's largest value"),
-        ("create sem --mode 888", "'888' is no mode: three octal digits, as 600"),
-        ("create shm --size 1X", "'1X' is no number"),
-        ("create shm --size 9999999999G", "is more bytes than there can be"),
+        ("create sem --values 1,,2", "'' is not a number"),
+        ("create sem --values 32768", "32768 is too large: a value is at most 32767"),
+        ("create sem --mode 888", "'888' is not a mode: give octal digits, such as 600"),
+        ("create shm --size 1X", "'1X' is not a number"),
+        ("create shm --size 9999999999G", "is larger than any object can be"),
         ("create shm --members 3", "unrecognized arguments: --members 3"),
         ("peek 5 --count 2 --all", "not allowed with argument"),
-        ("receive 5 --timeout never", "'never' is no number of seconds"),
-        ("receive 5 --timeout=-1", "'-1' is no number of seconds"),
-        ("receive 5 --timeout nan", "'nan' is no number of seconds"),
+        ("receive 5 --timeout never", "'never' is not a number of seconds"),
+        ("receive 5 --timeout=-1", "'-1' is not a number of seconds"),
+        ("receive 5 --timeout nan", "'nan' is not a number of seconds"),
         ("receive 5 --type 9223372036854775808", "does not fit into 64 bits"),
         ("read 5 --offset=-1", "-1 is negative"),
     ],
@@ -888,7 +888,7 @@ def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
         "class": "ExistentialError",
         "errno": 17,
         "message": f"File exists: message queue with key {key} ({key:#x})",
-        "cure": "choose another --key, or none for one that is free",
+        "cure": "choose another --key, or leave out --key to get an unused one",
     }
     made.remove()
 
@@ -976,7 +976,7 @@ def test_an_object_that_took_the_id_of_the_one_that_was_found_is_not_used(
     assert main([*before, *rest]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert "is another's now; nothing was done" in told.err
+    assert "belongs to another object now; nothing was done" in told.err
     assert other is not None
     assert not other.removed
     if kind == "msg":
@@ -1014,7 +1014,7 @@ def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
                     main(["show", kind, str(name), "--json"])
                 line, as_json = errors.getvalue().splitlines()
                 error = json.loads(as_json)["error"]
-                results.append((status, "may not be read" in line, error["class"], error["errno"]))
+                results.append((status, "may not read" in line, error["class"], error["errno"]))
         return results
 
     hidden = (1, True, "PermissionsError", errno.EACCES)
