@@ -60,7 +60,7 @@ def test_after_chroot_errors_have_their_cures_and_lists_all_records(
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "['To create it: MessageQueue(77, IPC_CREX).']",
-        "['To open the one that exists: MessageQueue(77); to open it or create it:"
+        "['To open the existing one: MessageQueue(77); to open it or create it:"
         " MessageQueue(77, IPC_CREAT).']",
         "[True]",
         "[3]",

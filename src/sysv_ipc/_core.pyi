@@ -1,5 +1,5 @@
 # ruff: noqa: N802
-"""The extension: the package exports what is public of it."""
+"""The extension.  The package exports its public names."""
 
 import os
 import sys

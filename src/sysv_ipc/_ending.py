@@ -1,7 +1,7 @@
-"""Where the library's last function is registered: it ends the waits of daemon threads.
+"""Register the function that ends the waits of daemon threads when the interpreter shuts down.
 
-The extension imports this.  Children of multiprocessing end without what atexit has, in versions
-before 3.13 all of it; they call finalizers of multiprocessing instead.
+The extension imports this.  In CPython before 3.13 children of multiprocessing run no function of
+atexit, and later versions not all of them; they run the finalizers of multiprocessing instead.
 """
 
 import atexit
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def register(finish: "Callable[[], object]") -> None:
-    """Call it when the interpreter ends, and when a child of multiprocessing does."""
+    """Register finish for the end of the interpreter and of children of multiprocessing."""
     atexit.register(finish)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
-        # The child of a fork server, which imports us on its own.
+        # This is the child of a fork server and imports the library itself.
         _finalize(finish)
     os.register_at_fork(after_in_child=lambda: _after_fork(finish))
 
 
 def _after_fork(finish: "Callable[[], object]") -> None:
-    """Let multiprocessing call us once more, when it has forgotten the parent's finalizers."""
+    """Register finish again after multiprocessing has cleared the parent's finalizers."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.register_after_fork(finish, _finalize)
 
 
 def _finalize(finish: "Callable[[], object]") -> None:
-    # After all of the program's own, which have priorities of 0 and more.
+    # The priority is below 0, so that it runs after the program's own finalizers.
     sys.modules["multiprocessing.util"].Finalize(None, finish, exitpriority=-1000)
