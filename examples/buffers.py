@@ -1,7 +1,7 @@
 """Let Pillow draw and Arrow compute in one segment, without a copy.
 
-Both accept any buffer: here, Pillow uses a view and Arrow an array.  While an image or a column
-of theirs exists, the segment cannot be detached.
+Both accept any buffer: here, Pillow uses a view and Arrow an array.  While such an image or
+column exists, the segment cannot be detached.
 """
 
 import gc

@@ -1,12 +1,12 @@
-"""Check the house rules of C that no compiler knows.
+"""Check the rules for C that no compiler checks.
 
-- The system layer, src/os, never sees Python.h.
-- While the GIL is released only os_ functions and memcpy, memmove, memset
-  are called, and nothing returns.
-- Nothing leaves a critical section by return or goto.
-- Lines end at column 79, functions at 60 lines, files at 600.
-- A difference between platforms lives in src/os.
-- Every script here has its line in README.md.
+- The system layer, src/os, never includes Python.h.
+- While the GIL is released, only os_ functions, memcpy, memmove and memset
+  are called, and there is no return.
+- No return or goto leaves a critical section.
+- Lines have at most 79 columns, functions 60 lines, files 600 lines.
+- Differences between platforms are in src/os.
+- Every script in tools/ has a line in tools/README.md.
 """
 
 import re
@@ -29,7 +29,7 @@ KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "_Alignof", "_St
 
 
 class Problem(NamedTuple):
-    """A rule that is broken at a line of a file, and what to do about it."""
+    """A rule that a line of a file breaks, and what to do about it."""
 
     path: Path
     line: int
@@ -37,7 +37,7 @@ class Problem(NamedTuple):
 
 
 class Region(NamedTuple):
-    """What stands between two macros, and the lines that they are on."""
+    """The text between two macros, and the lines of the macros."""
 
     begin: int
     end: int
@@ -45,7 +45,7 @@ class Region(NamedTuple):
 
 
 def blank(match: re.Match[str]) -> str:
-    """Put spaces where text was, so that lines and columns stay."""
+    """Return spaces instead of the text, so that lines and columns do not move."""
     return re.sub(r"[^\n]", " ", match[0])
 
 
@@ -56,17 +56,17 @@ def without_comments(text: str) -> str:
 
 
 def without_directives(code: str) -> str:
-    """Blank what belongs to the preprocessor, with continued lines."""
+    """Blank preprocessor directives, with continued lines."""
     return re.sub(r"^[ \t]*#(?:\\\n|[^\n])*", blank, code, flags=re.MULTILINE)
 
 
 def line_at(text: str, position: int) -> int:
-    """Tell the number of the line that a position is on."""
+    """Return the number of the line of a position."""
     return text.count("\n", 0, position) + 1
 
 
 def functions(code: str) -> Iterator[tuple[int, int]]:
-    """Find the first and the last line of each function."""
+    """Yield the first and the last line of each function."""
     start = opened = None
     depth = 0
     for match in re.finditer(r"[{};]|^\S", code, flags=re.MULTILINE):
@@ -87,9 +87,9 @@ def functions(code: str) -> Iterator[tuple[int, int]]:
 
 
 def regions(code: str, begin: str, end: str) -> Iterator[Region]:
-    """Find what lies between the outermost pairs of two macros.
+    """Yield the regions between the outermost pairs of two macros.
 
-    A region that nothing closes ends with its function, and has end 0.
+    A region without an end macro ends with its function, and its end is 0.
     """
     depth = start = 0
     for match in re.finditer(rf"\b\w*(?:({begin})|({end}))\w*|^\}}", code, flags=re.MULTILINE):
@@ -106,7 +106,7 @@ def regions(code: str, begin: str, end: str) -> Iterator[Region]:
 
 
 def jumps(path: Path, region: Region, where: str) -> Iterator[Problem]:
-    """Find what leaves a region other than by its end."""
+    """Yield jumps out of a region, and a region without an end."""
     if region.end == 0:
         yield Problem(path, region.begin, f"{where} is not closed in this function: close it")
     for match in JUMP.finditer(region.text):
@@ -117,7 +117,7 @@ def jumps(path: Path, region: Region, where: str) -> Iterator[Problem]:
 
 
 def check_gil(path: Path, code: str) -> Iterator[Problem]:
-    """Find what may not run without the GIL, which is all but system calls and copies."""
+    """Yield calls without the GIL of other functions than system calls and copies."""
     begin, end = "BEGIN_ALLOW_THREADS|PyEval_SaveThread", "END_ALLOW_THREADS|PyEval_RestoreThread"
     for region in regions(code, begin, end):
         yield from jumps(path, region, "a part that runs without the GIL")
@@ -130,13 +130,13 @@ def check_gil(path: Path, code: str) -> Iterator[Problem]:
 
 
 def check_critical_sections(path: Path, code: str) -> Iterator[Problem]:
-    """Find jumps out of a critical section: they would never give back its lock."""
+    """Yield jumps out of a critical section, which would never release its lock."""
     for region in regions(code, "BEGIN_CRITICAL_SECTION", "END_CRITICAL_SECTION"):
         yield from jumps(path, region, "a critical section")
 
 
 def check_platforms(path: Path, code: str) -> Iterator[Problem]:
-    """Find questions about the platform outside the system layer."""
+    """Yield #if about a platform outside the system layer."""
     for number, line in enumerate(code.splitlines(), 1):
         if re.match(r"\s*#\s*(el)?if", line) and (match := PLATFORM.search(line)):
             yield Problem(
@@ -145,7 +145,7 @@ def check_platforms(path: Path, code: str) -> Iterator[Problem]:
 
 
 def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
-    """Find lines, functions and files that are too long."""
+    """Yield lines, functions and files that are too long."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
         if len(line) > LINE:
@@ -160,27 +160,27 @@ def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
 
 
 def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
-    """Find Python in the layer that has to run without the GIL."""
+    """Yield #include of Python in the layer that must run without the GIL."""
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(
             r"\s*#\s*include\s*[<\"]((?:.*/)?Python\.h|(?:\.\./)*core/.*\.h)[>\"]", line
         ):
             yield Problem(
-                path, number, f"{match[1]} in the system layer: what needs Python belongs in core"
+                path, number, f"{match[1]} in the system layer: Python belongs in src/core"
             )
 
 
 def check_tools(root: Path) -> Iterator[Problem]:
-    """Find scripts that nobody would find."""
+    """Yield scripts that tools/README.md does not list."""
     readme = root / "tools" / "README.md"
     listed = readme.read_text() if readme.exists() else ""
     for script in sorted((root / "tools").glob("*.*")):
         if script != readme and f"`{script.name}`" not in listed:
-            yield Problem(readme, 1, f"no line for `{script.name}`: add what it is for")
+            yield Problem(readme, 1, f"no line for `{script.name}`: add its purpose")
 
 
 def check_file(root: Path, path: Path) -> Iterator[Problem]:
-    """Hold one C file against all rules that are for it."""
+    """Yield every rule that a C file breaks."""
     text = path.read_text()
     no_comments = without_comments(text)
     code = without_directives(no_comments)
@@ -194,7 +194,7 @@ def check_file(root: Path, path: Path) -> Iterator[Problem]:
 
 
 def main() -> int:
-    """Check the tree that is named, else the one that this script is in."""
+    """Check the tree that is named, otherwise the one that contains this script."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
     files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.[ch]"))]
     problems = [problem for path in files for problem in check_file(root, path)]

@@ -121,7 +121,7 @@ class Terminal:
         deadline = time.monotonic() + 60
         while not condition(self.screen()):
             if time.monotonic() > deadline:
-                sys.exit(f"the command did not end within 60 s; the terminal shows:\n{self.screen()}")
+                sys.exit(f"the command did not end; the terminal shows:\n{self.screen()}")
             time.sleep(0.02)
 
 

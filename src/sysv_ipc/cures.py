@@ -26,10 +26,10 @@ def add_notes(error: Error, operation: str, cls: type | None) -> None:
 
 
 def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
-    # ValueError stands for ArgumentError: after del sys.modules[...] the extension that calls may
+    # This tests for ArgumentError by its base class: after del sys.modules[...] the extension that calls may
     # have other classes than the one imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
-        # EIDRM with a message of ours means that the id names another object.
+        # EIDRM with a message of this library means that the id names another object.
         return [] if error.errno == _errno.EIDRM and error._detail is not None else [_gone(error)]
     if error.kind not in _KINDS or error._detail is not None or cls is None:
         return []
@@ -124,9 +124,7 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
             f" (now {limits().msgmnb}) also requires CAP_SYS_RESOURCE."
         )
     if error.errno == _errno.EPERM and operation == "lock" and _our_part(record) == 0o700:
-        return [
-            f"{note}  Locking it requires CAP_IPC_LOCK, or RLIMIT_MEMLOCK above 0 (ulimit -l)."
-        ]
+        return [f"{note}  Locking it requires CAP_IPC_LOCK, or RLIMIT_MEMLOCK above 0 (ulimit -l)."]
     if error.errno == _errno.EPERM:
         others = "processes with CAP_IPC_LOCK" if "lock" in operation else "root"
         return [f"{note}  Only its owner, its creator and {others} may {operation} it."]

@@ -24,7 +24,7 @@ OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
 class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line."""
 
-    #: Whether options may come between arguments; argparse wants them before or after all of them.
+    #: True if options may come between arguments.  argparse wants them before or after all of them.
     in_any_order = False
 
     def parse_known_args(  # type: ignore[override]
@@ -355,7 +355,7 @@ def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
     dump = commands.add_parser(
         "dump",
         help="show bytes of a segment in hexadecimal",
-        description="Show bytes of a segment in hexadecimal, as xxd(1) does.",
+        description="Show bytes of a segment in hexadecimal, like xxd(1).",
     )
     dump.set_defaults(run=segments.dump)
     write = commands.add_parser(

@@ -87,9 +87,7 @@ def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
     cure = f"to list those that exist, run {PROGRAM} ls {kind.name}"
     number = errno.EINVAL
     if name.what == "key":
-        cure += (
-            f"; to create it, run {PROGRAM} create {kind.name} --key {hexadecimal(name.number)}"
-        )
+        cure += f"; to create it, run {PROGRAM} create {kind.name} --key {hexadecimal(name.number)}"
         number = errno.ENOENT
     raise CommandError(
         f"there is no {kind.noun} with {name}", cure, name="ExistentialError", errno=number

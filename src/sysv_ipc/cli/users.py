@@ -22,12 +22,12 @@ class Trace(NamedTuple):
 
     deed: str
     pid: int
-    #: Whether it was done at all; None if unknown.
+    #: True if it was done at all, None if unknown.
     happened: bool | None
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the process certainly has no number here."""
+        """True if the process certainly has no number here."""
         return self.pid == 0 and self.happened is True
 
 
