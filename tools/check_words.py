@@ -61,17 +61,17 @@ RULES = (
     Rule(r"What\b[^.?!\0]{3,200}\.(?!\w)", "begin with the thing that the sentence is about"),
     Rule(r"Whether\b", "Return True if"),
     Rule(
-        rf"[Ww]here (?:\S+ ){{1,3}}?{_BE} (?:no|not|none|nothing|there|missing|given|asked|told"
+        rf"where (?:\S+ ){{1,3}}?{_BE} (?:no|not|none|nothing|there|missing|given|asked|told"
         r"|known|allowed|lacking|wrong)\b",
         "if",
     ),
-    Rule(r"[Ww]here (?:it|that|there|this|one|they|nothing|he|she) (?:is|are|was|were)\b", "if"),
+    Rule(r"where (?:it|that|there|this|one|they|nothing|he|she) (?:is|are|was|were)\b", "if"),
     Rule(r"(?:also|and|but|except|not|only|or|so|it|them|None|False|0),? where\b", "if"),
     Rule(r"(?:so|that) (?:many|often)\b(?! as\b)", "give the number, or its name"),
     Rule(r"in words\b", "as text"),
     Rule(rf"(?:made|is|are|be|done|stay|stays|was|remain) so{_END}", "repeat what so stands for"),
     Rule(r"all that\b", "everything that, or name it"),
-    Rule(r"Besides\b|besides\b", "also"),
+    Rule(r"besides\b", "also"),
     Rule(rf"as (?:\S+ ){{1,3}}?(?:does|do|did){_END}", "like"),
     Rule(r"for ever\b", "forever, or without limit"),
     Rule(r"(?:has|have|had|is|are) gone\b", "no longer exists, was removed, has ended"),
@@ -96,8 +96,15 @@ RULES = (
     Rule(r"sees? to (?:it|that)\b", "ensure"),
     Rule(r"by what (?:it|they|is)\b", "name the thing"),
 )
-SPACE = r"\s+"
-PHRASES = [(re.compile(rf"\b(?:{rule.phrase.replace(' ', SPACE)})"), rule) for rule in RULES]
+
+
+def compiled(phrase: str) -> re.Pattern[str]:
+    """Compile a phrase; only one that begins with a capital letter distinguishes case."""
+    flags = re.NOFLAG if phrase[0].isupper() else re.IGNORECASE
+    return re.compile(r"\b(?:" + phrase.replace(" ", r"\s+") + ")", flags)
+
+
+PHRASES = [(compiled(rule.phrase), rule) for rule in RULES]
 
 
 class Problem(NamedTuple):
@@ -161,21 +168,21 @@ def blank(match: re.Match[str]) -> str:
 
 def of_c(text: str) -> str:
     """Return the comments of a C file, and its strings that hold a space."""
-    pattern = r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    string = r'"(?:\\.|[^"\\\n])*"'
+    # Strings that follow each other, also in a macro of several lines, are one text.
+    pattern = rf"/\*.*?\*/|//[^\n]*|{string}(?:[\s\\]*{string})*|'(?:\\.|[^'\\\n])*'"
     pieces, end = [], 0
     for match in re.finditer(pattern, text, flags=re.DOTALL):
         prose = match[0]
         if prose[0] == "/":
             prose = re.sub(r"^/[*/]|\*/$|^ \*", blank, prose, flags=re.MULTILINE)
-        elif " " in prose and prose[0] == '"':
-            prose = re.sub(r'^"|"$|\\n', blank, prose)
+        elif prose[0] == '"' and " " in prose:
+            prose = re.sub(r'\\n|\\|"', blank, prose)
         else:
             prose = hidden(prose)
         pieces += [hidden(text[end : match.start()]), prose]
         end = match.end()
-    # Strings that follow each other, also in a macro of several lines, are one text.
-    code = "".join([*pieces, hidden(text[end:])])
-    return re.sub(r"(?<=  )\0(?=\n)", " ", code)
+    return "".join([*pieces, hidden(text[end:])])
 
 
 def of_script(text: str) -> str:

@@ -145,7 +145,7 @@ def stress_tasks(count: int, senders: int, receivers: int) -> None:
     join([run(partial(send_all, queue.id, range(i, count, senders), i)) for i in range(senders)])
     queue.send("", True, END)
     join(takers)
-    # What was taken for tasks that have gone has been put back.
+    # Messages that were received for cancelled tasks are in the queue again.
     while (rest := queue.try_receive(NUMBER)) is not None:
         number = int(rest[0])
         seen[number] = seen[number] + 1
