@@ -226,8 +226,8 @@ def check_file(root: Path, file: Path) -> Iterator[Problem]:
             if exempt not in text:
                 yield Problem(name, 1, f"{exempt!r} is not here: remove it from EXEMPT")
             prose = prose.replace(exempt, re.sub(r"\S", "\0", exempt))
-    for pattern, rule in PHRASES:
-        for match in pattern.finditer(prose):
+    for phrase, rule in PHRASES:
+        for match in phrase.finditer(prose):
             line = prose.count("\n", 0, match.start()) + 1
             found = " ".join(match[0].split())
             yield Problem(name, line, f'"{found}": {rule.instead}')

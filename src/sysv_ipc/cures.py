@@ -26,8 +26,8 @@ def add_notes(error: Error, operation: str, cls: type | None) -> None:
 
 
 def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
-    # This tests for ArgumentError by its base class: after del sys.modules[...] the extension that calls may
-    # have other classes than the one imported here.
+    # ValueError is the base class of ArgumentError.  After del sys.modules[...] the extension that
+    # calls may have other classes than the one imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
         # EIDRM with a message of this library means that the id names another object.
         return [] if error.errno == _errno.EIDRM and error._detail is not None else [_gone(error)]
