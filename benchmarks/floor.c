@@ -56,7 +56,7 @@ floor_sem_pair(int64_t id, int64_t members, int64_t count)
     return now_ns() - start;
 }
 
-/* Take from a semaphore where there is nothing. */
+/* Try to take from a semaphore whose value is 0. */
 int64_t
 floor_sem_busy(int64_t id, int64_t count)
 {
@@ -144,7 +144,7 @@ floor_msg_ping(int64_t id, int64_t size, int64_t first, int64_t count)
     return now_ns() - start;
 }
 
-/* Open by key; with look also learn who last used it. */
+/* Open by key; with look also read the last pid. */
 int64_t
 floor_sem_open(int64_t key, int64_t look, int64_t count)
 {
@@ -170,7 +170,7 @@ floor_msg_open(int64_t key, int64_t count)
     return now_ns() - start;
 }
 
-/* Open by key, attach, learn the size or not, detach. */
+/* Open by key, attach, detach; with look also read the size. */
 int64_t
 floor_shm_open(int64_t key, int64_t look, int64_t count)
 {
@@ -306,7 +306,7 @@ floor_msg_waiters(int64_t id, int64_t threads, int64_t nap_ns, int64_t count)
     return took;
 }
 
-/* Take and give one semaphore, waiting for those who have it. */
+/* Take and give one semaphore, waiting while other processes have it. */
 int64_t
 floor_sem_contend(int64_t id, int64_t count)
 {

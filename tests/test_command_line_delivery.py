@@ -343,8 +343,8 @@ def test_a_message_that_cannot_go_back_is_told(key: int) -> None:
     made.remove()
     assert status == 1
     assert errors.splitlines()[0] == (
-        "sysv-ipc: a message of type 7 could neither be written nor put back into the queue; in base64 it is "
-        + base64.b64encode(b"\x1bprecious").decode()
+        "sysv-ipc: a message of type 7 could neither be written nor put back into the queue;"
+        " in base64 it is " + base64.b64encode(b"\x1bprecious").decode()
     )
 
 

@@ -288,7 +288,8 @@ def test_what_is_in_use_does_not_make_rm_fail_that_removed_the_rest() -> None:
     done = run("rm", "sem", "--owner", "nobody", "--yes")
     assert done.returncode == 0
     assert f"id {left}\n" in done.stdout
-    assert done.stderr.startswith(f"sysv-ipc: did not remove the semaphore set with no key, id {kept}: ")
+    name = f"semaphore set with no key, id {kept}"
+    assert done.stderr.startswith(f"sysv-ipc: did not remove the {name}: ")
     assert done.stderr.count("\n") == 1
     sysv_ipc.remove_semaphore(kept)
 
