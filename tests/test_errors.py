@@ -186,7 +186,7 @@ def test_a_busy_error_says_what_is_busy(semaphore: Semaphore, queue: MessageQueu
 @pytest.mark.parametrize("cls", TREE)
 def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
     error = cls(errno.EIO, "a text")
-    error._about, error._detail = ("semaphore", 42, 7), "a detail"
+    error._target, error._detail = ("semaphore", 42, 7), "a detail"
     assert str(error) == "[Errno 5] a text: a detail"
     error.add_note("a note")
     for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
@@ -196,7 +196,7 @@ def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
         assert same.__notes__ == ["a note"]
 
 
-@pytest.mark.parametrize("attribute", ["_detail", "_about", "strerror"])
+@pytest.mark.parametrize("attribute", ["_detail", "_target", "strerror"])
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, MemoryError, ZeroDivisionError])
 @pytest.mark.parametrize(
     "read", [str, repr, lambda error: error.key, lambda error: error.kind, pickle.dumps]

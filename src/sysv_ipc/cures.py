@@ -6,7 +6,18 @@ Called by core/error.c; the core imports it at the end of its own import.
 import errno as _errno
 import os
 
-from sysv_ipc._core import Error, limits
+from sysv_ipc._core import (
+    _OPERATION_ATTACH,
+    _OPERATION_CREATE,
+    _OPERATION_LOCK,
+    _OPERATION_OPEN,
+    _OPERATION_RECEIVE_INTO,
+    _OPERATION_RESIZE,
+    _OPERATION_SEND,
+    _OPERATION_UNLOCK,
+    Error,
+    limits,
+)
 
 #: For each ``kind``: the system's list of them, and the column of their ids there.
 _KINDS = {
@@ -16,16 +27,16 @@ _KINDS = {
 }
 
 
-def add_notes(error: Error, operation: str, cls: type | None) -> None:
-    """Tell how to mend what was wrong with an object of a class.
+def add_notes(error: Error, operation: int, verb: str, cls: type | None) -> None:
+    """Add notes that say how to mend what was wrong with an object of a class.
 
-    operation is what was tried, in words.
+    operation is one of the core's _OPERATION_ numbers, and verb what to call it.
     """
-    for note in _notes(error, operation, cls):
+    for note in _notes(error, operation, verb, cls):
         error.add_note(note)
 
 
-def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
+def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[str]:
     # ArgumentError is a ValueError.  After del sys.modules[...] the classes of the core that
     # calls may be others than those that are imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
@@ -47,26 +58,26 @@ def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
             behind = "; flags come after nsems" if of_set else ""
             return [f"To create it: {create}IPC_CREX){behind}."]
         case _errno.EACCES | _errno.EPERM:
-            return _permission_notes(error, operation)
-        case _errno.EINVAL if table == "shm" and operation == "create":
+            return _permission_notes(error, operation, verb)
+        case _errno.EINVAL if table == "shm" and operation == _OPERATION_CREATE:
             return [
                 f"A new segment needs a size of 1 to kernel.shmmax bytes (now {limits().shmmax}),"
                 " and with SHM_HUGETLB a size of huge pages that this system has (see"
                 " /sys/kernel/mm/hugepages)."
             ]
-        case _errno.EINVAL if table == "sem" and operation == "create":
+        case _errno.EINVAL if table == "sem" and operation == _OPERATION_CREATE:
             return [
                 "A new set has from 1 to SEMMSL members (kernel.sem, first number: now"
                 f" {limits().semmsl})."
             ]
-        case _errno.EINVAL if table == "msg" and operation == "send":
+        case _errno.EINVAL if table == "msg" and operation == _OPERATION_SEND:
             return [f"A message may have at most kernel.msgmax bytes (now {limits().msgmax})."]
-        case _errno.EINVAL if table == "shm" and operation == "attach":
+        case _errno.EINVAL if table == "shm" and operation == _OPERATION_ATTACH:
             return [
                 "The address must be a multiple of PAGE_SIZE (or pass SHM_RND) and the place"
                 " there free; None lets the kernel choose."
             ]
-        case _errno.E2BIG if operation == "receive_into":
+        case _errno.E2BIG if operation == _OPERATION_RECEIVE_INTO:
             return [
                 "The message is still queued.  It is longer than the buffer: truncate=True takes"
                 " its beginning, a longer buffer all of it."
@@ -93,11 +104,11 @@ _GONE = (
 )
 
 
-def _permission_notes(error: Error, operation: str) -> list[str]:
+def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
     """Compare the object's owner and mode with ours."""
     record = _record(error)
     if record is None:
-        if error.errno == _errno.EPERM and operation == "create":
+        if error.errno == _errno.EPERM and operation == _OPERATION_CREATE:
             return [
                 "Huge pages (SHM_HUGETLB) are for processes with CAP_IPC_LOCK, and for the group"
                 f" vm.hugetlb_shm_group{_now('vm/hugetlb_shm_group')}."
@@ -112,20 +123,24 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
     )
     if another:
         return [note]
-    if error.errno == _errno.EPERM and operation == "resize":
+    if error.errno == _errno.EPERM and operation == _OPERATION_RESIZE:
         note += (
             "  To set max_size above kernel.msgmnb"
             f" (now {limits().msgmnb}) takes CAP_SYS_RESOURCE besides."
         )
-    if error.errno == _errno.EPERM and operation == "lock" and _our_part(record) == 0o700:
+    if error.errno == _errno.EPERM and operation == _OPERATION_LOCK and _our_part(record) == 0o700:
         return [
             f"{note}  To lock it takes CAP_IPC_LOCK, or a limit RLIMIT_MEMLOCK above 0 (ulimit -l)."
         ]
     if error.errno == _errno.EPERM:
-        others = "those with CAP_IPC_LOCK" if "lock" in operation else "root"
-        return [f"{note}  Only its owner, its creator and {others} may {operation} it."]
-    if operation in ("open", "attach") and mode & _our_part(record) & 0o444:
-        how = "flags=SHM_RDONLY attaches" if operation == "attach" else "mode=0o400 opens"
+        others = (
+            "those with CAP_IPC_LOCK"
+            if operation in (_OPERATION_LOCK, _OPERATION_UNLOCK)
+            else "root"
+        )
+        return [f"{note}  Only its owner, its creator and {others} may {verb} it."]
+    if operation in (_OPERATION_OPEN, _OPERATION_ATTACH) and mode & _our_part(record) & 0o444:
+        how = "flags=SHM_RDONLY attaches" if operation == _OPERATION_ATTACH else "mode=0o400 opens"
         return [f"{note}  Reading is allowed: {how} it read-only."]
     return [note]
 

@@ -18,8 +18,7 @@
  *
  * impatient_until_ns of the module's state is a time that stands for nothing
  * else: a lone atomic. */
-#include "core/info.h"
-#include "core/open.h"
+#include "core/semaphore/semaphore.h"
 
 #include <errno.h>
 
@@ -46,7 +45,7 @@
 static int
 is_marked(int id, struct os_info *info)
 {
-    int rc = core_kind_stat_any(&core_semaphore_kind, id, info);
+    int rc = core_stat_any(os_sem_stat, os_sem_list, id, info);
     if (rc == -EINVAL || rc == -EIDRM) {
         return -EIDRM;
     }
@@ -104,7 +103,7 @@ unlock(int lock)
 /* wait_for_lock() for a second.  One that waits in vain is enough: while
  * somebody sits on the lock, those that follow wait no longer than told. */
 static int
-wait_with_patience(CoreState *state, int id, int64_t impatient_timeout_ns)
+wait_for_lock_slow(CoreState *state, int id, int64_t impatient_timeout_ns)
 {
     int64_t until_ns = CORE_LOAD_INT64(&state->impatient_until_ns);
     int64_t begin_ns = os_clock_ns();
@@ -173,14 +172,14 @@ lock_for_opening(CoreState *state, int id, int marked)
 {
     if (marked != 1) {
         /* It is not seen to lose its mark: its creator gives up the lock. */
-        return wait_with_patience(state, CORE_NO_ID, IMPATIENT_TIMEOUT_NS);
+        return wait_for_lock_slow(state, CORE_NO_ID, IMPATIENT_TIMEOUT_NS);
     }
     if (os_sem_get_pid(id, 0) >= 0 && is_untouched(id) == 0) {
         /* We may use it as it is; but where its creator is at work, which
          * takes microseconds, it is better to see its mode. */
         return wait_for_lock(IMPATIENT_TIMEOUT_NS, CORE_NO_ID);
     }
-    return wait_with_patience(state, id, LATE_TIMEOUT_NS);
+    return wait_for_lock_slow(state, id, LATE_TIMEOUT_NS);
 }
 
 int
@@ -312,7 +311,7 @@ core_semaphore_create(struct core_request *request, key_t key)
         /* Nobody else can open a private set: there is no race to win. */
         int lock = key == IPC_PRIVATE
                        ? NO_LOCK
-                       : wait_with_patience(request->state, CORE_NO_ID,
+                       : wait_for_lock_slow(request->state, CORE_NO_ID,
                                             IMPATIENT_TIMEOUT_NS);
         if (lock == CORE_RAISED) {
             return lock;

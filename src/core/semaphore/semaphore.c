@@ -2,8 +2,7 @@
  *
  * block and undo are lone flags that stand for nothing but themselves, so
  * they are atomic; the value is in the kernel, and the kernel is its lock. */
-#include "core/info.h"
-#include "core/open.h"
+#include "core/semaphore/set.h"
 
 #include <errno.h>
 
@@ -18,6 +17,28 @@ semaphore(PyObject *op)
 {
     return (SemaphoreObject *)op;
 }
+
+static bool
+semaphore_same(PyObject *op, const struct os_info *now)
+{
+    return core_handle_place(op).index < now->sem.nsems;
+}
+
+const struct core_kind core_semaphore_kind = {
+    .index = CORE_KIND_semaphore,
+    .record = CORE_RECORD_SemaphoreInfo,
+    .after_mode = "initial_value",
+    .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
+    .stat = os_sem_stat,
+    .set = os_sem_set,
+    .remove = os_sem_remove,
+    .list = os_sem_list,
+    .last_place = os_sem_last_place,
+    .same = semaphore_same,
+    .add_facts = core_semaphore_add_facts,
+};
 
 static inline PyObject *
 semaphore_make(CoreState *state, PyTypeObject *type)
@@ -37,8 +58,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
     PyObject *initial_value = given[3];
     int value = 0;
     if (initial_value != NULL &&
-        core_semaphore_convert_value(state, initial_value, "initial_value",
-                                     CORE_NO_SUBJECT, &value) < 0) {
+        core_semaphore_value(state, initial_value, "initial_value",
+                             CORE_NO_TARGET, &value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -86,7 +107,7 @@ operate(PyObject *op, struct core_place member, int delta, int64_t timeout_ns)
 
 static PyObject *
 raise_failed(PyObject *op, struct core_place member, ssize_t rc,
-             const char *operation)
+             enum core_operation operation)
 {
     return core_semaphore_raise(op, member.id, rc, operation,
                                 semaphore(op)->undo);
@@ -94,7 +115,7 @@ raise_failed(PyObject *op, struct core_place member, ssize_t rc,
 
 /* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
 CORE_SELDOM static int
-convert_delta_given(CoreState *state, PyObject *value, int *out)
+semaphore_delta_slow(CoreState *state, PyObject *value, int *out)
 {
     long long delta = 1;
     if (core_integer(state, value, "delta", -OS_SEM_VALUE_MAX,
@@ -102,7 +123,7 @@ convert_delta_given(CoreState *state, PyObject *value, int *out)
         return -1;
     }
     if (delta == 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "delta must not be 0: to wait for zero, call Z()");
         return -1;
     }
@@ -115,7 +136,7 @@ static inline int
 convert_delta(CoreState *state, PyObject *value, int *out)
 {
     *out = 1;
-    return value == NULL ? 0 : convert_delta_given(state, value, out);
+    return value == NULL ? 0 : semaphore_delta_slow(state, value, out);
 }
 
 CORE_WHOLE static PyObject *
@@ -136,7 +157,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, member, -delta, timeout_ns);
     if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
+        return raise_failed(op, member, rc, CORE_OPERATION_ACQUIRE);
     }
     Py_RETURN_TRUE;
 }
@@ -160,7 +181,7 @@ semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
+        return raise_failed(op, member, rc, CORE_OPERATION_ACQUIRE);
     }
     Py_RETURN_TRUE;
 }
@@ -181,7 +202,7 @@ semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, member, delta, OS_FOREVER);
     if (rc < 0) {
-        return raise_failed(op, member, rc, "release");
+        return raise_failed(op, member, rc, CORE_OPERATION_RELEASE);
     }
     Py_RETURN_NONE;
 }
@@ -203,7 +224,7 @@ semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = operate(op, member, 0, timeout_ns);
     if (rc < 0) {
-        return raise_failed(op, member, rc, "wait for zero");
+        return raise_failed(op, member, rc, CORE_OPERATION_ZERO);
     }
     Py_RETURN_TRUE;
 }
@@ -214,7 +235,7 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     struct core_place member = core_handle_place(op);
     ssize_t rc = operate(op, member, -1, OS_FOREVER);
     if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
+        return raise_failed(op, member, rc, CORE_OPERATION_ACQUIRE);
     }
     return Py_NewRef(op);
 }
@@ -227,7 +248,7 @@ semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     struct core_place member = core_handle_place(op);
     ssize_t rc = operate(op, member, 1, OS_FOREVER);
     if (rc < 0) {
-        (void)raise_failed(op, member, rc, "release");
+        (void)raise_failed(op, member, rc, CORE_OPERATION_RELEASE);
         PyObject *inside = nargs > 1 ? args[1] : Py_None;
         if (!PyExceptionInstance_Check(inside)) {
             return NULL;
@@ -267,7 +288,7 @@ semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
                             core_handle_id(op), (unsigned short)index);
     if ((uint64_t)index >= info.sem.nsems) {
         (void)core_refuse(
-            core_handle(op)->state, EINVAL, core_handle_subject(op),
+            core_handle(op)->state, EINVAL, core_handle_target(op),
             "index %lld is past the end of a set of %llu members", index,
             (unsigned long long)info.sem.nsems);
         Py_CLEAR(op);
@@ -279,18 +300,12 @@ PyObject *
 core_semaphore_make(CoreState *state, int id, int64_t key,
                     unsigned short index)
 {
-    PyObject *op =
-        semaphore_make(state, (PyTypeObject *)state->semaphore_type);
+    PyObject *op = semaphore_make(
+        state, (PyTypeObject *)state->kinds[CORE_KIND_semaphore].type);
     if (op != NULL) {
         core_handle_open_member(core_handle(op), key, id, index);
     }
     return op;
-}
-
-bool
-core_semaphore_same(PyObject *op, const struct os_info *now)
-{
-    return core_handle_place(op).index < now->sem.nsems;
 }
 
 static PyObject *
@@ -333,7 +348,8 @@ get_number(PyObject *op, semaphore_number os_get)
     struct core_place place = core_handle_place(op);
     int number = os_get(place.id, place.index);
     if (number < 0) {
-        return core_handle_raise_by_id(op, place.id, number, "semctl");
+        return core_handle_raise_by_id(op, place.id, number,
+                                       CORE_OPERATION_READ);
     }
     return PyLong_FromLong(number);
 }
@@ -351,13 +367,13 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     struct core_place member = core_handle_place(op);
     int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
-        core_semaphore_convert_value(state, value, "value",
-                                     core_handle_subject(op), &number) < 0) {
+        core_semaphore_value(state, value, "value", core_handle_target(op),
+                             &number) < 0) {
         return -1;
     }
     int rc = os_sem_set_value(member.id, member.index, number);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, member.id, rc, "set the value of",
+        (void)core_semaphore_raise(op, member.id, rc, CORE_OPERATION_SET_VALUE,
                                    false);
         return -1;
     }
@@ -424,15 +440,30 @@ semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLong(core_handle_place(op).index);
 }
 
+/* Through the type, so that this file needs nothing of the set's. */
 static PyObject *
 semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
 {
     CoreHandle *self = core_handle(op);
+    struct core_place place = core_handle_place(op);
+    int64_t key = core_handle_key(op);
+    struct os_info info;
     if (core_handle_check(self) < 0) {
         return NULL;
     }
-    return core_semaphore_set_make(self->state, core_handle_id(op),
-                                   core_handle_key(op));
+    int rc = core_kind_stat_any(self->kind, place.id, &info);
+    if (rc < 0) {
+        return core_raise_gone(
+            self->state, rc, CORE_OPERATION_OPEN,
+            (struct core_target){self->kind, key, place.id});
+    }
+    PyTypeObject *type =
+        (PyTypeObject *)self->state->kinds[CORE_KIND_semaphore_set].type;
+    PyObject *set = type->tp_new(type, NULL, NULL);
+    if (set != NULL) {
+        core_semaphore_set_open(set, key, place.id, &info);
+    }
+    return set;
 }
 
 /* -------------------------------------------------------------- the type */

@@ -89,7 +89,7 @@ convert_any(AtomicObject *self, PyObject *value, uint64_t *out)
     }
     if (!fits) {
         (void)core_refuse(
-            self->state, EINVAL, core_handle_subject(self->memory),
+            self->state, EINVAL, core_handle_target(self->memory),
             "an atomic %s takes from %lld to %llu, not %S", type->name,
             type->minimum, (unsigned long long)type->maximum, number);
         rc = -1;
@@ -222,7 +222,7 @@ check_futex(AtomicObject *self, const char *method)
     if (!self->type->is_wide) {
         return 0;
     }
-    (void)core_refuse(self->state, EINVAL, core_handle_subject(self->memory),
+    (void)core_refuse(self->state, EINVAL, core_handle_target(self->memory),
                       "%s() needs an atomic i32 or u32, not %s: futex(2) "
                       "knows only 32 bits",
                       method, self->type->name);
@@ -242,7 +242,7 @@ convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
     }
     if (!(seconds > 0)) {
         (void)core_refuse(self->state, EINVAL,
-                          core_handle_subject(self->memory),
+                          core_handle_target(self->memory),
                           "interval must be None or a number of seconds above "
                           "0, not %R",
                           value);
@@ -265,12 +265,12 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     AtomicObject *self = atomic(op);
     PyObject *given[3];
     uint64_t expected;
-    struct core_patience patience = {.timeout_ns = OS_FOREVER};
+    struct core_deadline deadline = {.timeout_ns = OS_FOREVER};
     int64_t interval_ns = LOOK_NS;
     if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
         check_futex(self, "wait") < 0 ||
         convert(self, given[0], &expected) < 0 ||
-        core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0 ||
+        core_timeout_as_ns(self->state, given[1], &deadline.timeout_ns) < 0 ||
         convert_interval(self, given[2], &interval_ns) < 0) {
         return NULL;
     }
@@ -282,12 +282,12 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         .interval_ns = interval_ns,
     };
     ssize_t rc = call.attempt(&call, 0);
-    if (rc == -EAGAIN && patience.timeout_ns != 0) {
-        rc = core_wait(&self->waits, &call, &patience);
+    if (rc == -EAGAIN && deadline.timeout_ns != 0) {
+        rc = core_wait(&self->waits, &call, &deadline);
     }
     if (rc < 0) {
-        return core_raise(self->state, rc, "wait",
-                          core_handle_subject(self->memory));
+        return core_raise(self->state, rc, CORE_OPERATION_WAIT,
+                          core_handle_target(self->memory));
     }
     Py_RETURN_TRUE;
 }
@@ -311,8 +311,8 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     int rc = os_futex_wake(self->address, (int)count);
     if (rc < 0) {
-        return core_raise(self->state, rc, "wake",
-                          core_handle_subject(self->memory));
+        return core_raise(self->state, rc, CORE_OPERATION_WAKE,
+                          core_handle_target(self->memory));
     }
     return PyLong_FromLong(rc);
 }
@@ -343,7 +343,7 @@ convert_type(CoreState *state, PyObject *value)
             return &number_types[i];
         }
     }
-    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+    (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                       "type must be 'i32', 'u32', 'i64' or 'u64', not %R",
                       value);
     return NULL;
@@ -357,7 +357,7 @@ check_place(PyObject *memory, const struct core_attachment *held,
     Py_ssize_t size = type->is_wide ? 8 : 4;
     if (offset % size != 0) {
         (void)core_refuse(core_handle(memory)->state, EINVAL,
-                          core_handle_subject(memory),
+                          core_handle_target(memory),
                           "an atomic %s is at a multiple of %zd, not at "
                           "offset %zd",
                           type->name, size, offset);
@@ -418,7 +418,7 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
     }
     const struct number_type *type = convert_type(state, given[1]);
     if (type != NULL && type->is_wide && !HAS_WIDE) {
-        return core_refuse(state, ENOSYS, core_handle_subject(memory),
+        return core_refuse(state, ENOSYS, core_handle_target(memory),
                            "this machine has no atomic instructions for 64 "
                            "bits, which %s needs: use i32 or u32",
                            type->name);

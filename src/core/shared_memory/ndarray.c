@@ -151,7 +151,7 @@ convert_order(CoreState *state, PyObject *value, struct request *request)
         return -1;
     }
     if (request->order[0] != 'C' && request->order[0] != 'F') {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "order must be 'C' or 'F', not %R", value);
         return -1;
     }
@@ -238,7 +238,7 @@ convert_type(CoreState *state, PyObject *value, struct request *request,
         return -1;
     }
     if (bytes == 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "the items of %R have no size: give it one",
                           request->type);
         return -1;
@@ -261,7 +261,7 @@ count_bytes(PyObject *op, struct request *request, size_t item_bytes)
         }
         else if (request->bytes > (size_t)PY_SSIZE_T_MAX / length) {
             (void)core_refuse(core_handle(op)->state, EINVAL,
-                              core_handle_subject(op),
+                              core_handle_target(op),
                               "an array of shape %R is larger than any "
                               "segment",
                               request->shape);

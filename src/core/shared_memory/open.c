@@ -2,7 +2,6 @@
  *
  * The object is changed only at the end, when all has succeeded. */
 #include "core/shared_memory/shared_memory.h"
-#include "core/open.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -21,7 +20,7 @@ check_size(CoreState *state, const struct core_request *request,
     }
     (void)core_refuse(
         state, EINVAL,
-        (struct core_subject){request->kind, opened->key, opened->id},
+        (struct core_target){request->kind, opened->key, opened->id},
         "the segment has %zu bytes, not %zu: leave size out to open it as "
         "it is",
         size, wanted);
@@ -115,7 +114,7 @@ adopt(PyObject *op, struct core_request *request,
       const struct core_opened *opened, int character)
 {
     CoreState *state = core_handle(op)->state;
-    struct core_subject subject = {request->kind, opened->key, opened->id};
+    struct core_target target = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
     int flags = readonly ? SHM_RDONLY : 0;
     struct core_attachment attachment = {.id = opened->id};
@@ -134,20 +133,21 @@ adopt(PyObject *op, struct core_request *request,
                                        NULL, flags, &attachment);
     }
     if (rc == -EBUSY) {
-        (void)core_shared_memory_raise(op, rc, "attach");
+        (void)core_shared_memory_raise(op, rc, CORE_OPERATION_ATTACH);
         goto error;
     }
     if (rc < 0) {
         rc = core_open_again(request, rc);
         if (rc != CORE_AGAIN) {
-            (void)core_open_gone(state, request, rc, "attach", subject);
+            (void)core_open_gone(state, request, rc, CORE_OPERATION_ATTACH,
+                                 target);
         }
         goto error;
     }
     if (opened->created) {
         rc = finish_created(request, opened->id, &attachment, character);
         if (rc < 0) {
-            (void)core_raise(state, rc, "fill", subject);
+            (void)core_raise(state, rc, CORE_OPERATION_FILL, target);
             goto error;
         }
         if (core_shared_memory_put(op, &attachment) < 0) {
@@ -189,7 +189,7 @@ convert_character(CoreState *state, PyObject *value, int *out)
     *out = size == 1 ? (unsigned char)bytes.data[0] : -1;
     core_bytes_release(&bytes);
     if (size != 1) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "init_character must be one byte or None, not %zd "
                           "bytes",
                           size);
@@ -220,8 +220,9 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
     struct core_request request = {.created_mode = 0600};
     struct core_opened opened;
     int character;
-    if (core_request_convert(state, &core_shared_memory_kind, &request,
-                             given[0], given[1], given[2]) < 0 ||
+    const struct core_kind *kind = core_handle(op)->kind;
+    if (core_request_convert(state, kind, &request, given[0], given[1],
+                             given[2]) < 0 ||
         convert_size(state, given[3], &request) < 0 ||
         convert_character(state, given[4], &character) < 0 ||
         core_shared_memory_check_exports(op) < 0) {
@@ -229,8 +230,7 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
     }
     int rc;
     do {
-        if (core_open(state, &core_shared_memory_kind, &request, &opened) <
-            0) {
+        if (core_open(state, kind, &request, &opened) < 0) {
             return -1;
         }
         bool fills = opened.created && (request.flags & IPC_EXCL);

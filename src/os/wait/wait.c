@@ -15,7 +15,7 @@
  * os_wait_first and what hangs on it is guarded by os_wait_lock.  in_call and
  * an owner's cancels are atomic, and their order makes sure that either the
  * call sees the cancelling or the cancelling sees the call. */
-#include "os/wait/wait.h"
+#include "os/wait/list.h"
 
 #include <errno.h>
 #include <signal.h>
