@@ -68,7 +68,7 @@ bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result into docs
 
 .PHONY: docs
 docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the docs
-	@$(run) -m pytest tests/test_docs.py $(ARGS)
+	@$(run) -m pytest tests/project/test_docs.py $(ARGS)
 
 .PHONY: package
 package: $(stamp)-built ## build sdist and wheel, look into them, test what they install; ARGS goes to pytest

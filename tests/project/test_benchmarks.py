@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 Answers = dict[str, Future[dict[str, Any]]]
 QUESTIONS, CURVES = (
     sorted(path.stem for path in (ROOT / "benchmarks" / folder).glob("[!_]*.py"))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 import sysv_ipc
 
@@ -151,7 +152,7 @@ def test_a_package_inside_a_zip_file_says_so(without_extension: Path, tmp_path: 
 
 # ------------------------------------------------------------------------------- other machines
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = ROOT / "src"
 
 
 @pytest.fixture(scope="session")

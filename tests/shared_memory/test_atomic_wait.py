@@ -13,11 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import alarms, end_by_cancel, fork, run_in_thread, timers, wait_until
+from helpers import TESTS, alarms, end_by_cancel, fork, run_in_thread, timers, wait_until
 from sleeping import blocked_process, waits_for_number
 
 from sysv_ipc import (
@@ -488,7 +487,7 @@ first()
 other.join()
 print(ended)
 """
-    assert run_python(code, Path(__file__).parent).stdout == "[True]\n"
+    assert run_python(code, TESTS).stdout == "[True]\n"
 
 
 @pytest.mark.parametrize("interval", [0, 0.0, -1, float("nan"), -float("inf")])

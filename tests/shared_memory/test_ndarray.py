@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import in_child, listed
+from helpers import ROOT, in_child, listed
 
 from sysv_ipc import IPC_CREX, PAGE_SIZE, ArgumentError, NotAttachedError, SharedMemory
 
@@ -491,7 +491,7 @@ def test_dlpack_shares_the_bytes(segment: SharedMemory) -> None:
 
 def test_the_example_with_pillow_and_arrow_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """Where one of the two is not installed the example says so; CI has both."""
-    example = Path(__file__).parent.parent / "examples" / "buffers.py"
+    example = ROOT / "examples" / "buffers.py"
     runpy.run_path(str(example), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     expected = {

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import wait_until
+from helpers import ROOT, wait_until
 from sleeping import blocked_process
 
 import sysv_ipc
@@ -354,7 +354,7 @@ def test_a_narrow_terminal_shows_all(queue: MessageQueue) -> None:
 
 
 def test_the_session_in_the_docs_is_what_a_terminal_shows() -> None:
-    script = Path(__file__).parent.parent / "tools/transcript.py"
+    script = ROOT / "tools/transcript.py"
     done = subprocess.run(
         [sys.executable, script, "--check"], capture_output=True, text=True, timeout=100
     )

@@ -1,13 +1,16 @@
 """The checks in tools/: each rule is caught, and what keeps the rules passes."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import parallel
 import pytest
+from helpers import ROOT, TESTS
 
-TOOLS = Path(__file__).parents[1] / "tools"
+TOOLS = ROOT / "tools"
 
 GOOD = """\
 /* A "file" that keeps the rules; it mentions Py_BEGIN_ALLOW_THREADS. */
@@ -243,3 +246,37 @@ def test_check_freezers_refuses_a_name_that_it_does_not_know():
     status, said = tool("check_freezers.py", "py2exe")
     assert status == 2
     assert "no such freezer: py2exe" in said
+
+
+# ------------------------------------------------------------------- lists that name tests
+
+#: What selects tests by their paths, or sends a reader to one.
+NAME_TESTS = [
+    ROOT / ".ci/run",
+    ROOT / "Makefile",
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "tools").glob("*.*")),
+]
+
+
+def functions(path: Path) -> set[str]:
+    """The names of the functions that a file of tests defines."""
+    return set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", NAME_TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_tests_that_a_list_names_exist(path: Path) -> None:
+    named = re.findall(r"\b(tests/[\w/]+(?:\.\w+)?)(?:::(\w+))?", path.read_text())
+    missing = [
+        (file, test)
+        for file, test in named
+        if not (ROOT / file).exists() or (test and test not in functions(ROOT / file))
+    ]
+    assert missing == []
+
+
+def test_the_tests_that_are_kept_to_one_thread_exist() -> None:
+    files = {path.name: functions(path) for path in TESTS.rglob("test_*.py")}
+    assert set(parallel.FILES) <= set(files)
+    assert set(parallel.TESTS) <= set().union(*files.values())

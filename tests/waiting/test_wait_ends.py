@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from helpers import TESTS
 
 import sysv_ipc
 
@@ -151,7 +151,7 @@ def ends(call: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
 
     def end(how: str, threads: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads, str(Path(__file__).parent)],
+            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads, str(TESTS)],
             capture_output=True,
             text=True,
             timeout=60,

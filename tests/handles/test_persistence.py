@@ -10,14 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers import ROOT, TESTS
 
 import sysv_ipc
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Build = Callable[[str], Path]
 
-PEERS = Path(__file__).parent / "peers"
-EXAMPLES = Path(__file__).parent.parent / "examples"
+PEERS = TESTS / "peers"
+EXAMPLES = ROOT / "examples"
 
 MAKE = """
 import sys

@@ -8,10 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from helpers import run_in_thread, wait_until
+from helpers import TESTS, run_in_thread, wait_until
 from sleeping import blocked_in_system_call
 
 import sysv_ipc
@@ -20,7 +19,7 @@ from sysv_ipc import ArgumentError, BusyError, MessageQueue
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 #: Where sleeping.py is.
-HERE = Path(__file__).parent
+HERE = TESTS
 
 NO_MESSAGE = """
 def wait(seconds=0.02):

@@ -18,11 +18,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers import wait_until
+from helpers import ROOT, wait_until
 
 import sysv_ipc
 
-ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 FAULTS = ROOT / "tests/peers/demo_faults.h"
 

@@ -1,7 +1,8 @@
 """What is made and dropped again and again leaves no memory, mapping or object behind.
 
 Twenty thousand times; with ``SYSV_IPC_ROUNDS=1000000`` in the environment a million times
-(``make test ARGS=tests/test_lifetime.py``).  Reference counts are in ``tests/refcounts.py``.
+(``make test ARGS=tests/handles/test_lifetime.py``).  Reference counts are in
+``tests/refcounts.py``.
 """
 
 from __future__ import annotations

@@ -7,11 +7,10 @@ import os
 import subprocess
 import sysconfig
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import fork, import_testcapi, in_child
+from helpers import TESTS, fork, import_testcapi, in_child
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, MessageQueue
 
@@ -242,7 +241,7 @@ lists = queue.receive_many(1, False)
 print(got, gc.is_tracked(lists))
 queue.remove()
 """
-    here = str(Path(__file__).parent)
+    here = str(TESTS)
     done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")
     assert (done.returncode, done.stdout) == (0, "[(b'x', 1)] True\n"), done.stderr
 
@@ -282,7 +281,7 @@ for name in before:
     with open("/proc/sys/kernel/" + name, "w") as file:
         file.write(before[name])
 """
-    here = str(Path(__file__).parent)
+    here = str(TESTS)
     done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")
     # Without a GIL the interpreter has reserved addresses enough from the beginning.
     enough = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
