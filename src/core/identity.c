@@ -336,9 +336,8 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
                            : PyObject_CallMethod(op, "__getstate__", NULL);
         reopen = own == NULL
                      ? NULL
-                     : PyObject_GetAttrString(
-                           PyType_GetModuleByDef(Py_TYPE(op), &core_module),
-                           "_reopen");
+                     : PyObject_GetAttrString(core_module_of_type(Py_TYPE(op)),
+                                              "_reopen");
         identity = reopen == NULL ? NULL : identity_of(op);
     }
     /* It lets go of all of them, also if one is lacking. */

@@ -8,18 +8,20 @@
 
 #define DEFINE_FIELD(name, place, type, maximum, operation, doc) \
     const struct core_field core_field_##name = {     \
-        #name, doc, offsetof(struct os_info, place), type, maximum, CORE_OPERATION_##operation};
+        #name, doc, offsetof(struct os_info, place), type, maximum,          \
+        CORE_OPERATION_##operation};
 CORE_COMMON_FIELDS(DEFINE_FIELD)
 CORE_SEMAPHORE_FIELDS(DEFINE_FIELD)
 CORE_SHARED_MEMORY_FIELDS(DEFINE_FIELD)
 CORE_MESSAGE_QUEUE_FIELDS(DEFINE_FIELD)
 
 #define FIELD(name, place, type, maximum, operation, doc) \
-    {#name, doc, offsetof(struct os_info, place), type, maximum, CORE_OPERATION_##operation},
+    {#name, doc, offsetof(struct os_info, place), type, maximum,              \
+     CORE_OPERATION_##operation},
 #define NONE(name, doc) {#name, doc, 0, CORE_NONE, 0, CORE_OPERATION_NONE}
 #define END {NULL, NULL, 0, CORE_END, 0, CORE_OPERATION_NONE}
 #define NAMES                                                             \
-    FIELD(key, key, CORE_INT, 0, NONE, "The key; 0 is IPC_PRIVATE.")            \
+    FIELD(key, key, CORE_INT, 0, NONE, "The key; 0 is IPC_PRIVATE.") \
     FIELD(id, id, CORE_INT, 0, NONE, "The id.")
 
 static const struct core_field semaphore_fields[] = {
@@ -45,7 +47,8 @@ static const struct core_field message_queue_fields[] = {
 };
 
 #define NUMBER(name, doc) \
-    {#name, doc, offsetof(struct os_limits, name), CORE_UINT64, 0, CORE_OPERATION_NONE}
+    {#name,  doc, offsetof(struct os_limits, name), CORE_UINT64, 0,          \
+     CORE_OPERATION_NONE}
 static const struct core_field limits_fields[] = {
     NUMBER(semmsl, "kernel.sem, first: the most members of a set."),
     NUMBER(semmns, "kernel.sem, second: the most semaphores in all sets."),

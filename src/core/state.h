@@ -192,10 +192,17 @@ core_state_of_module(PyObject *module)
     return PyModule_GetState(module);
 }
 
+/* The module of a type or of one of its bases, borrowed. */
+static inline PyObject *
+core_module_of_type(PyTypeObject *type)
+{
+    return PyType_GetModuleByDef(type, &core_module);
+}
+
 static inline CoreState *
 core_state_of_type(PyTypeObject *type)
 {
-    PyObject *module = PyType_GetModuleByDef(type, &core_module);
+    PyObject *module = core_module_of_type(type);
     return module == NULL ? NULL : core_state_of_module(module);
 }
 

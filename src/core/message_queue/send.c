@@ -18,7 +18,7 @@ core_buffer_get_slow(struct core_buffer *buffer, size_t size)
 }
 
 static int
-check_size(PyObject *op, Py_ssize_t size)
+message_check_size(PyObject *op, Py_ssize_t size)
 {
     Py_ssize_t limit = message_queue(op)->max_message_size;
     if (size <= limit) {
@@ -39,7 +39,7 @@ send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
 {
     struct core_buffer buffer;
     size_t size = (size_t)bytes->size;
-    if (check_size(op, bytes->size) < 0 ||
+    if (message_check_size(op, bytes->size) < 0 ||
         core_buffer_get(&buffer, size) < 0) {
         return CORE_RAISED;
     }
@@ -168,7 +168,7 @@ take_message(PyObject *op, PyObject *list, Py_ssize_t index)
     struct core_bytes bytes;
     int rc = core_bytes_get(message, &bytes);
     if (rc == 0) {
-        rc = check_size(op, bytes.size);
+        rc = message_check_size(op, bytes.size);
         if (rc == 0 && bytes.buffer.obj != NULL) {
             PyObject *copy = PyBytes_FromStringAndSize(bytes.data, bytes.size);
             rc = copy == NULL ? -1 : PyList_SetItem(list, index, copy);

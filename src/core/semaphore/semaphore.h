@@ -7,6 +7,18 @@
 #include "core/open.h"
 #include "core/wait.h"
 
+typedef struct {
+    CoreHandle handle;
+    atomic_bool block;
+    atomic_bool undo;
+} SemaphoreObject;
+
+static inline SemaphoreObject *
+semaphore(PyObject *op)
+{
+    return (SemaphoreObject *)op;
+}
+
 extern const struct core_kind core_semaphore_kind;
 extern PyType_Spec core_semaphore_spec;
 CORE_WHOLE PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
@@ -28,6 +40,25 @@ CORE_SELDOM PyObject *core_semaphore_raise(PyObject *op, int id, ssize_t rc,
  * exception. */
 int core_semaphore_value(CoreState *state, PyObject *value, const char *what,
                          struct core_target target, int *out);
+
+/* The methods of Semaphore that call semop(2). */
+CORE_WHOLE PyObject *core_semaphore_acquire(PyObject *op,
+                                            PyObject *const *args,
+                                            Py_ssize_t nargs,
+                                            PyObject *keywords);
+CORE_WHOLE PyObject *core_semaphore_try_acquire(PyObject *op,
+                                                PyObject *const *args,
+                                                Py_ssize_t nargs,
+                                                PyObject *keywords);
+CORE_WHOLE PyObject *core_semaphore_release(PyObject *op,
+                                            PyObject *const *args,
+                                            Py_ssize_t nargs,
+                                            PyObject *keywords);
+PyObject *core_semaphore_zero(PyObject *op, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *keywords);
+CORE_WHOLE PyObject *core_semaphore_enter(PyObject *op, PyObject *unused);
+CORE_WHOLE PyObject *core_semaphore_exit(PyObject *op, PyObject *const *args,
+                                         Py_ssize_t nargs);
 
 /* What tells a set from another with its id. */
 static inline void

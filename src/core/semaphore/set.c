@@ -40,8 +40,8 @@ semaphore_set_make(CoreState *state, PyTypeObject *type)
 /* A new array with a value for each item of a sequence, an argument of this
  * name; *count is how many. */
 static unsigned short *
-convert_values(CoreState *state, PyObject *sequence, const char *what,
-               size_t *count)
+semaphore_set_convert_values(CoreState *state, PyObject *sequence,
+                             const char *what, size_t *count)
 {
     /* A tuple, because converting an item may run code that changes a list. */
     char text[64];
@@ -74,9 +74,10 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
 /* How many members a new set gets, and their values, which the caller frees:
  * nsems, initial_values, or both if they agree. */
 static int
-convert_members(CoreState *state, PyObject *nsems_value,
-                PyObject *initial_values, struct core_request *request,
-                unsigned short **values)
+semaphore_set_convert_members(CoreState *state, PyObject *nsems_value,
+                              PyObject *initial_values,
+                              struct core_request *request,
+                              unsigned short **values)
 {
     long long nsems = 0;
     if (core_integer(state, nsems_value, "nsems", 0, INT_MAX, &nsems) < 0) {
@@ -85,8 +86,8 @@ convert_members(CoreState *state, PyObject *nsems_value,
     request->size = (size_t)nsems;
     if (initial_values != NULL && initial_values != Py_None) {
         size_t count = 0;
-        *values =
-            convert_values(state, initial_values, "initial_values", &count);
+        *values = semaphore_set_convert_values(state, initial_values,
+                                               "initial_values", &count);
         if (*values == NULL) {
             return -1;
         }
@@ -127,8 +128,8 @@ convert_members(CoreState *state, PyObject *nsems_value,
  * exception, or CORE_AGAIN where it is gone already and is to be opened or
  * created again. */
 static int
-adopt(PyObject *op, struct core_request *request,
-      const struct core_opened *opened)
+semaphore_set_adopt(PyObject *op, struct core_request *request,
+                    const struct core_opened *opened)
 {
     CoreState *state = core_handle(op)->state;
     struct core_target target = {request->kind, opened->key, opened->id};
@@ -163,11 +164,12 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     int rc = -1;
     if (core_request_convert(state, &core_semaphore_set_kind, &request,
                              given[0], given[2], given[3]) == 0 &&
-        convert_members(state, given[1], given[4], &request, &values) == 0) {
+        semaphore_set_convert_members(state, given[1], given[4], &request,
+                                      &values) == 0) {
         do {
             rc = core_open(state, &core_semaphore_set_kind, &request, &opened);
             if (rc == 0) {
-                rc = adopt(op, &request, &opened);
+                rc = semaphore_set_adopt(op, &request, &opened);
             }
         } while (rc == CORE_AGAIN);
     }
@@ -273,7 +275,7 @@ semaphore_set_true(PyObject *Py_UNUSED(op))
 
 /* The values of all members, in a new array: 0, -errno or CORE_RAISED. */
 static int
-read_values(int id, Py_ssize_t nsems, unsigned short **values)
+semaphore_set_read_values(int id, Py_ssize_t nsems, unsigned short **values)
 {
     *values = PyMem_Malloc((size_t)nsems * sizeof(**values));
     if (*values == NULL) {
@@ -314,7 +316,7 @@ semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
     do {
         nsems = semaphore_set(op)->nsems;
         id = core_handle_id(op);
-        rc = read_values(id, nsems, &values);
+        rc = semaphore_set_read_values(id, nsems, &values);
         /* Another thread may have initialised the handle between the two. */
     } while (rc == -EIDRM &&
              (nsems != semaphore_set(op)->nsems || id != core_handle_id(op)));
@@ -338,7 +340,8 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    unsigned short *values = convert_values(state, value, "values", &count);
+    unsigned short *values =
+        semaphore_set_convert_values(state, value, "values", &count);
     if (values == NULL) {
         return -1;
     }

@@ -329,7 +329,7 @@ atomic_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 /* ------------------------------------------------- making and its opposite */
 
 static const struct number_type *
-convert_type(CoreState *state, PyObject *value)
+atomic_convert_type(CoreState *state, PyObject *value)
 {
     if (!PyUnicode_Check(value)) {
         PyErr_Format(PyExc_TypeError, "type must be a str, not %.100s",
@@ -373,7 +373,8 @@ check_place(PyObject *memory, const struct core_attachment *held,
 }
 
 static PyObject *
-make(PyObject *memory, const struct number_type *type, Py_ssize_t offset)
+atomic_make(PyObject *memory, const struct number_type *type,
+            Py_ssize_t offset)
 {
     CoreState *state = core_handle(memory)->state;
     PyTypeObject *cls = (PyTypeObject *)state->atomic_type;
@@ -416,14 +417,14 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
             0) {
         return NULL;
     }
-    const struct number_type *type = convert_type(state, given[1]);
+    const struct number_type *type = atomic_convert_type(state, given[1]);
     if (type != NULL && type->is_wide && !HAS_WIDE) {
         return core_refuse(state, ENOSYS, core_handle_target(memory),
                            "this machine has no atomic instructions for 64 "
                            "bits, which %s needs: use i32 or u32",
                            type->name);
     }
-    return type == NULL ? NULL : make(memory, type, (Py_ssize_t)offset);
+    return type == NULL ? NULL : atomic_make(memory, type, (Py_ssize_t)offset);
 }
 
 /* There is no tp_clear, so that the fields stay what they are: the segment

@@ -334,7 +334,7 @@ struct selection {
 
 /* Convert an index, which may run code; adjust() fits it to the size. */
 static int
-convert_index(PyObject *index, struct selection *out)
+bytes_convert_index(PyObject *index, struct selection *out)
 {
     out->one = PyIndex_Check(index);
     if (out->one) {
@@ -395,7 +395,7 @@ core_shared_bytes_subscript(PyObject *op, PyObject *index)
 {
     struct selection selection;
     struct core_attachment held;
-    if (convert_index(index, &selection) < 0 ||
+    if (bytes_convert_index(index, &selection) < 0 ||
         core_shared_bytes_hold(op, false, &held) < 0) {
         return NULL;
     }
@@ -450,7 +450,7 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
                         "the bytes of a segment cannot be deleted");
         return -1;
     }
-    if (convert_index(index, &selection) < 0 ||
+    if (bytes_convert_index(index, &selection) < 0 ||
         (selection.one && core_integer(core_handle(op)->state, value, "a byte",
                                        0, 255, &byte) < 0) ||
         (!selection.one &&

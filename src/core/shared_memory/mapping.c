@@ -348,7 +348,7 @@ core_mapping_free(struct core_mapping *mapping)
     }
 }
 
-/* ------------------------------------------------ for a SharedMemory handle */
+/* ----------------------------------------------- for a SharedMemory handle */
 
 static void
 raise_exports(void)

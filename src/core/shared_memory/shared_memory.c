@@ -1,6 +1,6 @@
 /* sysv_ipc.SharedMemory: attaching, and what the kernel knows of a segment;
- * shmop(2), shmctl(2).  Opening is shared_memory_open.c, the bytes are
- * shared_bytes.c.
+ * shmop(2), shmctl(2).  Opening is open.c, the bytes are
+ * bytes.c.
  *
  * mapping is guarded by the object's critical section (mapping.h); size is
  * set when opened, and written with it. */
