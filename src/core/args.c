@@ -185,16 +185,25 @@ forgive_signaling_nan(PyObject *value)
     return 0;
 }
 
-/* A timeout that is not a number in double's range: for ever, or refused. */
+/* A timeout for which float() has raised OverflowError: for ever, or refused
+ * if it is negative.  The OverflowError stays if it cannot be compared. */
 static int
 timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
 {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
     PyObject *zero = PyLong_FromLong(0);
-    int negative = -1;
-    if (zero != NULL) {
-        negative = PyObject_RichCompareBool(value, zero, Py_LT);
-        Py_DECREF(zero);
+    int negative = zero == NULL ? -1
+                                : PyObject_RichCompareBool(value, zero, Py_LT);
+    Py_XDECREF(zero);
+    if (negative < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Clear();
+        PyErr_Restore(type, error, traceback);
+        return -1;
     }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
     if (negative < 0) {
         return -1;
     }
@@ -247,7 +256,6 @@ core_timeout_slow(CoreState *state, PyObject *value, int64_t *out)
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_Clear();
             return timeout_out_of_range(state, value, out);
         }
         /* An array of two is no number; any other's exception stays. */

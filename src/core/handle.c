@@ -14,6 +14,17 @@ core_handle_clear_free_lists(CoreState *state)
     }
 }
 
+struct core_origin
+core_origin_slow(const struct core_kind *kind, int id)
+{
+    struct os_info info;
+    return (struct core_origin){
+        .namespace = (int64_t)os_namespace_number(),
+        .creator =
+            core_kind_stat_any(kind, id, &info) == 0 ? core_creator(&info) : 0,
+    };
+}
+
 int
 core_handle_open_id(CoreHandle *self, PyObject *argument, struct os_info *info)
 {

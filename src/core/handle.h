@@ -28,6 +28,7 @@ typedef struct {
 #endif
     core_shared_int64 key;
     core_shared_int64 namespace; /* of an object without a key; or 0 */
+    core_shared_int64 creator;   /* of such an object; or 0 */
     atomic_bool gone;            /* removed by this handle */
     bool exact;
     struct os_wait_owner waits;
@@ -112,21 +113,35 @@ core_handle_make(CoreState *state, PyTypeObject *type,
     return op;
 }
 
-/* An object without a key is known by its namespace. */
+/* What tells an object without a key from another that gets its id later. */
+struct core_origin {
+    int64_t namespace, creator;
+};
+
+/* User and group of the creator, which never change: not 0. */
 static inline int64_t
-core_namespace_to_note(int64_t key)
+core_creator(const struct os_info *info)
+{
+    return (int64_t)(((uint64_t)info->cuid + 1) << 32 ^ info->cgid);
+}
+CORE_SELDOM struct core_origin core_origin_slow(const struct core_kind *kind,
+                                                int id);
+
+static inline struct core_origin
+core_origin(const struct core_kind *kind, int64_t key, int id)
 {
     return key == IPC_PRIVATE || key == CORE_NO_KEY
-               ? (int64_t)os_namespace_number()
-               : 0;
+               ? core_origin_slow(kind, id)
+               : (struct core_origin){0, 0};
 }
 
 static inline void
-core_handle_open_lock_held(CoreHandle *self, int64_t key, int64_t namespace,
-                           struct core_place place)
+core_handle_open_lock_held(CoreHandle *self, int64_t key,
+                           struct core_origin origin, struct core_place place)
 {
     CORE_STORE_INT64(&self->key, key);
-    CORE_STORE_INT64(&self->namespace, namespace);
+    CORE_STORE_INT64(&self->namespace, origin.namespace);
+    CORE_STORE_INT64(&self->creator, origin.creator);
     atomic_store_explicit(&self->gone, false, memory_order_relaxed);
     core_handle_set_place(self, place);
 }
@@ -135,9 +150,9 @@ static inline void
 core_handle_open_member(CoreHandle *self, int64_t key, int id,
                         unsigned short index)
 {
-    int64_t namespace = core_namespace_to_note(key);
+    struct core_origin origin = core_origin(self->kind, key, id);
     CORE_BEGIN_CRITICAL_SECTION(self);
-    core_handle_open_lock_held(self, key, namespace,
+    core_handle_open_lock_held(self, key, origin,
                                (struct core_place){id, index});
     CORE_END_CRITICAL_SECTION();
 }

@@ -23,8 +23,10 @@ is_same_lock_held(PyObject *op, int id, const struct os_info *now,
         return true;
     }
     *namespace = (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
+    int64_t creator = CORE_LOAD_INT64(&core_handle(op)->creator);
     bool has_lost_key = kind->is_marked != NULL && kind->is_marked(now);
     return !atomic_load(&core_handle(op)->gone) &&
+           (creator == 0 || creator == core_creator(now)) &&
            (key == CORE_NO_KEY || now->key == key || has_lost_key) &&
            (kind->same == NULL || kind->same(op, now));
 }

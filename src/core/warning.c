@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* At least the size of a frame object. */
+#define FRAME_BYTES 512
+
 /* Whether a frame runs one of the package's own modules, such as aio. */
 static bool
 is_own_frame(PyFrameObject *frame)
@@ -140,6 +143,16 @@ core_warn(CoreState *state, enum core_slip slip, PyObject *text)
         return -1;
     }
     PyFrameObject *frame = find_caller(&level);
+    if (frame == NULL) {
+        /* There is none, or no memory for it, with which PyErr_WarnFormat()
+         * would crash. */
+        PyObject *probe = PyBytes_FromStringAndSize(NULL, FRAME_BYTES);
+        if (probe == NULL) {
+            Py_DECREF(text);
+            return -1;
+        }
+        Py_DECREF(probe);
+    }
     PyObject *place = place_of(frame, slip);
     if (place != NULL) {
         rc = warn_once(state, frame, place, level, text);

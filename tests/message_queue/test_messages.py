@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -442,3 +445,55 @@ queue.remove()
 """
     done = run_python(code)
     assert (done.returncode, done.stdout) == (0, "5\n5\n"), done.stderr
+
+
+# ------------------------------------------------------------------------------- signals
+
+
+@contextlib.contextmanager
+def interrupted(seconds: float) -> Iterator[None]:
+    """Let a handler of SIGALRM raise KeyboardInterrupt after so long."""
+
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.thread_unsafe("signal handlers belong to the process")
+def test_a_handler_that_raises_in_receive_many_loses_no_message(queue: MessageQueue) -> None:
+    """There are messages all the time, so that nothing waits; as many as fit take some 10 ms."""
+    messages = [bytes([number % 256]) for number in range(queue.max_size)]
+    for _ in range(20):
+        assert queue.send_many(messages, block=False) == len(messages)
+        with contextlib.suppress(KeyboardInterrupt), interrupted(0.001):
+            queue.receive_many(len(messages))
+            pytest.fail("no signal came")
+        assert [text for text, _ in queue.receive_many(len(messages), block=False)] == messages
+
+
+@pytest.mark.thread_unsafe("signal handlers belong to the process")
+def test_a_handler_that_raises_in_send_many_knows_how_many_were_sent(queue: MessageQueue) -> None:
+    messages = [b"m"] * queue.max_size
+    all_sent = 0
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt) as caught, interrupted(0.001):
+            queue.send_many(messages)
+        # The signal may also come before the call.
+        sent = getattr(caught.value, "sent", 0)
+        assert sent == len(queue.receive_many(len(messages), block=False))
+        all_sent += sent
+    assert all_sent > 0
+
+
+@pytest.mark.thread_unsafe("signal handlers belong to the process")
+def test_an_iterable_that_never_ends_can_be_interrupted(queue: MessageQueue) -> None:
+    with pytest.raises(KeyboardInterrupt), interrupted(0.05):
+        queue.send_many(itertools.repeat(b"x"))
+    assert queue.current_messages == 0

@@ -221,6 +221,15 @@ def test_long_timeouts_wait_until_somebody_releases(timeout: float | None) -> No
     semaphore.remove()
 
 
+def test_an_error_of_a_timeouts_own_float_stays(semaphore: Semaphore) -> None:
+    class Failing:
+        def __float__(self) -> float:
+            raise OverflowError("my own")
+
+    with pytest.raises(OverflowError, match="my own"):
+        semaphore.acquire(Failing())
+
+
 @pytest.mark.parametrize(
     "timeout",
     [

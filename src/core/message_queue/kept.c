@@ -1,5 +1,6 @@
-/* Messages that were taken off a queue, and for which there was no memory to
- * give them to Python: the handle keeps them for its next call that receives.
+/* Messages that were taken off a queue and could not be given to the program,
+ * because there was no memory or because a signal handler raised: the handle
+ * keeps them for its next call that receives.
  *
  * The list is guarded by the handle's critical section; that it is empty,
  * which it nearly always is, can be seen without.  A forked child has no part
@@ -63,26 +64,35 @@ tell_lost(PyObject *op, size_t size, const char *why)
     PyErr_Fetch(&type, &value, &traceback);
     (void)core_refuse_as(core_handle(op)->state, core_handle(op)->state->Error,
                          0, core_handle_target(op),
-                         "a message of %zu bytes, for which there was no "
-                         "memory when it was received, is lost: %s",
+                         "a message of %zu bytes, which could not be given to "
+                         "the program when it was received, is lost: %s",
                          size, why);
     PyErr_WriteUnraisable(NULL);
     PyErr_Restore(type, value, traceback);
 }
 
+/* Put a message that was taken off the queue with this id at the end of the
+ * handle's list. */
 static void
-append_lock_held(PyObject *op, struct core_kept *kept)
+kept_append(PyObject *op, struct core_kept *kept, int id, long type)
 {
-    struct core_kept *last = atomic_load(&message_queue(op)->kept);
     kept->next = NULL;
+    kept->id = id;
+    kept->type = type;
+    kept->key = core_handle_key(op);
+    kept->namespace = os_namespace_number();
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    struct core_kept *last = atomic_load(&message_queue(op)->kept);
     if (last == NULL) {
         atomic_store(&message_queue(op)->kept, kept);
-        return;
     }
-    while (last->next != NULL) {
-        last = last->next;
+    else {
+        while (last->next != NULL) {
+            last = last->next;
+        }
+        last->next = kept;
     }
-    last->next = kept;
+    CORE_END_CRITICAL_SECTION();
 }
 
 /* Room for a message: for its text too, or only for what says where that is.
@@ -139,13 +149,22 @@ core_keep(PyObject *op, int id, const struct core_message *message,
         }
         return;
     }
-    kept->id = id;
-    kept->type = message->type;
-    kept->key = core_handle_key(op);
-    kept->namespace = os_namespace_number();
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    append_lock_held(op, kept);
-    CORE_END_CRITICAL_SECTION();
+    kept_append(op, kept, id, message->type);
+}
+
+void
+core_keep_bytes(PyObject *op, int id, long type, PyObject *text)
+{
+    struct core_kept *kept = make_kept(core_handle(op)->state, 0);
+    if (kept == NULL) {
+        tell_lost(op, (size_t)PyBytes_GET_SIZE(text),
+                  "there was no memory to keep it either");
+        return;
+    }
+    kept->size = (size_t)PyBytes_GET_SIZE(text);
+    kept->text = PyBytes_AS_STRING(text);
+    kept->owner = Py_NewRef(text);
+    kept_append(op, kept, id, type);
 }
 
 /* Whether msgrcv(2) would take it. */

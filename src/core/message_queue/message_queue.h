@@ -74,6 +74,8 @@ struct core_buffer;
 CORE_SELDOM void core_keep(PyObject *op, int id,
                            const struct core_message *message, size_t size,
                            struct core_buffer *buffer, PyObject *owner);
+/* The same for a message whose text is a bytes object. */
+void core_keep_bytes(PyObject *op, int id, long type, PyObject *text);
 /* The one that msgrcv(2) would take with these arguments, of at most limit
  * bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
 CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_buffer *buffer,
@@ -114,6 +116,10 @@ core_message_pair(const struct core_message *message, ssize_t size)
     return core_make_pair(PyBytes_FromStringAndSize(message->text, size),
                           PyLong_FromLong(message->type));
 }
+
+/* How many messages go before send_many() and receive_many() look for signals
+ * again. */
+#define CORE_MESSAGES_AT_ONCE ((size_t)64)
 
 #define CORE_MESSAGES_FUNCTIONS(X) \
     X(send)                        \

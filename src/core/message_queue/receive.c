@@ -439,6 +439,49 @@ reserve(PyObject *list)
     return 0;
 }
 
+/* The handler of a signal has raised: what was taken goes to the next call. */
+static void
+keep_all(PyObject *op, int id, PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *pair = PyList_GET_ITEM(list, i);
+        core_keep_bytes(op, id, PyLong_AsLong(PyTuple_GET_ITEM(pair, 1)),
+                        PyTuple_GET_ITEM(pair, 0));
+    }
+}
+
+/* Take what is there, up to the limit: 0 if the list holds it, or what stopped
+ * the taking. */
+static ssize_t
+fill_list(PyObject *op, struct wanted *wanted, PyObject *list, long long limit)
+{
+    ssize_t rc = 0;
+    while (PyList_GET_SIZE(list) < limit) {
+        Py_ssize_t place = PyList_GET_SIZE(list);
+        if ((size_t)place % CORE_MESSAGES_AT_ONCE ==
+                CORE_MESSAGES_AT_ONCE - 1 &&
+            PyErr_CheckSignals() < 0) {
+            keep_all(op, wanted->id, list);
+            return CORE_RAISED;
+        }
+        rc = CORE_RAISED;
+        PyObject *message = reserve(list) < 0 ? NULL
+                                              : receive_pair(op, wanted, &rc);
+        if (message == NULL) {
+            break;
+        }
+        Py_SET_SIZE(list, place + 1);
+        PyList_SET_ITEM(list, place, message);
+        wanted->deadline.timeout_ns = 0;
+    }
+    if (rc != -ENOMSG && PyList_GET_SIZE(list) == 0) {
+        return rc;
+    }
+    /* An error comes again at the next call. */
+    PyErr_Clear();
+    return 0;
+}
+
 PyObject *
 core_messages_receive_many(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *keywords)
@@ -463,34 +506,19 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
         return NULL;
     }
     PyObject *list = PyList_New(0);
-    ssize_t rc = list == NULL ? CORE_RAISED : 0;
-    if (list != NULL) {
-        /* Nobody is to find it, and change it, while it waits. */
-        PyObject_GC_UnTrack(list);
+    if (list == NULL) {
+        return NULL;
     }
-    while (list != NULL && PyList_GET_SIZE(list) < limit) {
-        if (reserve(list) < 0) {
-            rc = CORE_RAISED;
-            break;
-        }
-        PyObject *message = receive_pair(op, &wanted, &rc);
-        if (message == NULL) {
-            break;
-        }
-        Py_ssize_t place = PyList_GET_SIZE(list);
-        Py_SET_SIZE(list, place + 1);
-        PyList_SET_ITEM(list, place, message);
-        wanted.deadline.timeout_ns = 0;
+    /* Nobody is to find it, and change it, while it waits. */
+    PyObject_GC_UnTrack(list);
+    ssize_t rc = fill_list(op, &wanted, list, limit);
+    if (rc < 0) {
+        Py_DECREF(list);
+        return core_handle_raise_by_id(op, wanted.id, rc,
+                                       CORE_OPERATION_RECEIVE);
     }
-    if (rc >= 0 || rc == -ENOMSG ||
-        (list != NULL && PyList_GET_SIZE(list) > 0)) {
-        /* What was taken is given; an error comes again at the next call. */
-        PyErr_Clear();
-        PyObject_GC_Track(list);
-        return list;
-    }
-    Py_XDECREF(list);
-    return core_handle_raise_by_id(op, wanted.id, rc, CORE_OPERATION_RECEIVE);
+    PyObject_GC_Track(list);
+    return list;
 }
 
 /* --------------------------------------------------------------- iterating */

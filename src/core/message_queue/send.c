@@ -193,6 +193,11 @@ take_iterable(PyObject *op, PyObject *list, PyObject *iterable)
         if (rc == 0) {
             rc = take_message(op, list, PyList_GET_SIZE(list) - 1);
         }
+        /* The iterable may never end. */
+        if (rc == 0 &&
+            (size_t)PyList_GET_SIZE(list) % CORE_MESSAGES_AT_ONCE == 0) {
+            rc = PyErr_CheckSignals();
+        }
     }
     Py_XDECREF(iterator);
     return PyErr_Occurred() ? -1 : rc;
@@ -262,6 +267,11 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     while (sent < PyList_GET_SIZE(messages)) {
         struct core_bytes bytes;
         rc = CORE_RAISED;
+        if ((size_t)sent % CORE_MESSAGES_AT_ONCE ==
+                CORE_MESSAGES_AT_ONCE - 1 &&
+            PyErr_CheckSignals() < 0) {
+            break;
+        }
         if (core_bytes_get(PyList_GET_ITEM(messages, sent), &bytes) == 0) {
             rc = send_bytes(op, id, &bytes, type, &deadline);
             core_bytes_release(&bytes);

@@ -27,10 +27,10 @@ static inline void
 core_semaphore_set_open(PyObject *op, int64_t key, int id,
                         const struct os_info *info)
 {
-    int64_t namespace = core_namespace_to_note(key);
+    struct core_origin origin = core_origin(core_handle(op)->kind, key, id);
     CORE_BEGIN_CRITICAL_SECTION(op);
     semaphore_set(op)->nsems = (Py_ssize_t)info->sem.nsems;
-    core_handle_open_lock_held(core_handle(op), key, namespace,
+    core_handle_open_lock_held(core_handle(op), key, origin,
                                (struct core_place){id, 0});
     CORE_END_CRITICAL_SECTION();
 }
