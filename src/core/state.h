@@ -60,7 +60,7 @@ typedef int64_t core_shared_int64;
     X(ReadOnlyError, Error, NULL,                                             \
       "A write through a read-only attachment.")                              \
     X(CancelledError, Error, NULL,                                            \
-      "Another thread ended the wait with cancel() (ECANCELED).")             \
+      "cancel() ended the wait (ECANCELED).")             \
     X(InternalError, Error, NULL, "A bug in this library.")
 
 /* Each return to where a function was called before the system call costs
@@ -82,6 +82,7 @@ typedef int64_t core_shared_int64;
     X(pin_type)               \
     X(atomic_type)            \
     X(message_queue_type)     \
+    X(message_iterator_type)  \
     X(semaphore_name)         \
     X(shared_memory_name)     \
     X(message_queue_name)     \
@@ -112,6 +113,7 @@ typedef int64_t core_shared_int64;
     X(initial_values)     \
     X(interval)           \
     X(key)                \
+    X(later)              \
     X(limit)              \
     X(max_message_size)   \
     X(members)            \
