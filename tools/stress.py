@@ -2,8 +2,8 @@
 
 Senders and receivers wait with random timeouts, are cancelled at random moments and interrupted by
 signals, while the queue is full and empty in turn.  At the end every message has come once, and
-every permit is back; stress_aio.py does the same with tasks.  All happens in an IPC namespace of
-its own.
+every permit is back; stress_stop.py does the same with consumers that are stopped, stress_aio.py
+with tasks.  All happens in an IPC namespace of its own.
 """
 
 import argparse
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--permits", type=int, default=1_000_000)
     parser.add_argument("--tasks-messages", type=int, default=200_000, help="through aio")
+    parser.add_argument("--consumers", type=int, default=2000, help="processes to stop")
     parser.add_argument("--senders", type=int, default=2, help="processes that send")
     parser.add_argument("--receivers", type=int, default=3, help="processes that receive")
     parser.add_argument("--threads", type=int, default=2, help="threads in each of them")
@@ -210,9 +211,11 @@ def main() -> None:
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
     stress_messages(options.messages, options.senders, options.receivers, options.threads)
     stress_permits(options.permits)
-    # It imports this file in its turn.
+    # They import this file in their turn.
     from stress_aio import stress_tasks
+    from stress_stop import stress_stopped
 
+    stress_stopped(options.consumers)
     stress_tasks(options.tasks_messages, options.senders, options.receivers)
 
 

@@ -256,8 +256,6 @@ static PyMethodDef core_methods[] = {
     {"_reopen", core_reopen, METH_VARARGS, NULL},
     {"_seconds", core_seconds, METH_O, NULL},
     {"_patience", core_patience, METH_VARARGS, NULL},
-    {"_end_waits", core_end_waits, METH_O, NULL},
-    {"_allow_waits", core_allow_waits, METH_O, NULL},
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},
@@ -364,8 +362,10 @@ core_exec(PyObject *module)
 #undef X
     state->operations_type = add_type(module, &core_operations_spec, NULL);
     state->atomic_type = add_type(module, &core_atomic_spec, NULL);
-    /* No name in the module: only ndarray() makes them. */
+    /* No names in the module: only ndarray() and iterate() make them. */
     state->pin_type = PyType_FromModuleAndSpec(module, &core_pin_spec, NULL);
+    state->message_iterator_type =
+        PyType_FromModuleAndSpec(module, &core_message_iterator_spec, NULL);
     if (PyErr_Occurred()) {
         return -1;
     }

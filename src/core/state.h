@@ -62,7 +62,7 @@ typedef int64_t core_shared_int64;
     X(ReadOnlyError, Error, NULL,                                             \
       "A write through a read-only attachment.")                              \
     X(CancelledError, Error, NULL,                                            \
-      "Another thread ended the wait with cancel() (ECANCELED).")             \
+      "cancel() ended the wait (ECANCELED).") \
     X(InternalError, Error, NULL, "A bug in this library.")
 
 /* Each return to where a function was called before the system call costs
@@ -106,6 +106,7 @@ struct core_kind_state {
     X(operations_type)        \
     X(pin_type)               \
     X(atomic_type)            \
+    X(message_iterator_type)  \
     X(busy_again)             \
     X(busy_no_message)        \
     X(ArgumentWarning)        \
@@ -133,6 +134,7 @@ struct core_kind_state {
     X(initial_values)     \
     X(interval)           \
     X(key)                \
+    X(later)              \
     X(limit)              \
     X(max_message_size)   \
     X(members)            \

@@ -251,44 +251,74 @@ core_finish_waits(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyObject *
-core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+/* A wait registers itself before it looks at the flag, and the flag is set
+ * before the waits are interrupted: either the wait sees the flag, or it is
+ * seen here. */
+static int
+cancel(struct os_wait_owner *owner, bool later)
 {
-    if (core_handle_check(core_handle(op)) < 0 ||
-        core_wait_cancel(&core_handle(op)->waits) < 0) {
+    if (later) {
+        atomic_store(&owner->cancelled, true);
+    }
+    return core_wait_cancel(owner);
+}
+
+PyObject *
+core_cancel(CoreState *state, struct os_wait_owner *owner,
+            PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "cancel", 1, 1, 0, {CORE_ARG_later}};
+    PyObject *given[1];
+    bool later = false;
+    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
+        core_bool(given[0], &later) < 0 || cancel(owner, later) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
-static bool
-set_waits_end(PyObject *module, PyObject *op, bool end)
+int
+core_set_cancelled(struct os_wait_owner *owner, PyObject *value)
 {
-    if (!core_is_handle(core_state_of_module(module), op)) {
-        PyErr_SetString(PyExc_TypeError, "no handle");
-        return false;
+    bool cancelled = false;
+    if (core_handle_refuse_delete(value, "cancelled") < 0 ||
+        core_bool(value, &cancelled) < 0) {
+        return -1;
     }
-    atomic_store(&core_handle(op)->waits.ended, end);
-    return true;
+    if (cancelled) {
+        return cancel(owner, true);
+    }
+    atomic_store(&owner->cancelled, false);
+    return 0;
 }
 
 PyObject *
-core_end_waits(PyObject *module, PyObject *op)
+core_handle_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *keywords)
 {
-    if (!set_waits_end(module, op, true) ||
-        core_wait_cancel(&core_handle(op)->waits) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    CoreHandle *self = core_handle(op);
+    return core_handle_check(self) < 0
+               ? NULL
+               : core_cancel(self->state, &self->waits, args, nargs, keywords);
 }
 
 PyObject *
-core_allow_waits(PyObject *module, PyObject *op)
+core_handle_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
 {
-    if (!set_waits_end(module, op, false)) {
+    if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    Py_RETURN_NONE;
+    return PyBool_FromLong(atomic_load(&core_handle(op)->waits.cancelled));
+}
+
+int
+core_handle_set_cancelled(PyObject *op, PyObject *value,
+                          void *Py_UNUSED(closure))
+{
+    return core_handle_check(core_handle(op)) < 0
+               ? -1
+               : core_set_cancelled(&core_handle(op)->waits, value);
 }
 
 PyObject *
@@ -323,14 +353,20 @@ core_set_wait_signal(PyObject *module, PyObject *value)
 /* ------------------------------------------------------------------- docs */
 
 const char core_handle_cancel_doc[] = PyDoc_STR(
-    "cancel($self, /)\n--\n\n"
-    "End every wait that is in progress on this handle.\n"
+    "cancel($self, /, later=False)\n--\n\n"
+    "End every wait that is in progress on this object.\n"
     "\n"
-    "It may be called from another thread, or from a signal handler in the\n"
-    "same one.  Each of them raises CancelledError (ECANCELED), unless it had "
-    "succeeded\n"
-    "already: then it reports success.  Nothing is lost.  The handle stays\n"
-    "usable, and other handles of the same object are left alone.");
+    "Each wait raises CancelledError (ECANCELED), unless it had already\n"
+    "succeeded: then it reports success.  Nothing is lost.  Other handles "
+    "for\n"
+    "the same thing are left alone.  If later is true, each wait that begins\n"
+    "afterwards ends too as soon as it would have to block, until the\n"
+    "attribute cancelled is set to False.  cancel() may be called from\n"
+    "another thread, or from a signal handler in the same one.");
+const char core_cancelled_doc[] = PyDoc_STR(
+    "True after cancel(later=True): calls that would have to block raise\n"
+    "CancelledError.  False allows them to block again; setting True is the\n"
+    "same as cancel(later=True).");
 const char core_set_wait_signal_doc[] = PyDoc_STR(
     "set_wait_signal($module, signalnum, /)\n--\n\n"
     "Choose the signal that ends waits; returns the one before.\n"

@@ -41,12 +41,24 @@ int core_wait_cancel(struct os_wait_owner *owner);
 /* Called when the interpreter ends: from here on its other threads take
  * nothing in a call from which they may not come back. */
 PyObject *core_finish_waits(PyObject *module, PyObject *unused);
-PyObject *core_handle_cancel(PyObject *op, PyObject *unused);
+/* The method cancel(later=False) and the attribute cancelled, of whatever has
+ * this owner of waits. */
+PyObject *core_cancel(CoreState *state, struct os_wait_owner *owner,
+                      PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *keywords);
+int core_set_cancelled(struct os_wait_owner *owner, PyObject *value);
+PyObject *core_handle_cancel(PyObject *op, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *keywords);
+PyObject *core_handle_get_cancelled(PyObject *op, void *closure);
+int core_handle_set_cancelled(PyObject *op, PyObject *value, void *closure);
 extern const char core_handle_cancel_doc[];
-/* Let all waits of a handle end as by cancel(), also those that are only about
- * to begin, until they are allowed again. */
-PyObject *core_end_waits(PyObject *module, PyObject *op);
-PyObject *core_allow_waits(PyObject *module, PyObject *op);
+extern const char core_cancelled_doc[];
+#define CORE_CANCEL_METHOD(function, doc)                                   \
+    {"cancel", _PyCFunction_CAST(function), METH_FASTCALL | METH_KEYWORDS, \
+     doc}
+#define CORE_HANDLE_CANCELLED                               \
+    {"cancelled", core_handle_get_cancelled,                \
+     core_handle_set_cancelled, core_cancelled_doc, NULL},
 PyObject *core_set_wait_signal(PyObject *module, PyObject *value);
 extern const char core_set_wait_signal_doc[];
 

@@ -194,7 +194,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same queue.");
 
 static PyMethodDef message_queue_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
     CORE_MESSAGES_METHODS{"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
     {"from_id", _PyCFunction_CAST(message_queue_from_id),
@@ -204,7 +204,8 @@ static PyMethodDef message_queue_methods[] = {
 };
 
 static PyGetSetDef message_queue_getset[] = {
-    CORE_HANDLE_GETSET CORE_MESSAGE_QUEUE_FIELDS(CORE_FIELD_GETSET){
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_MESSAGE_QUEUE_FIELDS(
+        CORE_FIELD_GETSET){
         "max_message_size", message_queue_get_max_message_size, NULL,
         PyDoc_STR(
             "The longest message that this handle sends or receives, in\n"

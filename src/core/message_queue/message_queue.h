@@ -1,5 +1,5 @@
-/* What message_queue.c (the queue), send.c, receive.c, kept.c and peek.c
- * share. */
+/* What message_queue.c (the queue), send.c, receive.c, iterate.c, watch.c,
+ * kept.c and peek.c share. */
 #ifndef SYSV_IPC_CORE_MESSAGE_QUEUE_H
 #define SYSV_IPC_CORE_MESSAGE_QUEUE_H
 
@@ -9,6 +9,7 @@
 
 extern const struct core_kind core_message_queue_kind;
 extern PyType_Spec core_message_queue_spec;
+extern PyType_Spec core_message_iterator_spec;
 CORE_WHOLE PyObject *core_message_queue_call(PyObject *type,
                                              PyObject *const *args,
                                              size_t nargsf,
@@ -117,6 +118,23 @@ core_message_pair(const struct core_message *message, ssize_t size)
                           PyLong_FromLong(message->type));
 }
 
+/* What all ways to receive ask for.  The id is that of the queue that a call
+ * began with: converting arguments, and waiting, let others initialise the
+ * handle again. */
+struct core_wanted {
+    int id;
+    long type;
+    int flags; /* MSG_EXCEPT, MSG_NOERROR */
+    struct core_deadline deadline;
+};
+/* 0, or -1 with an exception. */
+int core_wanted_convert(PyObject *op, PyObject *type_value,
+                        PyObject *except_type, PyObject *truncate,
+                        struct core_wanted *out);
+/* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
+PyObject *core_message_receive(PyObject *op, struct core_wanted *wanted,
+                               ssize_t *rc);
+
 /* How many messages go before send_many() and receive_many() look for signals
  * again. */
 #define CORE_MESSAGES_AT_ONCE ((size_t)64)
@@ -129,6 +147,7 @@ core_message_pair(const struct core_message *message, ssize_t size)
     X(try_receive)                 \
     X(receive_into)                \
     X(receive_many)                \
+    X(iterate)                     \
     X(peek)
 
 #define CORE_MESSAGES_DECLARE(name)                                           \

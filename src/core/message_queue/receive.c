@@ -6,19 +6,9 @@
 
 #include <errno.h>
 
-/* What all ways to receive ask for.  The id is that of the queue that a call
- * began with: converting arguments, and waiting, let others initialise the
- * handle again. */
-struct wanted {
-    int id;
-    long type;
-    int flags; /* MSG_EXCEPT, MSG_NOERROR */
-    struct core_deadline deadline;
-};
-
-static int
-convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
-               PyObject *truncate, struct wanted *out)
+int
+core_wanted_convert(PyObject *op, PyObject *type_value, PyObject *except_type,
+                    PyObject *truncate, struct core_wanted *out)
 {
     CoreState *state = core_handle(op)->state;
     long long type = 0;
@@ -45,7 +35,7 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
 
 CORE_SELDOM static ssize_t
 wait_for_message(PyObject *op, struct core_message *message, size_t size,
-                 int flags, struct wanted *wanted)
+                 int flags, struct core_wanted *wanted)
 {
     message->type = 0;
     struct os_call call = {
@@ -64,7 +54,7 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
  * wanted, but for MSG_NOERROR, which is only for the limit of the caller. */
 static inline ssize_t
 receive_once(PyObject *op, struct core_message *message, size_t size,
-             int flags, struct wanted *wanted)
+             int flags, struct core_wanted *wanted)
 {
     bool may_wait = wanted->deadline.timeout_ns != 0;
     if (os_wait_is_finishing() && may_wait) {
@@ -101,7 +91,7 @@ longest(int id, size_t limit)
  * could not tell of them. */
 CORE_SELDOM static ssize_t
 receive_long(PyObject *op, struct core_buffer *buffer, size_t limit,
-             struct wanted *wanted)
+             struct core_wanted *wanted)
 {
     ssize_t rc = -E2BIG;
     for (int i = 0; rc == -E2BIG && i < CORE_MOST_ATTEMPTS; i++) {
@@ -125,7 +115,7 @@ receive_long(PyObject *op, struct core_buffer *buffer, size_t limit,
  * The caller releases the buffer. */
 static inline ssize_t
 receive_into_buffer(PyObject *op, struct core_buffer *buffer, size_t limit,
-                    struct wanted *wanted)
+                    struct core_wanted *wanted)
 {
     (void)core_buffer_get(buffer, 0);
     if (limit <= CORE_STACK_TEXT) {
@@ -201,7 +191,7 @@ note_size(PyObject *op, ssize_t size)
  * put back before anybody sees the object.  *rc is -E2BIG where the message
  * is longer after all. */
 static PyObject *
-receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
+receive_expected(PyObject *op, Py_ssize_t size, struct core_wanted *wanted,
                  ssize_t *rc)
 {
     static_assert(offsetof(PyBytesObject, ob_sval) >=
@@ -239,9 +229,9 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
     return result;
 }
 
-/* Of what the handle keeps, as receive_pair() does. */
+/* Of what the handle keeps, as core_message_receive() does. */
 CORE_SELDOM static PyObject *
-receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
+receive_kept(PyObject *op, struct core_wanted *wanted, ssize_t *rc)
 {
     struct core_buffer buffer;
     PyObject *result = NULL;
@@ -258,9 +248,8 @@ receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
     return result;
 }
 
-/* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
-static PyObject *
-receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
+PyObject *
+core_message_receive(PyObject *op, struct core_wanted *wanted, ssize_t *rc)
 {
     struct core_buffer buffer;
     PyObject *result = NULL;
@@ -302,16 +291,16 @@ core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         {CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout, CORE_ARG_except_type,
          CORE_ARG_truncate}};
     PyObject *given[5];
-    struct wanted wanted;
+    struct core_wanted wanted;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[1], given[3], given[4], &wanted) < 0 ||
+        core_wanted_convert(op, given[1], given[3], given[4], &wanted) < 0 ||
         core_deadline(core_handle(op)->state, given[0], given[2],
                       &wanted.deadline) < 0) {
         return NULL;
     }
     ssize_t rc;
-    PyObject *result = receive_pair(op, &wanted, &rc);
+    PyObject *result = core_message_receive(op, &wanted, &rc);
     return result != NULL ? result
                           : core_handle_raise_by_id(op, wanted.id, rc,
                                                     CORE_OPERATION_RECEIVE);
@@ -328,14 +317,14 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
         0,
         {CORE_ARG_type, CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[3];
-    struct wanted wanted;
+    struct core_wanted wanted;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[0], given[1], given[2], &wanted) < 0) {
+        core_wanted_convert(op, given[0], given[1], given[2], &wanted) < 0) {
         return NULL;
     }
     ssize_t rc;
-    PyObject *result = receive_pair(op, &wanted, &rc);
+    PyObject *result = core_message_receive(op, &wanted, &rc);
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
@@ -348,7 +337,7 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
  * longer than the stack has room for is not first refused for it. */
 static ssize_t
 receive_for_buffer(PyObject *op, struct core_buffer *buffer,
-                   const Py_buffer *into, struct wanted *wanted)
+                   const Py_buffer *into, struct core_wanted *wanted)
 {
     Py_ssize_t expected = expected_size(op);
     (void)core_buffer_get(buffer, 0);
@@ -387,11 +376,11 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
         {CORE_ARG_buffer, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
          CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[6];
-    struct wanted wanted;
+    struct core_wanted wanted;
     Py_buffer into = {0};
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_wanted_convert(op, given[2], given[4], given[5], &wanted) < 0 ||
         core_deadline(core_handle(op)->state, given[1], given[3],
                       &wanted.deadline) < 0 ||
         PyObject_GetBuffer(given[0], &into, PyBUF_WRITABLE) < 0) {
@@ -453,7 +442,8 @@ keep_all(PyObject *op, int id, PyObject *list)
 /* Take what is there, up to the limit: 0 if the list holds it, or what stopped
  * the taking. */
 static ssize_t
-fill_list(PyObject *op, struct wanted *wanted, PyObject *list, long long limit)
+fill_list(PyObject *op, struct core_wanted *wanted, PyObject *list,
+          long long limit)
 {
     ssize_t rc = 0;
     while (PyList_GET_SIZE(list) < limit) {
@@ -465,8 +455,8 @@ fill_list(PyObject *op, struct wanted *wanted, PyObject *list, long long limit)
             return CORE_RAISED;
         }
         rc = CORE_RAISED;
-        PyObject *message = reserve(list) < 0 ? NULL
-                                              : receive_pair(op, wanted, &rc);
+        PyObject *message =
+            reserve(list) < 0 ? NULL : core_message_receive(op, wanted, &rc);
         if (message == NULL) {
             break;
         }
@@ -494,11 +484,11 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
         {CORE_ARG_limit, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
          CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[6];
-    struct wanted wanted;
+    struct core_wanted wanted;
     long long limit = 0;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_wanted_convert(op, given[2], given[4], given[5], &wanted) < 0 ||
         core_integer(core_handle(op)->state, given[0], "limit", 1,
                      PY_SSIZE_T_MAX, &limit) < 0 ||
         core_deadline(core_handle(op)->state, given[1], given[3],
@@ -519,33 +509,6 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     }
     PyObject_GC_Track(list);
     return list;
-}
-
-/* --------------------------------------------------------------- iterating */
-
-PyObject *
-core_messages_iter(PyObject *op)
-{
-    return core_handle_check(core_handle(op)) < 0 ? NULL : Py_NewRef(op);
-}
-
-PyObject *
-core_messages_next(PyObject *op)
-{
-    struct wanted wanted = {
-        .id = core_handle_id(op),
-        .deadline = {OS_FOREVER, 0},
-    };
-    struct os_info info;
-    ssize_t rc;
-    PyObject *result = receive_pair(op, &wanted, &rc);
-    if (rc == -EIDRM || (rc == -EINVAL && wanted.id >= 0 &&
-                         os_msg_stat(wanted.id, &info) == -EINVAL)) {
-        return NULL;
-    }
-    return result != NULL ? result
-                          : core_handle_raise_by_id(op, wanted.id, rc,
-                                                    CORE_OPERATION_RECEIVE);
 }
 
 /* ------------------------------------------------------------------- docs */

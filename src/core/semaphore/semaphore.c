@@ -349,7 +349,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same semaphore.");
 
 static PyMethodDef semaphore_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
     {"acquire", _PyCFunction_CAST(core_semaphore_acquire),
      METH_FASTCALL | METH_KEYWORDS, acquire_doc},
     {"P", _PyCFunction_CAST(core_semaphore_acquire),
@@ -374,7 +374,8 @@ static PyMethodDef semaphore_methods[] = {
 };
 
 static PyGetSetDef semaphore_getset[] = {
-    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_SEMAPHORE_FIELDS(
+        CORE_FIELD_GETSET){
         "value", semaphore_get_value, semaphore_set_value,
         PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
                   "Setting it clears what undo has recorded for it."),

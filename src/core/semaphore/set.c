@@ -441,7 +441,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same set.");
 
 static PyMethodDef semaphore_set_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
     {"op", _PyCFunction_CAST(core_semaphore_set_op),
      METH_FASTCALL | METH_KEYWORDS, op_doc},
     {"compile", core_semaphore_set_compile, METH_O, compile_doc},
@@ -459,10 +459,10 @@ static PyMethodDef semaphore_set_methods[] = {
 };
 
 static PyGetSetDef semaphore_set_getset[] = {
-    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
-        "o_time", core_handle_get_field, NULL,
-        PyDoc_STR("The same as last_operation_time."),
-        (void *)&core_field_last_operation_time},
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_SEMAPHORE_FIELDS(
+        CORE_FIELD_GETSET){"o_time", core_handle_get_field, NULL,
+                           PyDoc_STR("The same as last_operation_time."),
+                           (void *)&core_field_last_operation_time},
     {"values", semaphore_set_get_values, semaphore_set_set_values,
      PyDoc_STR(
          "The values of all members, read (GETALL) and written (SETALL)\n"

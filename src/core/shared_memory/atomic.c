@@ -318,12 +318,23 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-atomic_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+atomic_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *keywords)
 {
-    if (core_wait_cancel(&atomic(op)->waits) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return core_cancel(atomic(op)->state, &atomic(op)->waits, args, nargs,
+                       keywords);
+}
+
+static PyObject *
+atomic_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(atomic_load(&atomic(op)->waits.cancelled));
+}
+
+static int
+atomic_set_cancelled(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return core_set_cancelled(&atomic(op)->waits, value);
 }
 
 /* ------------------------------------------------- making and its opposite */
@@ -530,18 +541,6 @@ PyDoc_STRVAR(
     "\n"
     "They may be of any process.  Raises ArgumentError (EINVAL) for a 64-bit\n"
     "type or a count below 1.  See futex(2), FUTEX_WAKE.");
-PyDoc_STRVAR(
-    cancel_doc,
-    "cancel($self, /)\n--\n\n"
-    "End every wait() in progress on this object.\n"
-    "\n"
-    "It may be called from another thread, or from a signal handler in the\n"
-    "same one.  Each raises CancelledError (ECANCELED), unless the number had "
-    "changed\n"
-    "already.  The object stays usable, and other objects for the same "
-    "number\n"
-    "are left alone.");
-
 static PyMethodDef atomic_methods[] = {
     {"load", atomic_load_, METH_NOARGS, load_doc},
     {"store", atomic_store_, METH_O, store_doc},
@@ -556,7 +555,7 @@ static PyMethodDef atomic_methods[] = {
      wait_doc},
     {"wake", _PyCFunction_CAST(atomic_wake), METH_FASTCALL | METH_KEYWORDS,
      wake_doc},
-    {"cancel", atomic_cancel, METH_NOARGS, cancel_doc},
+    CORE_CANCEL_METHOD(atomic_cancel, core_handle_cancel_doc),
     {NULL, NULL, 0, NULL},
 };
 
@@ -573,6 +572,8 @@ static PyMemberDef atomic_members[] = {
 static PyGetSetDef atomic_getset[] = {
     {"type", atomic_get_type, NULL, PyDoc_STR("'i32', 'u32', 'i64' or 'u64'."),
      NULL},
+    {"cancelled", atomic_get_cancelled, atomic_set_cancelled,
+     core_cancelled_doc, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -176,7 +176,7 @@ bool
 os_wait_is_cancelled(const struct os_wait *wait)
 {
     return atomic_load(&wait->owner->cancels) != wait->cancels ||
-           atomic_load(&wait->owner->ended);
+           atomic_load(&wait->owner->cancelled);
 }
 
 bool

@@ -6,11 +6,11 @@
 #include "os/os.h"
 
 /* What an object's waits have in common: a part of the object.  A wait ends
- * when cancels is no longer what it was when the wait began, or while ended is
- * true. */
+ * when cancels is no longer what it was when the wait began, or while
+ * cancelled is true. */
 struct os_wait_owner {
     atomic_uint cancels;
-    atomic_bool ended;
+    atomic_bool cancelled;
 };
 
 /* A wait, of one call after another.  The fields are wait.c's own. */
@@ -43,8 +43,8 @@ bool os_wait_is_cancelled(const struct os_wait *wait);
 /* Whether it may wait in a call: not in a thread whose interpreter ends. */
 bool os_wait_may_block(const struct os_wait *wait);
 /* Make the call, and wait at most so long.  -EINTR if there is time left:
- * look for signals and call again; -ECANCELED after os_wait_cancel(), or if
- * the owner's waits are ended; else what it returns, -EAGAIN or -ENOMSG when
+ * look for signals and call again; -ECANCELED after os_wait_cancel(), or while
+ * the owner is cancelled; else what it returns, -EAGAIN or -ENOMSG when
  * time is up.  After it, when the thread can use again what it has got, comes
  * os_wait_back(). */
 ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
