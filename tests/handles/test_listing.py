@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import namespace
 import pytest
 from helpers import (
     OTHER_UID,
@@ -480,7 +481,7 @@ def test_a_segment_of_the_namespace_before_does_not_count(key: int) -> None:
     def look() -> tuple[object, ...]:
         kept = SharedMemory(key, IPC_CREX)
         kept.remove()
-        assert ctypes.CDLL(None).unshare(0x08000000) == 0
+        namespace.enter()
         Path("/proc/sys/kernel/shm_next_id").write_text(str(kept.id))
         segment = SharedMemory(key + 1 if key < 2**31 - 1 else 1, IPC_CREX)
         segment.detach()
@@ -650,7 +651,7 @@ def test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning(
 @by_root
 def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
     def count() -> tuple[dict[str, set[int]], list[str]]:
-        assert ctypes.CDLL(None).unshare(0x08000000) == 0  # CLONE_NEWIPC
+        namespace.enter()
         return on_an_old_kernel()
 
     assert in_child(count) == ({"sem": set(), "shm": set(), "msg": set()}, [])
