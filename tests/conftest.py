@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import namespace
 import parallel
 import pytest
+import system_calls
 from helpers import LOOPS, TESTS, Peer
 
 import sysv_ipc
@@ -244,11 +245,19 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def build(name: str) -> Path:
         program = folder / name
         if not program.exists():
-            compiler = shutil.which("cc") or shutil.which("gcc")
-            assert compiler, "the tests need a C compiler: apt-get install gcc"
             source = TESTS / "peers" / f"{name}.c"
             subprocess.run(
-                [compiler, "-Wall", "-Wextra", "-Werror", "-O1", "-o", program, source, "-pthread"],
+                [
+                    system_calls.compiler(),
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-O1",
+                    "-o",
+                    program,
+                    source,
+                    "-pthread",
+                ],
                 check=True,
             )
         return program

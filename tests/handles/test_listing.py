@@ -30,7 +30,7 @@ from helpers import (
     system_calls,
     wait_until,
 )
-from old_kernel import become_old, needs_numbers
+from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 
@@ -608,7 +608,7 @@ def on_an_old_kernel() -> tuple[dict[str, set[int]], list[str]]:
     return listed_with_warnings()
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
@@ -624,7 +624,7 @@ def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
     ]
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_on_an_old_kernel_root_reads_all_and_nothing_is_said(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
@@ -647,7 +647,7 @@ def test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning(
         assert removed.id not in ids[name]
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
     def count() -> tuple[dict[str, set[int]], list[str]]:
@@ -657,7 +657,7 @@ def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
     assert in_child(count) == ({"sem": set(), "shm": set(), "msg": set()}, [])
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
@@ -672,7 +672,7 @@ def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
         as_other_user(strictly)
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_the_command_line_tells_what_an_old_kernel_hides_in_one_line(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
