@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +14,6 @@ from typing import Any
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
 OTHER_UID = 65534
 
 Call = Callable[[], object]
@@ -69,14 +66,6 @@ class Waiting(Arguments):
     """Those with which the call has to wait: what is a longer timeout is left out."""
 
     replacements = [value for value in BAD if value_name(value) not in LONGER]  # noqa: RUF012
-
-
-def enter_namespace() -> None:
-    """Leave the machine's own objects alone."""
-    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
 
 
 # ------------------------------------------------------------------------------- the objects

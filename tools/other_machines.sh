@@ -93,10 +93,14 @@ release=trixie
 [ "$architecture" != s390x ] || release=bookworm
 debian_root "debian-$release-$architecture" "$release" --arch="$architecture"
 
+# qemu-user makes the system calls of this machine: /proc shows its numbers.
+calls=
+[ -z "$under_qemu" ] || calls=$(python3 tests/system_calls.py)
+
 inside() {
     # The path of this machine's shell holds folders that are not in there.
     env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-        DEBIAN_FRONTEND=noninteractive ${under_qemu:+SYSV_IPC_TESTS_UNDER_QEMU=1} chroot "$root" "$@"
+        DEBIAN_FRONTEND=noninteractive ${calls:+"SYSV_IPC_TESTS_SYSTEM_CALLS=$calls"} chroot "$root" "$@"
 }
 
 # The date of a mirror that is a snapshot has passed.

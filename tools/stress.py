@@ -7,7 +7,6 @@ with tasks.  All happens in an IPC namespace of its own.
 """
 
 import argparse
-import ctypes
 import os
 import random
 import signal
@@ -15,21 +14,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, CancelledError, MessageQueue, Semaphore, SharedMemory
 
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import namespace
+
 #: The types of messages: a number, or the end.
 NUMBER, END = 1, 2
-
-
-def enter_namespace() -> None:
-    """Leave the machine's own objects alone."""
-    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
 
 
 def random_timeout(source: random.Random) -> float | None:
@@ -207,7 +201,7 @@ def main() -> None:
     parser.add_argument("--receivers", type=int, default=3, help="processes that receive")
     parser.add_argument("--threads", type=int, default=2, help="threads in each of them")
     options = parser.parse_args()
-    enter_namespace()
+    namespace.enter()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
     stress_messages(options.messages, options.senders, options.receivers, options.threads)
     stress_permits(options.permits)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from helpers import LONG_MAX, OTHER_UID, in_child, wait_until
-from old_kernel import NUMBERS, become_old, needs_numbers
+from old_kernel import become_old, needs_seccomp
 from sleeping import blocked_process
 
 import sysv_ipc
@@ -993,7 +993,7 @@ def test_a_queue_that_may_only_be_written_to_is_sent_to(queue: MessageQueue) -> 
     assert queue.receive() == (b"x", 1)
 
 
-@needs_numbers
+@needs_seccomp
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
     made = KINDS[kind](None, IPC_CREX)
@@ -1023,13 +1023,13 @@ def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
     made.remove()
 
 
+@needs_seccomp
 def test_what_an_old_kernel_shows_is_found_without_a_word_of_the_rest(queue: MessageQueue) -> None:
     hidden = MessageQueue(None, IPC_CREX)
     queue.mode = 0o666
 
     def look() -> tuple[int, str]:
-        if NUMBERS:
-            become_old()
+        become_old()
         errors = io.StringIO()
         with contextlib.redirect_stderr(errors):
             return main(["send", str(queue.key), "x"]), errors.getvalue()

@@ -381,9 +381,9 @@ def test_a_waiter_remains_seen_where_only_a_thread_is_in_the_namespace() -> None
     """The process itself, which is its first thread, has gone to another IPC namespace."""
     queue = as_nobody(make_queue)
     code = (
-        "import ctypes, sys, threading, sysv_ipc; queue = sysv_ipc.MessageQueue.from_id({})\n"
+        "import namespace, sys, threading, sysv_ipc; queue = sysv_ipc.MessageQueue.from_id({})\n"
         "threading.Thread(target=queue.receive, kwargs={{'type': 9}}, daemon=True).start()\n"
-        "ctypes.CDLL(None).unshare(0x08000000); print(flush=True); sys.stdin.read()"
+        "namespace.enter(); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code.format(queue)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import gc
 import pickle
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import namespace
 import pytest
 from helpers import FREE_THREADED, in_child, run_in_thread, wait_until
 from sleeping import blocked_in_system_call
@@ -27,9 +27,6 @@ from sysv_ipc import (
     SemaphoreSet,
     SharedMemory,
 )
-
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWUSER = 0x10000000
 
 KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
 CLASSES: list[Any] = [*KINDS.values(), SemaphoreSet]
@@ -160,9 +157,7 @@ def test_a_handle_that_was_never_initialised_touches_no_object_with_the_id_0(cls
     table = {Semaphore: "sem", SemaphoreSet: "sem", SharedMemory: "shm", MessageQueue: "msg"}[cls]
 
     def use() -> tuple[str, str]:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWIPC) != 0 and libc.unshare(CLONE_NEWIPC | CLONE_NEWUSER) != 0:
-            raise OSError(ctypes.get_errno(), "unshare(2) failed")
+        namespace.enter()
         first = KINDS[table](42, IPC_CREX)
         assert first.id == 0
         if table == "msg":
@@ -491,9 +486,7 @@ def test_handles_of_different_kinds_with_one_id_are_not_equal() -> None:
     """In a namespace of its own the first object of each kind has the id 0."""
 
     def compare() -> tuple[set[int], int]:
-        libc = ctypes.CDLL(None)
-        if libc.unshare(CLONE_NEWIPC) != 0:
-            libc.unshare(CLONE_NEWIPC | CLONE_NEWUSER)
+        namespace.enter()
         handles = [cls(42, IPC_CREX) for cls in KINDS.values()]
         return {handle.id for handle in handles}, len(set(handles))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import namespace
 import pytest
 from helpers import as_other_user, fork, in_child
 
@@ -27,8 +28,6 @@ from sysv_ipc import (
 )
 
 Handle = Any
-
-CLONE_NEWIPC = 0x08000000
 
 KINDS: dict[str, Callable[[int | None], Handle]] = {
     "semaphore": lambda key: Semaphore(key, IPC_CREX, initial_value=1),
@@ -59,10 +58,6 @@ def end(handle: Handle) -> None:
     handle.remove()
     if isinstance(handle, SharedMemory) and handle.attached:
         handle.detach()
-
-
-def new_namespace() -> None:
-    assert ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWIPC) == 0
 
 
 #: What a handle does that tells of its object, or changes it, and is no hot call.
@@ -142,10 +137,10 @@ def test_a_handle_does_nothing_to_a_stranger_of_another_namespace(
     """There ids begin at 0 again."""
 
     def elsewhere() -> list[str]:
-        new_namespace()
+        namespace.enter()
         handle = KINDS[kind](IPC_PRIVATE if private else key)
         end(handle)
-        new_namespace()
+        namespace.enter()
         other = KINDS[kind](IPC_PRIVATE if private else key + 1)
         assert other.id == handle.id
         before = other.info()
@@ -175,7 +170,7 @@ def elsewhere(kind: str, key: int) -> Iterator[bytes]:
 
     def make() -> None:
         os.close(leave)
-        new_namespace()
+        namespace.enter()
         handle = KINDS[kind](key)
         os.write(writer, pickle.dumps(handle))
         os.read(stay, 1)
@@ -192,7 +187,7 @@ def test_a_pickle_of_another_namespace_is_refused(kind: str, key: int, elsewhere
     """Also if an object with the same key and the same size has the id there."""
 
     def load() -> str:
-        new_namespace()
+        namespace.enter()
         own = KINDS[kind](key)
         with pytest.raises(ExistentialError) as caught:
             pickle.loads(elsewhere)
@@ -403,10 +398,10 @@ def test_a_segment_is_the_same_to_a_child_in_another_pid_namespace(key: int) -> 
 
 def test_a_note_does_not_say_that_somebody_removed_what_is_elsewhere(kind: str, key: int) -> None:
     def text() -> str:
-        new_namespace()
+        namespace.enter()
         handle = KINDS[kind](key)
         end(handle)
-        new_namespace()
+        namespace.enter()
         KINDS[kind](key + 1)
         with pytest.raises(ExistentialError) as caught:
             handle.info()

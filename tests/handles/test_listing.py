@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import namespace
 import pytest
 from helpers import (
     OTHER_UID,
@@ -29,7 +30,7 @@ from helpers import (
     system_calls,
     wait_until,
 )
-from old_kernel import become_old, needs_numbers
+from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 
@@ -480,7 +481,7 @@ def test_a_segment_of_the_namespace_before_does_not_count(key: int) -> None:
     def look() -> tuple[object, ...]:
         kept = SharedMemory(key, IPC_CREX)
         kept.remove()
-        assert ctypes.CDLL(None).unshare(0x08000000) == 0
+        namespace.enter()
         Path("/proc/sys/kernel/shm_next_id").write_text(str(kept.id))
         segment = SharedMemory(key + 1 if key < 2**31 - 1 else 1, IPC_CREX)
         segment.detach()
@@ -607,7 +608,7 @@ def on_an_old_kernel() -> tuple[dict[str, set[int]], list[str]]:
     return listed_with_warnings()
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
@@ -623,7 +624,7 @@ def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
     ]
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_on_an_old_kernel_root_reads_all_and_nothing_is_said(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
@@ -646,17 +647,17 @@ def test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning(
         assert removed.id not in ids[name]
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
     def count() -> tuple[dict[str, set[int]], list[str]]:
-        assert ctypes.CDLL(None).unshare(0x08000000) == 0  # CLONE_NEWIPC
+        namespace.enter()
         return on_an_old_kernel()
 
     assert in_child(count) == ({"sem": set(), "shm": set(), "msg": set()}, [])
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
@@ -671,7 +672,7 @@ def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
         as_other_user(strictly)
 
 
-@needs_numbers
+@needs_seccomp
 @by_root
 def test_the_command_line_tells_what_an_old_kernel_hides_in_one_line(
     kinds: dict[str, tuple[Handle, Handle, Handle]],

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import TESTS, fork, import_testcapi, in_child
+from helpers import fork, import_testcapi, in_child
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, MessageQueue
 
@@ -244,8 +244,7 @@ lists = queue.receive_many(1, False)
 print(got, gc.is_tracked(lists))
 queue.remove()
 """
-    here = str(TESTS)
-    done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")
+    done = run_python(code)
     assert (done.returncode, done.stdout) == (0, "[(b'x', 1)] True\n"), done.stderr
 
 
@@ -284,8 +283,7 @@ for name in before:
     with open("/proc/sys/kernel/" + name, "w") as file:
         file.write(before[name])
 """
-    here = str(TESTS)
-    done = run_python(f"import sys; sys.path.insert(0, {here!r})\n{code}")
+    done = run_python(code)
     # Without a GIL the interpreter has reserved addresses enough from the beginning.
     enough = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     assert done.stdout == ("" if enough else "no memory\n") + "b'A' b'B'\n", done.stderr
@@ -294,7 +292,7 @@ for name in before:
 @pytest.mark.parametrize("why", ["may not send", "elsewhere", "full"])
 def test_what_cannot_go_back_is_told_and_goes_nowhere_else(run_python: Run, why: str) -> None:
     code = """
-import ctypes, os, sys, _testcapi, sysv_ipc as s
+import ctypes, os, sys, _testcapi, namespace, sysv_ipc as s
 queue = s.MessageQueue(None, s.IPC_CREX, 0o604)
 reader = s.MessageQueue(queue.key)
 queue.send(b"precious" * 100, type=300)
@@ -304,7 +302,7 @@ if sys.argv[1] == "may not send":
     os.seteuid(65534); del reader; os.seteuid(0)
 elif sys.argv[1] == "elsewhere":
     ipc = os.open("/proc/self/ns/ipc", os.O_RDONLY)
-    ctypes.CDLL(None).unshare(0x08000000)
+    namespace.enter()
     other = s.MessageQueue(queue.key, s.IPC_CREX)
     del reader
     left = other.current_messages

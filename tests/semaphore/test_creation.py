@@ -33,7 +33,7 @@ from creators import (
     remove,
     stopped_creator,
 )
-from helpers import OTHER_UID, TESTS, fork, in_child, listed, system_calls, wait_until
+from helpers import OTHER_UID, fork, in_child, listed, system_calls, wait_until
 
 import sysv_ipc
 from sysv_ipc import (
@@ -55,7 +55,7 @@ def test_thousand_killed_creators_leave_the_initial_value_or_nothing(
 ) -> None:
     """In a program of its own, of which a fork costs a tenth."""
     code = "import sys, creators; creators.kill_many(int(sys.argv[1]), 1000)"
-    done = run_python(code, key, cwd=TESTS)
+    done = run_python(code, key)
     assert (done.returncode, done.stderr) == (0, "")
     phases = ast.literal_eval(done.stdout)
     assert phases["nothing"] > 0

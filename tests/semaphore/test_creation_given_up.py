@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from creators import CREATE, INITIAL, lock_taken, phase, stopped_creator
 from helpers import OTHER_UID, fork, in_child, listed, system_calls, wait_until
-from old_kernel import become_old, needs_numbers
+from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 from sysv_ipc import IPC_CREAT, IPC_CREX, Semaphore, SemaphoreSet, SharedMemory
@@ -173,7 +173,7 @@ def test_an_exclusive_creator_says_that_there_is_one_which_a_sandbox_does_not_sh
 # --------------------------------------------------------------------------- who waits for whom
 
 
-@needs_numbers
+@needs_seccomp
 @pytest.mark.parametrize("cls", [Semaphore, SemaphoreSet])
 @pytest.mark.parametrize("flags", [0, IPC_CREAT])
 def test_on_an_old_kernel_another_user_waits_for_a_creator_too(
@@ -205,7 +205,7 @@ def test_on_an_old_kernel_another_user_waits_for_a_creator_too(
     os.close(write_end)
 
 
-@needs_numbers
+@needs_seccomp
 def test_on_an_old_kernel_what_is_forbidden_stays_so(key: int) -> None:
     made = Semaphore(key, IPC_CREX, 0o600, 1)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import TESTS, alarms, end_by_cancel, fork, run_in_thread, timers, wait_until
+from helpers import alarms, end_by_cancel, fork, run_in_thread, timers, wait_until
 from sleeping import blocked_process, waits_for_number
 
 from sysv_ipc import (
@@ -468,7 +468,6 @@ def test_a_change_without_a_wake_is_noticed_alike_in_all_threads(
     """A program in another language stores a number, and knows nothing of futexes."""
     code = f"""
 import sys, threading, time, sysv_ipc
-sys.path[:0] = sys.argv[1:]
 from sleeping import waits_for_number
 memory = sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, init_character=bytes(1))
 memory.remove()
@@ -487,7 +486,7 @@ first()
 other.join()
 print(ended)
 """
-    assert run_python(code, TESTS).stdout == "[True]\n"
+    assert run_python(code).stdout == "[True]\n"
 
 
 @pytest.mark.parametrize("interval", [0, 0.0, -1, float("nan"), -float("inf")])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import as_other_user, in_child, listed
-from old_kernel import become_old, needs_numbers
+from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 from sysv_ipc import (
@@ -220,7 +220,7 @@ def test_huge_pages_that_are_not_there_are_out_of_memory(key: int) -> None:
             discard(segment)
 
 
-@needs_numbers
+@needs_seccomp
 def test_huge_pages_are_touched_also_where_the_kernel_has_no_call_for_it(key: int) -> None:
     """Linux before 5.14: a page that is not to be had is no SIGBUS, and no EINVAL."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from helpers import TESTS, alarms, fork, run_in_thread, wait_until
+from helpers import alarms, fork, run_in_thread, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, MessageQueue, Semaphore
@@ -91,8 +91,7 @@ def run(code: str, *lines: str) -> subprocess.CompletedProcess[str]:
     program = PRELUDE + code + "\ntry:\n" + "".join(f"    {line}\n" for line in lines)
     program += "finally:\n    if not x.removed: x.remove()\n"
     command = [sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 # ------------------------------------------------------------------------------- signals

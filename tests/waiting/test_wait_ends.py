@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers import TESTS
 
 import sysv_ipc
 
@@ -37,7 +36,6 @@ CALLS = {
 
 PROGRAM = """
 import os, signal, sys, threading, time, warnings
-sys.path.insert(0, sys.argv[4])
 from sleeping import blocked_in_system_call
 import sysv_ipc
 # To fork beside threads is what is tried here.
@@ -151,7 +149,7 @@ def ends(call: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
 
     def end(how: str, threads: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads, str(TESTS)],
+            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads],
             capture_output=True,
             text=True,
             timeout=60,

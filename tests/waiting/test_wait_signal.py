@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from helpers import TESTS, run_in_thread, wait_until
+from helpers import run_in_thread, wait_until
 from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import ArgumentError, BusyError, MessageQueue
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-#: Where sleeping.py is.
-HERE = TESTS
 
 NO_MESSAGE = """
 def wait(seconds=0.02):
@@ -433,7 +430,6 @@ def test_a_wait_ends_although_the_program_changes_all_signals_meanwhile(
         START
         + f"""
 semaphore = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
-sys.path[:0] = sys.argv[1:]
 from sleeping import blocked_in_system_call
 before = sysv_ipc.set_wait_signal(None); sysv_ipc.set_wait_signal(before)
 ended = []
@@ -459,7 +455,7 @@ print(wait())
 queue.remove(); semaphore.remove()
 """
     )
-    done = run_python(code, HERE)
+    done = run_python(code)
     wanted = "BusyError" if ender == "time" else "CancelledError"
     assert (done.returncode, done.stdout) == (0, f"['{wanted}']\nTrue\n"), done.stderr
 
@@ -474,24 +470,21 @@ def test_a_wait_of_the_main_thread_ends_although_another_thread_changes_the_sign
         + f"""
 import ctypes
 libc = ctypes.CDLL(None)
-sys.path[:0] = sys.argv[1:]
-from sleeping import blocked_process
 sysv_ipc.set_wait_signal({int(number)})
 main = threading.get_native_id()
 def change():
     from sleeping import blocked_in_system_call
     while not blocked_in_system_call(main, "msgrcv"):
         time.sleep(0.001)
-    libc.signal({int(number)}, {{"default": 0, "ignored": 1}}[sys.argv[2]])
+    libc.signal({int(number)}, {{"default": 0, "ignored": 1}}[how])
 for how in "default", "ignored":
-    sys.argv[2:] = [how]
     thread = threading.Thread(target=change); thread.start()
     print(wait(0.5))
     thread.join()
 queue.remove()
 """
     )
-    done = run_python(code, HERE)
+    done = run_python(code)
     assert (done.returncode, done.stdout) == (0, "True\nTrue\n"), done.stderr
 
 
@@ -511,7 +504,6 @@ import codecs, ctypes, resource
 # What another user may not read has to be imported before.
 codecs.lookup("ascii")
 libc = ctypes.CDLL(None)
-sys.path[:0] = sys.argv[1:]
 from sleeping import blocked_in_system_call
 # A user of its own, so that no other test has this one's trouble.
 queue.remove()
@@ -571,7 +563,7 @@ os.close(leave)
 queue.remove()
 """
     )
-    done = run_python(code, HERE)
+    done = run_python(code)
     wanted = "BusyError" if ender == "time" else "CancelledError"
     assert (done.returncode, done.stdout) == (0, f"['{wanted}']\n"), done.stderr
 
@@ -620,7 +612,6 @@ def test_a_thread_that_blocks_all_signals_is_interrupted_by_the_one_that_was_nam
     code = (
         START
         + """
-sys.path[:0] = sys.argv[1:]
 from sleeping import blocked_in_system_call
 sysv_ipc.set_wait_signal(signal.SIGRTMIN + 4)
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -639,7 +630,7 @@ print(ended)
 queue.remove()
 """
     )
-    assert run_python(code, HERE).stdout == "[set()]\n"
+    assert run_python(code).stdout == "[set()]\n"
 
 
 def test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait() -> None:
@@ -647,7 +638,6 @@ def test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait() -> None:
     code = (
         START
         + """
-sys.path[:0] = sys.argv[1:]
 from sleeping import blocked_in_system_call
 ended = []
 def work():
@@ -675,6 +665,6 @@ queue.remove()
     )
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=tgkill:error=EAGAIN"]
     done = subprocess.run(
-        [*strace, sys.executable, "-c", code, str(HERE)], capture_output=True, text=True, timeout=60
+        [*strace, sys.executable, "-c", code], capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "interrupted\n0 []\n", done.stderr
