@@ -22,10 +22,10 @@ kind_of_type(CoreState *state, PyObject *type)
             return state->kinds[i].kind;
         }
     }
+#define X(kind, class, ...) #class ", "
     PyErr_Format(PyExc_TypeError,
-                 "type must be Semaphore, SemaphoreSet, SharedMemory, "
-                 "MessageQueue or a subclass, not %R",
-                 type);
+                 "type must be " CORE_KINDS(X) "or a subclass, not %R", type);
+#undef X
     return NULL;
 }
 
