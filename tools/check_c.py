@@ -28,7 +28,7 @@ FLOORS = (
     *("os/call.h", "os/os.h", "os/semun.h", "os/wait/wait.h", "os/wait/list.h"),
     *("core/state.h", "core/kind.h", "core/error.h", "core/warning.h", "core/args.h"),
     *("core/handle.h", "core/identity.h", "core/key.h", "core/wait.h", "core/open.h"),
-    *("core/info.h", "core/listing.h"),
+    *("core/info.h", "core/listing.h", "core/finish.h"),
     *("core/semaphore/semaphore.h", "core/semaphore/set.h"),
     *("core/shared_memory/mapping.h", "core/shared_memory/shared_memory.h"),
     "core/message_queue/message_queue.h",

@@ -3,6 +3,7 @@
  *
  * The state is made once by core_exec and only read afterwards, except the
  * free lists of handles and impatient_until_ns. */
+#include "core/finish.h"
 #include "core/listing.h"
 #include "core/message_queue/message_queue.h"
 #include "core/semaphore/set.h"
@@ -275,55 +276,6 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
     return type;
 }
 
-static PyObject *
-make_finish(void)
-{
-    static PyMethodDef finish_methods = {"_finish_waits", core_finish_waits,
-                                         METH_NOARGS, NULL};
-    return PyCFunction_New(&finish_methods, NULL);
-}
-
-/* Call module.register(finish): 0, or -1 with an exception. */
-static int
-register_with(const char *name)
-{
-    PyObject *finish = make_finish();
-    PyObject *module = finish == NULL ? NULL : PyImport_ImportModule(name);
-    PyObject *result =
-        module == NULL ? NULL
-                       : PyObject_CallMethod(module, "register", "O", finish);
-    Py_XDECREF(finish);
-    Py_XDECREF(module);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-/* Called by the main interpreter, which may not have imported us. */
-static int
-register_in_main(void *Py_UNUSED(unused))
-{
-    if (PyInterpreterState_Get() == PyInterpreterState_Main() &&
-        register_with("atexit") < 0) {
-        PyErr_Clear();
-    }
-    return 0;
-}
-
-/* When the main interpreter ends, daemon threads may wait in this library,
- * also those of another interpreter: see core_finish_waits(). */
-static int
-register_finish(void)
-{
-    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
-        os_wait_finish(false);
-        return register_with("sysv_ipc._ending");
-    }
-    if (os_wait_claim_finish()) {
-        (void)Py_AddPendingCall(register_in_main, NULL);
-    }
-    return 0;
-}
-
 /* What the core needs of Python is imported with it: after chroot(2) it would
  * be out of reach. */
 static int
@@ -339,7 +291,7 @@ import_python_part(CoreState *state)
     }
     Py_XDECREF(cures);
     Py_XDECREF(listing);
-    return PyErr_Occurred() ? -1 : register_finish();
+    return PyErr_Occurred() ? -1 : core_finish_register();
 }
 
 static int

@@ -77,7 +77,6 @@ def test_what_the_core_needs_of_python_is_imported_with_it(run_python: RunPython
     assert run_python(code).stdout.split() == [
         "sysv_ipc",
         "sysv_ipc._core",
-        "sysv_ipc._ending",
         "sysv_ipc.cures",
         "sysv_ipc.listing",
     ]
