@@ -68,7 +68,7 @@ bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result for docs/
 
 .PHONY: docs
 docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the docs
-	@$(run) -m pytest tests/test_docs.py $(ARGS)
+	@$(run) -m pytest tests/project/test_docs.py $(ARGS)
 
 .PHONY: package
 package: $(stamp)-built ## build, check and test the sdist and the wheel; ARGS goes to pytest

@@ -26,13 +26,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import namespace
+
 #: Makes about the given number of calls and returns the nanoseconds of one.
 Contestant = Callable[[int], float]
 
 #: Nanoseconds of one call in each round, for each contestant.
 Times = dict[str, list[float]]
-
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
 
 #: The contestant that makes the system calls of 1.2.0, if they differ from ours.
 OLD_FLOOR = "floor of 1.2.0"
@@ -57,15 +58,7 @@ def run(count):
 
 def enter_namespace() -> None:
     """Enter a new IPC namespace as root, so that the machine's objects are not used."""
-    uid, gid = os.geteuid(), os.getegid()
-    flags = CLONE_NEWIPC if uid == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        raise SystemExit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
-    if flags & CLONE_NEWUSER:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    namespace.enter(as_root=True)
 
 
 def resident_bytes() -> int:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +14,6 @@ from typing import Any
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
 OTHER_UID = 65534
 
 Call = Callable[[], object]
@@ -71,14 +68,6 @@ class Waiting(Arguments):
     replacements = [value for value in BAD if value_name(value) not in LONGER]  # noqa: RUF012
 
 
-def enter_namespace() -> None:
-    """Leave the machine's own objects alone."""
-    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
-
-
 # ------------------------------------------------------------------------------- the objects
 
 
@@ -131,6 +120,8 @@ class World:
         sysv_ipc.set_wait_signal(self.signal)
         self.semaphore.value = 1
         self.semaphore.block, self.semaphore.undo = True, False
+        for waits in (self.semaphore, self.set, self.queue, *self.atomics.values()):
+            waits.cancelled = False
         self.set.values = (1, 0)
         while self.queue.try_receive() is not None:
             pass
@@ -192,7 +183,7 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
             "V": release,
             "try_acquire": [a(), a(1), a(delta=1), a(9)],
             "Z": [waiting(0), waiting(timeout=1e-5)],
-            "cancel": [a()],
+            "cancel": [a(), a(later=False), a(True)],
             **context,
         },
         SemaphoreSet: {
@@ -202,7 +193,7 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
             "acquire": many,
             "release": [a(0), a(0, 1)],
             "zero": [a(1, timeout=0), waiting(0, timeout=1e-5)],
-            "cancel": [a()],
+            "cancel": [a(), a(later=False), a(True)],
             "__bool__": [a()],
             "__len__": [a()],
             "__getitem__": [a(0), a(-1), a(2)],
@@ -239,7 +230,7 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
             "compare_exchange": [a(7, 8), a(expected=9, desired=2**40)],
             "wait": [a(12345, 0), waiting(12345, timeout=1e-5)],
             "wake": [a(), a(2), a(count=3)],
-            "cancel": [a()],
+            "cancel": [a(), a(later=False), a(True)],
             "__repr__": [a()],
         },
         MessageQueue: {
@@ -256,7 +247,8 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
             ],
             "receive_many": [a(3), a(3, False, 1), a(limit=1, block=False, **receive)],
             "peek": [a(), a(0), a(index=5)],
-            "cancel": [a()],
+            "iterate": [a(), a(1, 0, False), a(type=1, timeout=0, except_type=True)],
+            "cancel": [a(), a(later=False), a(True)],
             "__iter__": [a()],
             "__next__": [a()],
         },
@@ -270,7 +262,7 @@ def method_table() -> dict[Any, dict[str, list[Arguments]]]:
 #: Good and bad values for the attributes that can be set.
 SETTABLE: dict[str, Any] = {
     "uid": os.getuid(), "gid": os.getgid(), "mode": 0o600, "value": 3, "block": True,
-    "undo": False, "max_size": 1000, "values": [1, 0],
+    "undo": False, "max_size": 1000, "values": [1, 0], "cancelled": False,
 }  # fmt: skip
 
 #: Object's own, and what "made" calls.

@@ -37,7 +37,8 @@ run() { setarch -R "$python" "$@" || rc=1; }
 
 if [ $# -eq 0 ]; then
     # Tests that fork or start programs find no more races, and take long.
-    set -- tests/test_{atomic,atomic_wait,cancel,threads,timeout}.py \
+    set -- tests/shared_memory/test_atomic.py tests/shared_memory/test_atomic_wait.py \
+        tests/waiting/test_cancel.py tests/waiting/test_timeout.py tests/handles/test_threads.py \
         -k 'not fork and not child and not program and not handler'
 fi
 PYTEST_TIMEOUT=900 run -m pytest -o faulthandler_timeout=0 -p no:cacheprovider "$@"

@@ -2,12 +2,11 @@
 
 Senders and receivers wait with random timeouts, are cancelled at random moments and interrupted by
 signals, while the queue is alternately full and empty.  At the end every message must have arrived
-once, and every permit must be back.  stress_aio.py does the same with tasks.  The program runs in
-its own IPC namespace.
+once, and every permit must be back.  stress_stop.py does the same with consumers that are stopped,
+stress_aio.py with tasks.  The program runs in its own IPC namespace.
 """
 
 import argparse
-import ctypes
 import os
 import random
 import signal
@@ -15,21 +14,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, CancelledError, MessageQueue, Semaphore, SharedMemory
 
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import namespace
+
 #: The types of messages: a number, and the end.
 NUMBER, END = 1, 2
-
-
-def enter_namespace() -> None:
-    """Enter a new IPC namespace, so that the machine's objects are not used."""
-    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
 
 
 def random_timeout(source: random.Random) -> float | None:
@@ -202,17 +196,20 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--permits", type=int, default=1_000_000)
     parser.add_argument("--tasks-messages", type=int, default=200_000, help="through aio")
+    parser.add_argument("--consumers", type=int, default=2000, help="processes to stop")
     parser.add_argument("--senders", type=int, default=2, help="processes that send")
     parser.add_argument("--receivers", type=int, default=3, help="processes that receive")
     parser.add_argument("--threads", type=int, default=2, help="threads in each of them")
     options = parser.parse_args()
-    enter_namespace()
+    namespace.enter()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
     stress_messages(options.messages, options.senders, options.receivers, options.threads)
     stress_permits(options.permits)
-    # Import it here, because it imports this file.
+    # Import them here, because they import this file.
     from stress_aio import stress_tasks
+    from stress_stop import stress_stopped
 
+    stress_stopped(options.consumers)
     stress_tasks(options.tasks_messages, options.senders, options.receivers)
 
 

@@ -10,7 +10,6 @@ program runs in its own IPC namespace.
 import argparse
 import collections
 import contextlib
-import ctypes
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,8 @@ from sysv_ipc import (
     SharedMemory,
 )
 
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import namespace
 
 #: The offsets of the numbers: two whose bytes are equal, a counter, and one to wait for.
 PATTERN64, PATTERN32, COUNTER, STEP = 0, 8, 16, 24
@@ -46,14 +47,6 @@ FIRST, SIZE = 4096, 100_000
 
 #: The documented exceptions for a handle that other threads detach and attach.
 EXPECTED = (NotAttachedError, ReadOnlyError, BufferError, BusyError, CancelledError)
-
-
-def enter_namespace() -> None:
-    """Enter a new IPC namespace, so that the machine's objects are not used."""
-    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
 
 
 class Segment(SharedMemory):
@@ -309,7 +302,7 @@ def main() -> None:
     options = parser.parse_args()
     # CPython warns of forks with threads, which this program makes on purpose.
     warnings.simplefilter("ignore", DeprecationWarning)
-    enter_namespace()
+    namespace.enter()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
     tally = stress(options.seconds)
     for name, outcomes in sorted(tally.outcomes.items()):

@@ -18,7 +18,7 @@ except ModuleNotFoundError:
     raise_missing()
 
 # The extension imports these modules.  Programs such as PyInstaller find them here.
-from sysv_ipc import _ending, cures, listing  # noqa: F401
+from sysv_ipc import cures, listing  # noqa: F401
 
 __all__ = [
     "IPC_CREAT",

@@ -6,7 +6,18 @@ src/core/error.c calls add_notes().  The extension imports this module at the en
 import errno as _errno
 import os
 
-from sysv_ipc._core import Error, limits
+from sysv_ipc._core import (
+    _OPERATION_ATTACH,
+    _OPERATION_CREATE,
+    _OPERATION_LOCK,
+    _OPERATION_OPEN,
+    _OPERATION_RECEIVE_INTO,
+    _OPERATION_RESIZE,
+    _OPERATION_SEND,
+    _OPERATION_UNLOCK,
+    Error,
+    limits,
+)
 
 #: For each ``kind``: the table in /proc/sysvipc, and the name of its id column.
 _KINDS = {
@@ -16,16 +27,17 @@ _KINDS = {
 }
 
 
-def add_notes(error: Error, operation: str, cls: type | None) -> None:
-    """Add notes to an error that say what to do.
+def add_notes(error: Error, operation: int, verb: str, cls: type | None) -> None:
+    """Add notes that say what to do.
 
-    operation names what failed, such as "open"; cls is the class of the handle.
+    operation is one of the core's _OPERATION_ numbers, verb its name in a sentence.  cls is the
+    class of the handle.
     """
-    for note in _notes(error, operation, cls):
+    for note in _notes(error, operation, verb, cls):
         error.add_note(note)
 
 
-def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
+def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[str]:
     # ValueError is the base class of ArgumentError.  After del sys.modules[...] the extension that
     # calls may have other classes than the one imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
@@ -47,26 +59,26 @@ def _notes(error: Error, operation: str, cls: type | None) -> list[str]:
             behind = "; nsems comes before flags" if of_set else ""
             return [f"To create it: {create}IPC_CREX){behind}."]
         case _errno.EACCES | _errno.EPERM:
-            return _permission_notes(error, operation)
-        case _errno.EINVAL if table == "shm" and operation == "create":
+            return _permission_notes(error, operation, verb)
+        case _errno.EINVAL if table == "shm" and operation == _OPERATION_CREATE:
             return [
                 f"A new segment has 1 to kernel.shmmax bytes (now {limits().shmmax}).  With"
-                " SHM_HUGETLB, the system must have huge pages of the requested size (see"
+                " SHM_HUGETLB, this system must have huge pages of the requested size (see"
                 " /sys/kernel/mm/hugepages)."
             ]
-        case _errno.EINVAL if table == "sem" and operation == "create":
+        case _errno.EINVAL if table == "sem" and operation == _OPERATION_CREATE:
             return [
                 "A new set has 1 to SEMMSL members (kernel.sem, first number: now"
                 f" {limits().semmsl})."
             ]
-        case _errno.EINVAL if table == "msg" and operation == "send":
+        case _errno.EINVAL if table == "msg" and operation == _OPERATION_SEND:
             return [f"A message has at most kernel.msgmax bytes (now {limits().msgmax})."]
-        case _errno.EINVAL if table == "shm" and operation == "attach":
+        case _errno.EINVAL if table == "shm" and operation == _OPERATION_ATTACH:
             return [
                 "The address must be a multiple of PAGE_SIZE (or pass SHM_RND), and nothing may be"
                 " mapped there.  Without an address the kernel chooses one."
             ]
-        case _errno.E2BIG if operation == "receive_into":
+        case _errno.E2BIG if operation == _OPERATION_RECEIVE_INTO:
             return [
                 "The message is still queued.  It is longer than the buffer: use a longer one, or"
                 " truncate=True to receive its beginning."
@@ -99,11 +111,11 @@ def _gone(error: Error) -> str:
     )
 
 
-def _permission_notes(error: Error, operation: str) -> list[str]:
+def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
     """Compare the object's owner and mode with the caller's uid and gid."""
     record = _record(error)
     if record is None:
-        if error.errno == _errno.EPERM and operation == "create":
+        if error.errno == _errno.EPERM and operation == _OPERATION_CREATE:
             return [
                 "Huge pages (SHM_HUGETLB) require CAP_IPC_LOCK or membership in the group"
                 f" vm.hugetlb_shm_group{_now('vm/hugetlb_shm_group')}."
@@ -118,18 +130,22 @@ def _permission_notes(error: Error, operation: str) -> list[str]:
     )
     if another:
         return [note]
-    if error.errno == _errno.EPERM and operation == "resize":
+    if error.errno == _errno.EPERM and operation == _OPERATION_RESIZE:
         note += (
             "  A max_size above kernel.msgmnb"
             f" (now {limits().msgmnb}) also requires CAP_SYS_RESOURCE."
         )
-    if error.errno == _errno.EPERM and operation == "lock" and _our_part(record) == 0o700:
+    if error.errno == _errno.EPERM and operation == _OPERATION_LOCK and _our_part(record) == 0o700:
         return [f"{note}  Locking it requires CAP_IPC_LOCK, or RLIMIT_MEMLOCK above 0 (ulimit -l)."]
     if error.errno == _errno.EPERM:
-        others = "processes with CAP_IPC_LOCK" if "lock" in operation else "root"
-        return [f"{note}  Only its owner, its creator and {others} may {operation} it."]
-    if operation in ("open", "attach") and mode & _our_part(record) & 0o444:
-        how = "flags=SHM_RDONLY attaches" if operation == "attach" else "mode=0o400 opens"
+        others = (
+            "those with CAP_IPC_LOCK"
+            if operation in (_OPERATION_LOCK, _OPERATION_UNLOCK)
+            else "root"
+        )
+        return [f"{note}  Only its owner, its creator and {others} may {verb} it."]
+    if operation in (_OPERATION_OPEN, _OPERATION_ATTACH) and mode & _our_part(record) & 0o444:
+        how = "flags=SHM_RDONLY attaches" if operation == _OPERATION_ATTACH else "mode=0o400 opens"
         return [f"{note}  Reading is allowed: {how} it read-only."]
     return [note]
 

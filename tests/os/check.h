@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/os.h"
+#include "os/wait/wait.h"
 
 /* Say what failed, and end the test. */
 static inline void

@@ -18,8 +18,7 @@
  *
  * impatient_until_ns of the module's state is a time that stands for nothing
  * else: a lone atomic. */
-#include "core/info.h"
-#include "core/open.h"
+#include "core/semaphore/semaphore.h"
 
 #include <errno.h>
 
@@ -44,9 +43,9 @@
 /* 1 for a set that bears the mark, 0 for one that does not, -EACCES where the
  * kernel does not tell us (Linux before 4.17), -EIDRM when it is gone. */
 static int
-is_marked(int id, struct os_info *info)
+set_is_marked(int id, struct os_info *info)
 {
-    int rc = core_kind_stat_any(&core_semaphore_kind, id, info);
+    int rc = core_stat_any(os_sem_stat, os_sem_list, id, info);
     if (rc == -EINVAL || rc == -EIDRM) {
         return -EIDRM;
     }
@@ -57,7 +56,7 @@ is_marked(int id, struct os_info *info)
  * all else here: a sandbox that refuses semctl(2) with EINVAL does not make us
  * believe that a set is gone. */
 static bool
-is_there(key_t key, int id)
+set_is_there(key_t key, int id)
 {
     return key != IPC_PRIVATE && os_sem_get(key, 0, 0) == id;
 }
@@ -86,7 +85,7 @@ wait_for_lock(int64_t timeout_ns, int id)
         if (PyErr_CheckSignals() < 0) {
             return CORE_RAISED;
         }
-        if (id >= 0 && is_marked(id, &info) != 1) {
+        if (id >= 0 && set_is_marked(id, &info) != 1) {
             return NO_LOCK;
         }
         nap_ns = nap_ns * 2 > LOCK_NAP_MAX_NS ? LOCK_NAP_MAX_NS : nap_ns * 2;
@@ -104,7 +103,7 @@ unlock(int lock)
 /* wait_for_lock() for a second.  One that waits in vain is enough: while
  * somebody sits on the lock, those that follow wait no longer than told. */
 static int
-wait_with_patience(CoreState *state, int id, int64_t impatient_timeout_ns)
+wait_for_lock_slow(CoreState *state, int id, int64_t impatient_timeout_ns)
 {
     int64_t until_ns = CORE_LOAD_INT64(&state->impatient_until_ns);
     int64_t begin_ns = os_clock_ns();
@@ -126,10 +125,10 @@ wait_with_patience(CoreState *state, int id, int64_t impatient_timeout_ns)
  * values, waiters, times and the pid of who last did something to a member.  0
  * for another, -EPERM where we may not look, -EIDRM when it is gone. */
 static int
-is_untouched(int id)
+set_is_untouched(int id)
 {
     struct os_info info;
-    int rc = is_marked(id, &info);
+    int rc = set_is_marked(id, &info);
     if (rc != 1 || info.sem.last_operation_time != 0) {
         return rc < 0 ? rc : 0;
     }
@@ -145,7 +144,7 @@ is_untouched(int id)
             }
         }
     }
-    rc = is_marked(id, &info);
+    rc = set_is_marked(id, &info);
     return rc == 1 ? info.sem.last_operation_time == 0 : rc;
 }
 
@@ -153,9 +152,9 @@ is_untouched(int id)
  * the lock.  -EIDRM when it is gone; 0 for one that somebody has used, -EBUSY
  * for one that may be in the making, or an error. */
 static int
-remove_unfinished(int id, bool locked)
+set_remove_unfinished(int id, bool locked)
 {
-    int rc = is_untouched(id);
+    int rc = set_is_untouched(id);
     if (rc <= 0) {
         return rc;
     }
@@ -173,14 +172,14 @@ lock_for_opening(CoreState *state, int id, int marked)
 {
     if (marked != 1) {
         /* It is not seen to lose its mark: its creator gives up the lock. */
-        return wait_with_patience(state, CORE_NO_ID, IMPATIENT_TIMEOUT_NS);
+        return wait_for_lock_slow(state, CORE_NO_ID, IMPATIENT_TIMEOUT_NS);
     }
-    if (os_sem_get_pid(id, 0) >= 0 && is_untouched(id) == 0) {
+    if (os_sem_get_pid(id, 0) >= 0 && set_is_untouched(id) == 0) {
         /* We may use it as it is; but where its creator is at work, which
          * takes microseconds, it is better to see its mode. */
         return wait_for_lock(IMPATIENT_TIMEOUT_NS, CORE_NO_ID);
     }
-    return wait_with_patience(state, id, LATE_TIMEOUT_NS);
+    return wait_for_lock_slow(state, id, LATE_TIMEOUT_NS);
 }
 
 int
@@ -194,7 +193,7 @@ core_semaphore_accept(CoreState *state, int id, bool quick)
         return 0;
     }
     struct os_info info;
-    int rc = is_marked(id, &info);
+    int rc = set_is_marked(id, &info);
     if (rc == 0 || rc == -EIDRM) {
         return rc;
     }
@@ -202,9 +201,9 @@ core_semaphore_accept(CoreState *state, int id, bool quick)
     if (lock == CORE_RAISED) {
         return lock;
     }
-    rc = is_marked(id, &info);
+    rc = set_is_marked(id, &info);
     if (rc == 1) {
-        rc = remove_unfinished(id, lock >= 0);
+        rc = set_remove_unfinished(id, lock >= 0);
     }
     else if (rc == -EACCES) {
         rc = 0;
@@ -221,7 +220,7 @@ core_semaphore_accept(CoreState *state, int id, bool quick)
  * for which C programs wait that open a set of another's making, and which is
  * the same in all PID namespaces: there a pid may read as 0. */
 static int
-touch(int id, int value)
+set_touch(int id, int value)
 {
     short delta = value < OS_SEM_VALUE_MAX ? 1 : -1;
     struct sembuf operations[] = {
@@ -234,10 +233,10 @@ touch(int id, int value)
     return rc == -E2BIG || rc == -EAGAIN || rc == -ERANGE ? 0 : rc;
 }
 
-/* Whether this is a set that create_marked() has made. */
+/* Whether this is a set that set_create_marked() has made. */
 static bool
-is_as_made(const struct os_info *info, const struct core_request *request,
-           key_t key)
+set_is_as_made(const struct os_info *info, const struct core_request *request,
+               key_t key)
 {
     return info->mode == MARK && info->key == key &&
            info->sem.nsems == request->size;
@@ -247,10 +246,10 @@ is_as_made(const struct os_info *info, const struct core_request *request,
  * it and no other.  The error, or that of removing it; CORE_AGAIN where it is
  * gone already. */
 static int
-give_up(int id, const struct core_request *request, key_t key, int error)
+set_give_up(int id, const struct core_request *request, key_t key, int error)
 {
     struct os_info info;
-    if (is_marked(id, &info) == 1 && is_as_made(&info, request, key)) {
+    if (set_is_marked(id, &info) == 1 && set_is_as_made(&info, request, key)) {
         int rc = os_sem_remove(id);
         if (rc != -EINVAL && rc != -EIDRM) {
             return rc < 0 ? rc : error;
@@ -259,37 +258,38 @@ give_up(int id, const struct core_request *request, key_t key, int error)
     /* Never one more than the one that could not be removed.  Whether a
      * private one is there cannot be told, and nobody else has a reason to
      * remove it. */
-    return key == IPC_PRIVATE || is_there(key, id) ? error : CORE_AGAIN;
+    return key == IPC_PRIVATE || set_is_there(key, id) ? error : CORE_AGAIN;
 }
 
-/* Give a new set its values and its mode: its id, or what give_up() says. */
+/* Give a new set its values and its mode: its id, or what set_give_up()
+ * says. */
 static int
-finish(int id, const struct core_request *request, key_t key, int mode)
+set_finish(int id, const struct core_request *request, key_t key, int mode)
 {
     struct os_info info;
     int rc = os_sem_set_all(id, request->values, request->size);
     /* Who sees a time finds the values there; it is before the mode, which may
      * keep the owner from doing this. */
     if (rc == 0) {
-        rc = touch(id, request->values[0]);
+        rc = set_touch(id, request->values[0]);
     }
     if (rc == 0) {
         rc = os_sem_stat(id, &info);
     }
-    if (rc == 0 && !is_as_made(&info, request, key)) {
+    if (rc == 0 && !set_is_as_made(&info, request, key)) {
         rc = -EIDRM;
     }
     if (rc == 0) {
         info.mode = (unsigned int)mode;
         rc = os_sem_set(id, &info);
     }
-    return rc == 0 ? id : give_up(id, request, key, rc);
+    return rc == 0 ? id : set_give_up(id, request, key, rc);
 }
 
 /* Make a set, in place of one that was left unfinished where there is one:
  * its id, an error, or CORE_AGAIN. */
 static int
-create_marked(struct core_request *request, key_t key, bool locked)
+set_create_marked(struct core_request *request, key_t key, bool locked)
 {
     int mode = request->mode;
     request->mode = MARK;
@@ -299,8 +299,8 @@ create_marked(struct core_request *request, key_t key, bool locked)
         return id;
     }
     int existing = os_sem_get(key, 0, 0);
-    int rc = existing >= 0 ? remove_unfinished(existing, true) : existing;
-    return rc == -EIDRM && !is_there(key, existing) ? CORE_AGAIN : -EEXIST;
+    int rc = existing >= 0 ? set_remove_unfinished(existing, true) : existing;
+    return rc == -EIDRM && !set_is_there(key, existing) ? CORE_AGAIN : -EEXIST;
 }
 
 int
@@ -312,14 +312,14 @@ core_semaphore_create(struct core_request *request, key_t key)
         /* Nobody else can open a private set: there is no race to win. */
         int lock = key == IPC_PRIVATE
                        ? NO_LOCK
-                       : wait_with_patience(request->state, CORE_NO_ID,
+                       : wait_for_lock_slow(request->state, CORE_NO_ID,
                                             IMPATIENT_TIMEOUT_NS);
         if (lock == CORE_RAISED) {
             return lock;
         }
-        id = create_marked(request, key, lock >= 0);
+        id = set_create_marked(request, key, lock >= 0);
         if (id >= 0) {
-            id = finish(id, request, key, mode);
+            id = set_finish(id, request, key, mode);
         }
         unlock(lock);
         if (id == CORE_AGAIN) {

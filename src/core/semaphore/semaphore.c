@@ -2,22 +2,31 @@
  *
  * block and undo are lone flags that stand for nothing but themselves, so
  * they are atomic; the value is in the kernel, and the kernel is its lock. */
-#include "core/info.h"
-#include "core/open.h"
+#include "core/semaphore/set.h"
 
 #include <errno.h>
 
-typedef struct {
-    CoreHandle handle;
-    atomic_bool block;
-    atomic_bool undo;
-} SemaphoreObject;
-
-static inline SemaphoreObject *
-semaphore(PyObject *op)
+static bool
+semaphore_same(PyObject *op, const struct os_info *now)
 {
-    return (SemaphoreObject *)op;
+    return core_handle_place(op).index < now->sem.nsems;
 }
+
+const struct core_kind core_semaphore_kind = {
+    .index = CORE_KIND_semaphore,
+    .record = CORE_RECORD_SemaphoreInfo,
+    .after_mode = "initial_value",
+    .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
+    .stat = os_sem_stat,
+    .set = os_sem_set,
+    .remove = os_sem_remove,
+    .list = os_sem_list,
+    .last_place = os_sem_last_place,
+    .same = semaphore_same,
+    .add_facts = core_semaphore_add_facts,
+};
 
 static inline PyObject *
 semaphore_make(CoreState *state, PyTypeObject *type)
@@ -37,8 +46,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
     PyObject *initial_value = given[3];
     int value = 0;
     if (initial_value != NULL &&
-        core_semaphore_convert_value(state, initial_value, "initial_value",
-                                     CORE_NO_SUBJECT, &value) < 0) {
+        core_semaphore_value(state, initial_value, "initial_value",
+                             CORE_NO_TARGET, &value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -59,188 +68,6 @@ semaphore_open(PyObject *op, PyObject *const *given)
 
 CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, CORE_ARG_key, CORE_ARG_flags,
                  CORE_ARG_mode, CORE_ARG_initial_value)
-
-/* ------------------------------------------------------------- operations */
-
-/* One semop(2) on a member: 0, -errno or CORE_RAISED.  A call asks at its
- * beginning which one it is about: converting arguments may run code that
- * initialises the handle again. */
-static ssize_t
-operate(PyObject *op, struct core_place member, int delta, int64_t timeout_ns)
-{
-    SemaphoreObject *self = semaphore(op);
-    struct sembuf operation = {
-        .sem_num = member.index,
-        .sem_op = (short)delta,
-    };
-    /* Undo is kept for what changes the value: waiting for zero does not. */
-    if (delta != 0 &&
-        atomic_load_explicit(&self->undo, memory_order_relaxed)) {
-        operation.sem_flg = SEM_UNDO;
-    }
-    if (!atomic_load_explicit(&self->block, memory_order_relaxed)) {
-        timeout_ns = 0;
-    }
-    return core_semaphore_operate(op, member.id, &operation, 1, timeout_ns);
-}
-
-static PyObject *
-raise_failed(PyObject *op, struct core_place member, ssize_t rc,
-             const char *operation)
-{
-    return core_semaphore_raise(op, member.id, rc, operation,
-                                semaphore(op)->undo);
-}
-
-/* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
-CORE_SELDOM static int
-convert_delta_given(CoreState *state, PyObject *value, int *out)
-{
-    long long delta = 1;
-    if (core_integer(state, value, "delta", -OS_SEM_VALUE_MAX,
-                     OS_SEM_VALUE_MAX, &delta) < 0) {
-        return -1;
-    }
-    if (delta == 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "delta must not be 0: to wait for zero, call Z()");
-        return -1;
-    }
-    *out = (int)(delta < 0 ? -delta : delta);
-    return 0;
-}
-
-/* Most calls leave it out: no function is called for them. */
-static inline int
-convert_delta(CoreState *state, PyObject *value, int *out)
-{
-    *out = 1;
-    return value == NULL ? 0 : convert_delta_given(state, value, out);
-}
-
-CORE_WHOLE static PyObject *
-semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "acquire", 2, 2, 0, {CORE_ARG_timeout, CORE_ARG_delta}};
-    CoreState *state = core_handle(op)->state;
-    struct core_place member = core_handle_place(op);
-    PyObject *given[2];
-    int64_t timeout_ns = OS_FOREVER;
-    int delta;
-    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
-        core_timeout_as_ns(state, given[0], &timeout_ns) < 0 ||
-        convert_delta(state, given[1], &delta) < 0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, -delta, timeout_ns);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
-    }
-    Py_RETURN_TRUE;
-}
-
-CORE_WHOLE static PyObject *
-semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                      PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "try_acquire", 1, 1, 0, {CORE_ARG_delta}};
-    struct core_place member = core_handle_place(op);
-    PyObject *given[1];
-    int delta;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, -delta, 0);
-    if (rc == -EAGAIN) {
-        Py_RETURN_FALSE;
-    }
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
-    }
-    Py_RETURN_TRUE;
-}
-
-CORE_WHOLE static PyObject *
-semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "release", 1, 1, 0, {CORE_ARG_delta}};
-    struct core_place member = core_handle_place(op);
-    PyObject *given[1];
-    int delta;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, delta, OS_FOREVER);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "release");
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-               PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "Z", 1, 1, 0, {CORE_ARG_timeout}};
-    struct core_place member = core_handle_place(op);
-    PyObject *given[1];
-    int64_t timeout_ns = OS_FOREVER;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        core_timeout_as_ns(core_handle(op)->state, given[0], &timeout_ns) <
-            0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, 0, timeout_ns);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "wait for zero");
-    }
-    Py_RETURN_TRUE;
-}
-
-CORE_WHOLE static PyObject *
-semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    struct core_place member = core_handle_place(op);
-    ssize_t rc = operate(op, member, -1, OS_FOREVER);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
-    }
-    return Py_NewRef(op);
-}
-
-/* An exception inside the block goes on, also where the semaphore cannot be
- * released, because it is gone for instance: that becomes a note. */
-CORE_WHOLE static PyObject *
-semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
-{
-    struct core_place member = core_handle_place(op);
-    ssize_t rc = operate(op, member, 1, OS_FOREVER);
-    if (rc < 0) {
-        (void)raise_failed(op, member, rc, "release");
-        PyObject *inside = nargs > 1 ? args[1] : Py_None;
-        if (!PyExceptionInstance_Check(inside)) {
-            return NULL;
-        }
-        if (core_error_to_note(inside) < 0) {
-            if (!PyErr_ExceptionMatches(PyExc_Exception)) {
-                return NULL;
-            }
-            PyErr_Clear();
-        }
-    }
-    Py_RETURN_NONE;
-}
 
 static PyObject *
 semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
@@ -267,7 +94,7 @@ semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
                             core_handle_id(op), (unsigned short)index);
     if ((uint64_t)index >= info.sem.nsems) {
         (void)core_refuse(
-            core_handle(op)->state, EINVAL, core_handle_subject(op),
+            core_handle(op)->state, EINVAL, core_handle_target(op),
             "index %lld is past the end of a set of %llu members", index,
             (unsigned long long)info.sem.nsems);
         Py_CLEAR(op);
@@ -279,18 +106,12 @@ PyObject *
 core_semaphore_make(CoreState *state, int id, int64_t key,
                     unsigned short index)
 {
-    PyObject *op =
-        semaphore_make(state, (PyTypeObject *)state->semaphore_type);
+    PyObject *op = semaphore_make(
+        state, (PyTypeObject *)state->kinds[CORE_KIND_semaphore].type);
     if (op != NULL) {
         core_handle_open_member(core_handle(op), key, id, index);
     }
     return op;
-}
-
-bool
-core_semaphore_same(PyObject *op, const struct os_info *now)
-{
-    return core_handle_place(op).index < now->sem.nsems;
 }
 
 static PyObject *
@@ -333,7 +154,8 @@ get_number(PyObject *op, semaphore_number os_get)
     struct core_place place = core_handle_place(op);
     int number = os_get(place.id, place.index);
     if (number < 0) {
-        return core_handle_raise_by_id(op, place.id, number, "semctl");
+        return core_handle_raise_by_id(op, place.id, number,
+                                       CORE_OPERATION_READ);
     }
     return PyLong_FromLong(number);
 }
@@ -351,13 +173,13 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     struct core_place member = core_handle_place(op);
     int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
-        core_semaphore_convert_value(state, value, "value",
-                                     core_handle_subject(op), &number) < 0) {
+        core_semaphore_value(state, value, "value", core_handle_target(op),
+                             &number) < 0) {
         return -1;
     }
     int rc = os_sem_set_value(member.id, member.index, number);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, member.id, rc, "set the value of",
+        (void)core_semaphore_raise(op, member.id, rc, CORE_OPERATION_SET_VALUE,
                                    false);
         return -1;
     }
@@ -424,15 +246,28 @@ semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLong(core_handle_place(op).index);
 }
 
+/* Made through its type, which this file knows from the state. */
 static PyObject *
 semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
 {
     CoreHandle *self = core_handle(op);
+    int id = core_handle_id(op);
+    int64_t key = core_handle_key(op);
+    struct os_info info;
     if (core_handle_check(self) < 0) {
         return NULL;
     }
-    return core_semaphore_set_make(self->state, core_handle_id(op),
-                                   core_handle_key(op));
+    int rc = core_kind_stat_any(self->kind, id, &info);
+    if (rc < 0) {
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_OPEN);
+    }
+    PyTypeObject *type =
+        (PyTypeObject *)self->state->kinds[CORE_KIND_semaphore_set].type;
+    PyObject *set = type->tp_new(type, NULL, NULL);
+    if (set != NULL) {
+        core_semaphore_set_open(set, key, id, &info);
+    }
+    return set;
 }
 
 /* -------------------------------------------------------------- the type */
@@ -514,21 +349,22 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same semaphore.");
 
 static PyMethodDef semaphore_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
-    {"acquire", _PyCFunction_CAST(semaphore_acquire),
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
+    {"acquire", _PyCFunction_CAST(core_semaphore_acquire),
      METH_FASTCALL | METH_KEYWORDS, acquire_doc},
-    {"P", _PyCFunction_CAST(semaphore_acquire), METH_FASTCALL | METH_KEYWORDS,
-     p_doc},
-    {"try_acquire", _PyCFunction_CAST(semaphore_try_acquire),
+    {"P", _PyCFunction_CAST(core_semaphore_acquire),
+     METH_FASTCALL | METH_KEYWORDS, p_doc},
+    {"try_acquire", _PyCFunction_CAST(core_semaphore_try_acquire),
      METH_FASTCALL | METH_KEYWORDS, try_acquire_doc},
-    {"release", _PyCFunction_CAST(semaphore_release),
+    {"release", _PyCFunction_CAST(core_semaphore_release),
      METH_FASTCALL | METH_KEYWORDS, release_doc},
-    {"V", _PyCFunction_CAST(semaphore_release), METH_FASTCALL | METH_KEYWORDS,
-     v_doc},
-    {"Z", _PyCFunction_CAST(semaphore_zero), METH_FASTCALL | METH_KEYWORDS,
-     z_doc},
-    {"__enter__", semaphore_enter, METH_NOARGS, enter_doc},
-    {"__exit__", _PyCFunction_CAST(semaphore_exit), METH_FASTCALL, exit_doc},
+    {"V", _PyCFunction_CAST(core_semaphore_release),
+     METH_FASTCALL | METH_KEYWORDS, v_doc},
+    {"Z", _PyCFunction_CAST(core_semaphore_zero),
+     METH_FASTCALL | METH_KEYWORDS, z_doc},
+    {"__enter__", core_semaphore_enter, METH_NOARGS, enter_doc},
+    {"__exit__", _PyCFunction_CAST(core_semaphore_exit), METH_FASTCALL,
+     exit_doc},
     {"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
     {"from_id", _PyCFunction_CAST(semaphore_from_id),
@@ -538,7 +374,8 @@ static PyMethodDef semaphore_methods[] = {
 };
 
 static PyGetSetDef semaphore_getset[] = {
-    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_SEMAPHORE_FIELDS(
+        CORE_FIELD_GETSET){
         "value", semaphore_get_value, semaphore_set_value,
         PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
                   "Setting it clears what undo has recorded for it."),

@@ -2,11 +2,31 @@
  *
  * nsems is set by tp_init, which may run again while others read, so it is
  * atomic; all else is in the kernel. */
-#include "core/info.h"
-#include "core/open.h"
 #include "core/semaphore/set.h"
 
 #include <errno.h>
+
+static bool
+semaphore_set_same(PyObject *op, const struct os_info *now)
+{
+    return (uint64_t)semaphore_set(op)->nsems == now->sem.nsems;
+}
+
+/* The same objects, seen whole: a member is never equal to its set. */
+const struct core_kind core_semaphore_set_kind = {
+    .index = CORE_KIND_semaphore_set,
+    .record = CORE_RECORD_SemaphoreInfo,
+    .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
+    .stat = os_sem_stat,
+    .set = os_sem_set,
+    .remove = os_sem_remove,
+    .list = os_sem_list,
+    .last_place = os_sem_last_place,
+    .same = semaphore_set_same,
+    .add_facts = core_semaphore_add_facts,
+};
 
 static inline PyObject *
 semaphore_set_make(CoreState *state, PyTypeObject *type)
@@ -20,8 +40,8 @@ semaphore_set_make(CoreState *state, PyTypeObject *type)
 /* A new array with a value for each item of a sequence, an argument of this
  * name; *count is how many. */
 static unsigned short *
-convert_values(CoreState *state, PyObject *sequence, const char *what,
-               size_t *count)
+semaphore_set_convert_values(CoreState *state, PyObject *sequence,
+                             const char *what, size_t *count)
 {
     /* A tuple, because converting an item may run code that changes a list. */
     char text[64];
@@ -39,8 +59,8 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
     (void)PyOS_snprintf(text, sizeof(text), "a value in %s", what);
     for (size_t i = 0; values != NULL && i < *count; i++) {
         int value;
-        if (core_semaphore_convert_value(state, PyTuple_GET_ITEM(items, i),
-                                         text, CORE_NO_SUBJECT, &value) < 0) {
+        if (core_semaphore_value(state, PyTuple_GET_ITEM(items, i), text,
+                                 CORE_NO_TARGET, &value) < 0) {
             PyMem_Free(values);
             values = NULL;
             break;
@@ -54,9 +74,10 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
 /* How many members a new set gets, and their values, which the caller frees:
  * nsems, initial_values, or both if they agree. */
 static int
-convert_members(CoreState *state, PyObject *nsems_value,
-                PyObject *initial_values, struct core_request *request,
-                unsigned short **values)
+semaphore_set_convert_members(CoreState *state, PyObject *nsems_value,
+                              PyObject *initial_values,
+                              struct core_request *request,
+                              unsigned short **values)
 {
     long long nsems = 0;
     if (core_integer(state, nsems_value, "nsems", 0, INT_MAX, &nsems) < 0) {
@@ -65,13 +86,13 @@ convert_members(CoreState *state, PyObject *nsems_value,
     request->size = (size_t)nsems;
     if (initial_values != NULL && initial_values != Py_None) {
         size_t count = 0;
-        *values =
-            convert_values(state, initial_values, "initial_values", &count);
+        *values = semaphore_set_convert_values(state, initial_values,
+                                               "initial_values", &count);
         if (*values == NULL) {
             return -1;
         }
         if (nsems != 0 && count != (size_t)nsems) {
-            (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+            (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                               "initial_values has %zu values for %lld members",
                               count, nsems);
             return -1;
@@ -90,58 +111,46 @@ convert_members(CoreState *state, PyObject *nsems_value,
                                request->key.type == CORE_KEY_PRIVATE)) {
         if (request->key.type == CORE_KEY_VALUE &&
             core_semaphore_set_kind.get(request->key.value, 0, 0) >= 0) {
-            (void)core_raise(state, -EEXIST, "create",
-                             (struct core_subject){&core_semaphore_set_kind,
-                                                   request->key.value,
-                                                   CORE_NO_ID});
+            (void)core_raise(state, -EEXIST, CORE_OPERATION_CREATE,
+                             (struct core_target){&core_semaphore_set_kind,
+                                                  request->key.value,
+                                                  CORE_NO_ID});
             return -1;
         }
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "a new set needs nsems or initial_values");
         return -1;
     }
     return 0;
 }
 
-/* In one step: others compare size and id with what the kernel says. */
-static void
-open_set(PyObject *op, int64_t key, int id, const struct os_info *info)
-{
-    int64_t namespace = core_namespace_to_note(key);
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    semaphore_set(op)->nsems = (Py_ssize_t)info->sem.nsems;
-    core_handle_open_lock_held(core_handle(op), key, namespace,
-                               (struct core_place){id, 0});
-    CORE_END_CRITICAL_SECTION();
-}
-
 /* The size of what was opened must hold what was asked for: 0, -1 with an
  * exception, or CORE_AGAIN where it is gone already and is to be opened or
  * created again. */
 static int
-adopt(PyObject *op, struct core_request *request,
-      const struct core_opened *opened)
+semaphore_set_adopt(PyObject *op, struct core_request *request,
+                    const struct core_opened *opened)
 {
     CoreState *state = core_handle(op)->state;
-    struct core_subject subject = {request->kind, opened->key, opened->id};
+    struct core_target target = {request->kind, opened->key, opened->id};
     struct os_info info = {.sem.nsems = request->size};
     int rc = opened->created
                  ? 0
                  : core_kind_stat_any(request->kind, opened->id, &info);
     if (rc < 0) {
         rc = core_open_again(request, rc);
-        return rc == CORE_AGAIN
-                   ? rc
-                   : core_open_gone(state, request, rc, "open", subject);
+        return rc == CORE_AGAIN ? rc
+                                : core_open_gone(state, request, rc,
+                                                 CORE_OPERATION_OPEN, target);
     }
     if (request->size > info.sem.nsems) {
-        (void)core_refuse(state, EINVAL, subject,
+        (void)core_refuse(state, EINVAL, target,
                           "the set has %llu members, not %zu: leave nsems out "
                           "to open it as it is",
                           (unsigned long long)info.sem.nsems, request->size);
         return -1;
     }
-    open_set(op, opened->key, opened->id, &info);
+    core_semaphore_set_open(op, opened->key, opened->id, &info);
     return 0;
 }
 
@@ -155,11 +164,12 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     int rc = -1;
     if (core_request_convert(state, &core_semaphore_set_kind, &request,
                              given[0], given[2], given[3]) == 0 &&
-        convert_members(state, given[1], given[4], &request, &values) == 0) {
+        semaphore_set_convert_members(state, given[1], given[4], &request,
+                                      &values) == 0) {
         do {
             rc = core_open(state, &core_semaphore_set_kind, &request, &opened);
             if (rc == 0) {
-                rc = adopt(op, &request, &opened);
+                rc = semaphore_set_adopt(op, &request, &opened);
             }
         } while (rc == CORE_AGAIN);
     }
@@ -170,27 +180,6 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
 CORE_CONSTRUCTOR(semaphore_set, "SemaphoreSet", 5, CORE_ARG_key,
                  CORE_ARG_nsems, CORE_ARG_flags, CORE_ARG_mode,
                  CORE_ARG_initial_values)
-
-PyObject *
-core_semaphore_set_make(CoreState *state, int id, int64_t key)
-{
-    PyObject *op =
-        semaphore_set_make(state, (PyTypeObject *)state->semaphore_set_type);
-    if (op == NULL) {
-        return NULL;
-    }
-    struct os_info info;
-    int rc = core_kind_stat_any(&core_semaphore_set_kind, id, &info);
-    if (rc < 0) {
-        (void)core_raise_gone(
-            state, rc, "open",
-            (struct core_subject){&core_semaphore_set_kind, key, id});
-        Py_DECREF(op);
-        return NULL;
-    }
-    open_set(op, key, id, &info);
-    return op;
-}
 
 static PyObject *
 semaphore_set_from_id(PyObject *type, PyObject *id)
@@ -206,12 +195,6 @@ semaphore_set_from_id(PyObject *type, PyObject *id)
     }
     semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
     return op;
-}
-
-bool
-core_semaphore_set_same(PyObject *op, const struct os_info *now)
-{
-    return (uint64_t)semaphore_set(op)->nsems == now->sem.nsems;
 }
 
 static PyObject *
@@ -255,7 +238,7 @@ semaphore_set_item(PyObject *op, Py_ssize_t index)
         return NULL;
     }
     if (index > USHRT_MAX) {
-        return core_refuse(self->state, EFBIG, core_handle_subject(op),
+        return core_refuse(self->state, EFBIG, core_handle_target(op),
                            "index %zd: semop(2) reaches members 0 to %d only",
                            index, USHRT_MAX);
     }
@@ -292,7 +275,7 @@ semaphore_set_true(PyObject *Py_UNUSED(op))
 
 /* The values of all members, in a new array: 0, -errno or CORE_RAISED. */
 static int
-read_values(int id, Py_ssize_t nsems, unsigned short **values)
+semaphore_set_read_values(int id, Py_ssize_t nsems, unsigned short **values)
 {
     *values = PyMem_Malloc((size_t)nsems * sizeof(**values));
     if (*values == NULL) {
@@ -333,12 +316,12 @@ semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
     do {
         nsems = semaphore_set(op)->nsems;
         id = core_handle_id(op);
-        rc = read_values(id, nsems, &values);
+        rc = semaphore_set_read_values(id, nsems, &values);
         /* Another thread may have initialised the handle between the two. */
     } while (rc == -EIDRM &&
              (nsems != semaphore_set(op)->nsems || id != core_handle_id(op)));
     if (rc < 0) {
-        return core_handle_raise_by_id(op, id, rc, "read");
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_READ);
     }
     PyObject *result = values_as_tuple(values, nsems);
     PyMem_Free(values);
@@ -357,19 +340,21 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    unsigned short *values = convert_values(state, value, "values", &count);
+    unsigned short *values =
+        semaphore_set_convert_values(state, value, "values", &count);
     if (values == NULL) {
         return -1;
     }
     int rc = -1;
     if (count != (size_t)nsems) {
-        (void)core_refuse(state, EINVAL, core_handle_subject_by_id(op, id),
+        (void)core_refuse(state, EINVAL, core_handle_target_by_id(op, id),
                           "%zu values for a set of %zd members", count, nsems);
     }
     else if (core_handle_check_same(op, id) == 0) {
         rc = os_sem_set_all(id, values, count);
         if (rc < 0) {
-            (void)core_semaphore_raise(op, id, rc, "change", false);
+            (void)core_semaphore_raise(op, id, rc, CORE_OPERATION_CHANGE,
+                                       false);
             rc = -1;
         }
     }
@@ -456,7 +441,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same set.");
 
 static PyMethodDef semaphore_set_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
     {"op", _PyCFunction_CAST(core_semaphore_set_op),
      METH_FASTCALL | METH_KEYWORDS, op_doc},
     {"compile", core_semaphore_set_compile, METH_O, compile_doc},
@@ -474,10 +459,10 @@ static PyMethodDef semaphore_set_methods[] = {
 };
 
 static PyGetSetDef semaphore_set_getset[] = {
-    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
-        "o_time", core_handle_get_field, NULL,
-        PyDoc_STR("The same as last_operation_time."),
-        (void *)&core_field_last_operation_time},
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_SEMAPHORE_FIELDS(
+        CORE_FIELD_GETSET){"o_time", core_handle_get_field, NULL,
+                           PyDoc_STR("The same as last_operation_time."),
+                           (void *)&core_field_last_operation_time},
     {"values", semaphore_set_get_values, semaphore_set_set_values,
      PyDoc_STR(
          "The values of all members, read (GETALL) and written (SETALL)\n"

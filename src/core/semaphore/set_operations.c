@@ -1,63 +1,22 @@
 /* Operations on several members of a set at once, semop(2), and the compiled
- * form of them, sysv_ipc.SemaphoreOperations, which never changes; and what
- * they share with those on one: values and errors. */
+ * form of them, sysv_ipc.SemaphoreOperations, which never changes. */
 #include "core/semaphore/set.h"
 
 #include <errno.h>
 
-static const char value_text[] =
-    "=The semaphore's value must remain between 0 and SEMVMX";
-
-int
-core_semaphore_convert_value(CoreState *state, PyObject *value,
-                             const char *what, struct core_subject subject,
-                             int *out)
-{
-    PyObject *number = core_index_given(value, what);
-    if (number == NULL) {
-        return -1;
-    }
-    int overflow;
-    long result = PyLong_AsLongAndOverflow(number, &overflow);
-    Py_DECREF(number);
-    if (overflow != 0 || result < 0 || result > OS_SEM_VALUE_MAX) {
-        (void)core_refuse(state, ERANGE, subject, value_text);
-        return -1;
-    }
-    *out = (int)result;
-    return 0;
-}
-
-PyObject *
-core_semaphore_raise(PyObject *op, int id, ssize_t rc, const char *operation,
-                     bool undo)
-{
-    if (rc == -ERANGE) {
-        (void)core_refuse(core_handle(op)->state, ERANGE,
-                          core_handle_subject_by_id(op, id), value_text);
-        if (undo) {
-            core_error_add_note(
-                "With SEM_UNDO it may also be the adjustment that is to be "
-                "undone at this process's end that would go beyond SEMVMX: "
-                "see semop(2).");
-        }
-        return NULL;
-    }
-    return core_handle_raise_by_id(op, id, rc, operation);
-}
-
-/* What a call is about.  It asks that at its beginning: converting arguments
- * may run code that initialises the handle again. */
-struct target {
+/* The set that a call operates on.  It is looked up when the call begins,
+ * because converting arguments may run code that initialises the handle
+ * again. */
+struct operand {
     PyObject *op;
     int id;
     Py_ssize_t nsems;
 };
 
-static struct target
-target_of(PyObject *op)
+static struct operand
+operand_of(PyObject *op)
 {
-    return (struct target){op, core_handle_id(op), semaphore_set(op)->nsems};
+    return (struct operand){op, core_handle_id(op), semaphore_set(op)->nsems};
 }
 
 /* Lists up to this long are converted on the stack. */
@@ -79,7 +38,7 @@ operations_get(CoreState *state, struct operations *operations, size_t count)
     operations->items = operations->stack;
     operations->count = count;
     if (count == 0 || count > MOST_OPERATIONS) {
-        (void)core_refuse(state, count == 0 ? EINVAL : E2BIG, CORE_NO_SUBJECT,
+        (void)core_refuse(state, count == 0 ? EINVAL : E2BIG, CORE_NO_TARGET,
                           "%zu operations: semop(2) takes from 1 to "
                           "kernel.sem's SEMOPM",
                           count);
@@ -105,30 +64,30 @@ operations_release(struct operations *operations)
 
 /* The number of a member, negative ones from the end. */
 static int
-convert_index(const struct target *target, PyObject *value,
-              unsigned short *out)
+convert_index(const struct operand *set, PyObject *value, unsigned short *out)
 {
-    CoreState *state = core_handle(target->op)->state;
-    Py_ssize_t nsems = target->nsems;
+    CoreState *state = core_handle(set->op)->state;
+    Py_ssize_t nsems = set->nsems;
     PyObject *number = PyLong_CheckExact(value)
                            ? Py_NewRef(value)
-                           : core_index_given(value, "index");
+                           : core_index_named(value, "index");
     if (number == NULL) {
         return -1;
     }
     int overflow, rc = -1;
     long long index = PyLong_AsLongLongAndOverflow(number, &overflow);
-    if (target->id < 0) {
-        (void)core_handle_raise_by_id(target->op, target->id, 0, "");
+    if (set->id < 0) {
+        (void)core_handle_raise_by_id(set->op, set->id, 0,
+                                      CORE_OPERATION_OPERATE);
     }
     else if (overflow != 0 || index < -nsems || index >= nsems) {
         (void)core_refuse(
-            state, EFBIG, core_handle_subject_by_id(target->op, target->id),
+            state, EFBIG, core_handle_target_by_id(set->op, set->id),
             "index %S is outside a set of %zd members", number, nsems);
     }
     else if (index < 0 ? index + nsems > USHRT_MAX : index > USHRT_MAX) {
         (void)core_refuse(state, EFBIG,
-                          core_handle_subject_by_id(target->op, target->id),
+                          core_handle_target_by_id(set->op, set->id),
                           "index %S: semop(2) reaches members 0 to %d only",
                           number, USHRT_MAX);
     }
@@ -142,10 +101,10 @@ convert_index(const struct target *target, PyObject *value,
 
 /* (index, delta) or (index, delta, flags) */
 static int
-convert_operation(const struct target *target, PyObject *value,
+convert_operation(const struct operand *set, PyObject *value,
                   struct sembuf *out)
 {
-    CoreState *state = core_handle(target->op)->state;
+    CoreState *state = core_handle(set->op)->state;
     PyObject *items = core_tuple(
         state, value,
         "an operation must be (index, delta) or (index, delta, flags)");
@@ -161,8 +120,8 @@ convert_operation(const struct target *target, PyObject *value,
                      "flags), not %zd items",
                      size);
     }
-    else if (convert_index(target, PyTuple_GET_ITEM(items, 0),
-                           &out->sem_num) == 0 &&
+    else if (convert_index(set, PyTuple_GET_ITEM(items, 0), &out->sem_num) ==
+                 0 &&
              core_integer(state, PyTuple_GET_ITEM(items, 1), "delta",
                           -OS_SEM_VALUE_MAX, OS_SEM_VALUE_MAX, &delta) == 0 &&
              core_integer(state, size == 3 ? PyTuple_GET_ITEM(items, 2) : NULL,
@@ -171,7 +130,7 @@ convert_operation(const struct target *target, PyObject *value,
     }
     Py_DECREF(items);
     if (rc == 0 && (flags & ~(IPC_NOWAIT | SEM_UNDO))) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "an operation's flags are IPC_NOWAIT and SEM_UNDO, "
                           "not %lld",
                           flags);
@@ -184,10 +143,10 @@ convert_operation(const struct target *target, PyObject *value,
 
 /* Convert a whole list; on success the caller releases it. */
 static int
-convert_operations(const struct target *target, PyObject *value,
+convert_operations(const struct operand *set, PyObject *value,
                    struct operations *operations)
 {
-    CoreState *state = core_handle(target->op)->state;
+    CoreState *state = core_handle(set->op)->state;
     /* A tuple, because converting an item may run code that changes a list. */
     PyObject *items = core_tuple(
         state, value, "operations must be a sequence of operations");
@@ -198,7 +157,7 @@ convert_operations(const struct target *target, PyObject *value,
     int rc = operations_get(state, operations, count);
     if (rc == 0) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
-            rc = convert_operation(target, PyTuple_GET_ITEM(items, i),
+            rc = convert_operation(set, PyTuple_GET_ITEM(items, i),
                                    &operations->items[i]);
         }
         if (rc < 0) {
@@ -211,40 +170,40 @@ convert_operations(const struct target *target, PyObject *value,
 
 /* E2BIG and EFBIG say which limit it was. */
 static PyObject *
-raise_operations(const struct target *target, ssize_t rc,
+raise_operations(const struct operand *set, ssize_t rc,
                  const struct sembuf *items, size_t count)
 {
-    CoreState *state = core_handle(target->op)->state;
-    struct core_subject subject =
-        core_handle_subject_by_id(target->op, target->id);
+    CoreState *state = core_handle(set->op)->state;
+    struct core_target target = core_handle_target_by_id(set->op, set->id);
     if (rc == -E2BIG) {
         struct os_limits limits = {0};
         (void)os_limits_get(&limits);
-        return core_refuse(state, E2BIG, subject,
+        return core_refuse(state, E2BIG, target,
                            "%zu operations at once: the limit is kernel.sem's "
                            "SEMOPM (third number), now %llu",
                            count, (unsigned long long)limits.semopm);
     }
     if (rc == -EFBIG) {
-        return core_refuse(state, EFBIG, subject,
+        return core_refuse(state, EFBIG, target,
                            "an index is past the end of a set of %zd members",
-                           target->nsems);
+                           set->nsems);
     }
     bool undo = false;
     for (size_t i = 0; i < count; i++) {
         undo = undo || (items[i].sem_flg & SEM_UNDO) != 0;
     }
-    return core_semaphore_raise(target->op, target->id, rc, "op", undo);
+    return core_semaphore_raise(set->op, set->id, rc, CORE_OPERATION_OPERATE,
+                                undo);
 }
 
 static PyObject *
-run(const struct target *target, struct sembuf *items, size_t count,
+run(const struct operand *set, struct sembuf *items, size_t count,
     int64_t timeout_ns)
 {
-    ssize_t rc = core_semaphore_operate(target->op, target->id, items, count,
-                                        timeout_ns);
+    ssize_t rc =
+        core_semaphore_operate(set->op, set->id, items, count, timeout_ns);
     if (rc < 0) {
-        return raise_operations(target, rc, items, count);
+        return raise_operations(set, rc, items, count);
     }
     Py_RETURN_TRUE;
 }
@@ -255,7 +214,7 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "op", 2, 2, 1, {CORE_ARG_operations, CORE_ARG_timeout}};
-    struct target target = target_of(op);
+    struct operand set = operand_of(op);
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     struct operations operations;
@@ -263,21 +222,21 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   given) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, given[1], &timeout_ns) <
             0 ||
-        convert_operations(&target, given[0], &operations) < 0) {
+        convert_operations(&set, given[0], &operations) < 0) {
         return NULL;
     }
     PyObject *result =
-        run(&target, operations.items, operations.count, timeout_ns);
+        run(&set, operations.items, operations.count, timeout_ns);
     operations_release(&operations);
     return result;
 }
 
 /* The same delta for each of these members. */
 static PyObject *
-run_same(const struct target *target, PyObject *const *indexes,
-         Py_ssize_t count, short delta, int64_t timeout_ns)
+run_same(const struct operand *set, PyObject *const *indexes, Py_ssize_t count,
+         short delta, int64_t timeout_ns)
 {
-    CoreState *state = core_handle(target->op)->state;
+    CoreState *state = core_handle(set->op)->state;
     struct operations operations;
     if (operations_get(state, &operations, (size_t)count) < 0) {
         return NULL;
@@ -286,10 +245,10 @@ run_same(const struct target *target, PyObject *const *indexes,
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && i < count; i++) {
         operations.items[i] = (struct sembuf){.sem_op = delta};
-        rc = convert_index(target, indexes[i], &operations.items[i].sem_num);
+        rc = convert_index(set, indexes[i], &operations.items[i].sem_num);
     }
     if (rc == 0) {
-        result = run(target, operations.items, operations.count, timeout_ns);
+        result = run(set, operations.items, operations.count, timeout_ns);
     }
     operations_release(&operations);
     return result;
@@ -301,7 +260,7 @@ run_timed(PyObject *op, const struct core_signature *signature,
           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
           short delta)
 {
-    struct target target = target_of(op);
+    struct operand set = operand_of(op);
     PyObject *timeout[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(core_handle(op)->state, signature, args + nargs, 0, keywords,
@@ -310,7 +269,7 @@ run_timed(PyObject *op, const struct core_signature *signature,
             0) {
         return NULL;
     }
-    return run_same(&target, args, nargs, delta, timeout_ns);
+    return run_same(&set, args, nargs, delta, timeout_ns);
 }
 
 PyObject *
@@ -335,8 +294,8 @@ PyObject *
 core_semaphore_set_release(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs)
 {
-    struct target target = target_of(op);
-    PyObject *result = run_same(&target, args, nargs, 1, OS_FOREVER);
+    struct operand set = operand_of(op);
+    PyObject *result = run_same(&set, args, nargs, 1, OS_FOREVER);
     Py_XDECREF(result);
     return result == NULL ? NULL : Py_NewRef(Py_None);
 }
@@ -345,7 +304,7 @@ core_semaphore_set_release(PyObject *op, PyObject *const *args,
 
 typedef struct {
     PyObject_VAR_HEAD vectorcallfunc vectorcall;
-    struct target target; /* op is owned */
+    struct operand set; /* op is owned */
     struct sembuf items[];
 } OperationsObject;
 
@@ -356,7 +315,7 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
     static const struct core_signature signature = {
         "SemaphoreOperations", 1, 1, 0, {CORE_ARG_timeout}};
     OperationsObject *self = (OperationsObject *)op;
-    CoreState *state = core_handle(self->target.op)->state;
+    CoreState *state = core_handle(self->set.op)->state;
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(state, &signature, args, PyVectorcall_NARGS(nargsf),
@@ -364,7 +323,7 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
         core_timeout_as_ns(state, given[0], &timeout_ns) < 0) {
         return NULL;
     }
-    return run(&self->target, self->items, (size_t)Py_SIZE(self), timeout_ns);
+    return run(&self->set, self->items, (size_t)Py_SIZE(self), timeout_ns);
 }
 
 PyObject *
@@ -372,16 +331,16 @@ core_semaphore_set_compile(PyObject *op, PyObject *value)
 {
     PyTypeObject *type =
         (PyTypeObject *)core_handle(op)->state->operations_type;
-    struct target target = target_of(op);
+    struct operand set = operand_of(op);
     struct operations operations;
-    if (convert_operations(&target, value, &operations) < 0) {
+    if (convert_operations(&set, value, &operations) < 0) {
         return NULL;
     }
     OperationsObject *self =
         (OperationsObject *)type->tp_alloc(type, (Py_ssize_t)operations.count);
     if (self != NULL) {
         self->vectorcall = operations_call;
-        self->target = target;
+        self->set = set;
         Py_INCREF(op);
         memcpy(self->items, operations.items,
                operations.count * sizeof(struct sembuf));
@@ -394,7 +353,7 @@ static int
 operations_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((OperationsObject *)op)->target.op);
+    Py_VISIT(((OperationsObject *)op)->set.op);
     return 0;
 }
 
@@ -403,7 +362,7 @@ operations_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(((OperationsObject *)op)->target.op);
+    Py_CLEAR(((OperationsObject *)op)->set.op);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -412,8 +371,7 @@ static PyObject *
 operations_repr(PyObject *op)
 {
     return PyUnicode_FromFormat("<sysv_ipc.SemaphoreOperations: %zd on %R>",
-                                Py_SIZE(op),
-                                ((OperationsObject *)op)->target.op);
+                                Py_SIZE(op), ((OperationsObject *)op)->set.op);
 }
 
 /* ((index, delta, flags), ...), as the kernel gets them.  A list first: making
@@ -454,7 +412,7 @@ PyDoc_STRVAR(
 static PyMemberDef operations_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET,
      offsetof(OperationsObject, vectorcall), READONLY, NULL},
-    {"set", T_OBJECT, offsetof(OperationsObject, target.op), READONLY,
+    {"set", T_OBJECT, offsetof(OperationsObject, set.op), READONLY,
      PyDoc_STR("The SemaphoreSet that they are done on.")},
     {NULL, 0, 0, 0, NULL},
 };

@@ -89,7 +89,7 @@ convert_any(AtomicObject *self, PyObject *value, uint64_t *out)
     }
     if (!fits) {
         (void)core_refuse(
-            self->state, EINVAL, core_handle_subject(self->memory),
+            self->state, EINVAL, core_handle_target(self->memory),
             "an atomic %s takes from %lld to %llu, not %S", type->name,
             type->minimum, (unsigned long long)type->maximum, number);
         rc = -1;
@@ -222,7 +222,7 @@ check_futex(AtomicObject *self, const char *method)
     if (!self->type->is_wide) {
         return 0;
     }
-    (void)core_refuse(self->state, EINVAL, core_handle_subject(self->memory),
+    (void)core_refuse(self->state, EINVAL, core_handle_target(self->memory),
                       "%s() needs an atomic i32 or u32, not %s: futex(2) "
                       "knows only 32 bits",
                       method, self->type->name);
@@ -242,7 +242,7 @@ convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
     }
     if (!(seconds > 0)) {
         (void)core_refuse(self->state, EINVAL,
-                          core_handle_subject(self->memory),
+                          core_handle_target(self->memory),
                           "interval must be None or a number of seconds above "
                           "0, not %R",
                           value);
@@ -265,12 +265,12 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     AtomicObject *self = atomic(op);
     PyObject *given[3];
     uint64_t expected;
-    struct core_patience patience = {.timeout_ns = OS_FOREVER};
+    struct core_deadline deadline = {.timeout_ns = OS_FOREVER};
     int64_t interval_ns = LOOK_NS;
     if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
         check_futex(self, "wait") < 0 ||
         convert(self, given[0], &expected) < 0 ||
-        core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0 ||
+        core_timeout_as_ns(self->state, given[1], &deadline.timeout_ns) < 0 ||
         convert_interval(self, given[2], &interval_ns) < 0) {
         return NULL;
     }
@@ -282,12 +282,12 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         .interval_ns = interval_ns,
     };
     ssize_t rc = call.attempt(&call, 0);
-    if (rc == -EAGAIN && patience.timeout_ns != 0) {
-        rc = core_wait(&self->waits, &call, &patience);
+    if (rc == -EAGAIN && deadline.timeout_ns != 0) {
+        rc = core_wait(&self->waits, &call, &deadline);
     }
     if (rc < 0) {
-        return core_raise(self->state, rc, "wait",
-                          core_handle_subject(self->memory));
+        return core_raise(self->state, rc, CORE_OPERATION_WAIT,
+                          core_handle_target(self->memory));
     }
     Py_RETURN_TRUE;
 }
@@ -311,25 +311,36 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     int rc = os_futex_wake(self->address, (int)count);
     if (rc < 0) {
-        return core_raise(self->state, rc, "wake",
-                          core_handle_subject(self->memory));
+        return core_raise(self->state, rc, CORE_OPERATION_WAKE,
+                          core_handle_target(self->memory));
     }
     return PyLong_FromLong(rc);
 }
 
 static PyObject *
-atomic_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+atomic_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *keywords)
 {
-    if (core_wait_cancel(&atomic(op)->waits) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return core_cancel(atomic(op)->state, &atomic(op)->waits, args, nargs,
+                       keywords);
+}
+
+static PyObject *
+atomic_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(atomic_load(&atomic(op)->waits.cancelled));
+}
+
+static int
+atomic_set_cancelled(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return core_set_cancelled(&atomic(op)->waits, value);
 }
 
 /* ------------------------------------------------- making and its opposite */
 
 static const struct number_type *
-convert_type(CoreState *state, PyObject *value)
+atomic_convert_type(CoreState *state, PyObject *value)
 {
     if (!PyUnicode_Check(value)) {
         PyErr_Format(PyExc_TypeError, "type must be a str, not %.100s",
@@ -343,7 +354,7 @@ convert_type(CoreState *state, PyObject *value)
             return &number_types[i];
         }
     }
-    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+    (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                       "type must be 'i32', 'u32', 'i64' or 'u64', not %R",
                       value);
     return NULL;
@@ -357,7 +368,7 @@ check_place(PyObject *memory, const struct core_attachment *held,
     Py_ssize_t size = type->is_wide ? 8 : 4;
     if (offset % size != 0) {
         (void)core_refuse(core_handle(memory)->state, EINVAL,
-                          core_handle_subject(memory),
+                          core_handle_target(memory),
                           "an atomic %s is at a multiple of %zd, not at "
                           "offset %zd",
                           type->name, size, offset);
@@ -373,7 +384,8 @@ check_place(PyObject *memory, const struct core_attachment *held,
 }
 
 static PyObject *
-make(PyObject *memory, const struct number_type *type, Py_ssize_t offset)
+atomic_make(PyObject *memory, const struct number_type *type,
+            Py_ssize_t offset)
 {
     CoreState *state = core_handle(memory)->state;
     PyTypeObject *cls = (PyTypeObject *)state->atomic_type;
@@ -416,14 +428,14 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
             0) {
         return NULL;
     }
-    const struct number_type *type = convert_type(state, given[1]);
+    const struct number_type *type = atomic_convert_type(state, given[1]);
     if (type != NULL && type->is_wide && !HAS_WIDE) {
-        return core_refuse(state, ENOSYS, core_handle_subject(memory),
+        return core_refuse(state, ENOSYS, core_handle_target(memory),
                            "this machine has no atomic instructions for 64 "
                            "bits, which %s needs: use i32 or u32",
                            type->name);
     }
-    return type == NULL ? NULL : make(memory, type, (Py_ssize_t)offset);
+    return type == NULL ? NULL : atomic_make(memory, type, (Py_ssize_t)offset);
 }
 
 /* There is no tp_clear, so that the fields stay what they are: the segment
@@ -529,18 +541,6 @@ PyDoc_STRVAR(
     "\n"
     "They may be of any process.  Raises ArgumentError (EINVAL) for a 64-bit\n"
     "type or a count below 1.  See futex(2), FUTEX_WAKE.");
-PyDoc_STRVAR(
-    cancel_doc,
-    "cancel($self, /)\n--\n\n"
-    "End every wait() in progress on this object.\n"
-    "\n"
-    "It may be called from another thread, or from a signal handler in the\n"
-    "same one.  Each raises CancelledError (ECANCELED), unless the number had "
-    "changed\n"
-    "already.  The object stays usable, and other objects for the same "
-    "number\n"
-    "are left alone.");
-
 static PyMethodDef atomic_methods[] = {
     {"load", atomic_load_, METH_NOARGS, load_doc},
     {"store", atomic_store_, METH_O, store_doc},
@@ -555,7 +555,7 @@ static PyMethodDef atomic_methods[] = {
      wait_doc},
     {"wake", _PyCFunction_CAST(atomic_wake), METH_FASTCALL | METH_KEYWORDS,
      wake_doc},
-    {"cancel", atomic_cancel, METH_NOARGS, cancel_doc},
+    CORE_CANCEL_METHOD(atomic_cancel, core_handle_cancel_doc),
     {NULL, NULL, 0, NULL},
 };
 
@@ -572,6 +572,8 @@ static PyMemberDef atomic_members[] = {
 static PyGetSetDef atomic_getset[] = {
     {"type", atomic_get_type, NULL, PyDoc_STR("'i32', 'u32', 'i64' or 'u64'."),
      NULL},
+    {"cancelled", atomic_get_cancelled, atomic_set_cancelled,
+     core_cancelled_doc, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

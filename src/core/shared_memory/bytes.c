@@ -12,34 +12,13 @@
 #define LONG_COPY 65536
 
 PyObject *
-core_shared_memory_raise_not_attached(PyObject *op)
-{
-    if (core_handle_check(core_handle(op)) < 0) {
-        return NULL;
-    }
-    return core_refuse_as(
-        core_handle(op)->state, core_handle(op)->state->NotAttachedError, 0,
-        core_handle_subject(op), "the segment is not attached: call attach()");
-}
-
-PyObject *
 core_shared_bytes_raise_readonly(PyObject *op)
 {
     return core_refuse_as(core_handle(op)->state,
                           core_handle(op)->state->ReadOnlyError, 0,
-                          core_handle_subject(op),
+                          core_handle_target(op),
                           "the segment is attached read-only: call attach() "
                           "with flags=0 to write to it");
-}
-
-bool
-core_shared_memory_attached(PyObject *op)
-{
-    bool attached;
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    attached = shared_memory(op)->mapping.current.address != NULL;
-    CORE_END_CRITICAL_SECTION();
-    return attached;
 }
 
 int
@@ -108,7 +87,7 @@ core_shared_bytes_refuse_range(PyObject *op, const char *what,
                                Py_ssize_t offset, Py_ssize_t count,
                                size_t size)
 {
-    return core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
+    return core_refuse(core_handle(op)->state, EINVAL, core_handle_target(op),
                        "%s %zd bytes at offset %zd goes past the end of a "
                        "segment of %zu bytes",
                        what, count, offset, size);
@@ -120,7 +99,7 @@ place(PyObject *op, const struct core_attachment *held, Py_ssize_t offset)
 {
     if ((size_t)offset >= held->size) {
         (void)core_refuse(core_handle(op)->state, EINVAL,
-                          core_handle_subject(op),
+                          core_handle_target(op),
                           "offset %zd is past the end of a segment of %zu "
                           "bytes",
                           offset, held->size);
@@ -355,7 +334,7 @@ struct selection {
 
 /* Convert an index, which may run code; adjust() fits it to the size. */
 static int
-convert_index(PyObject *index, struct selection *out)
+bytes_convert_index(PyObject *index, struct selection *out)
 {
     out->one = PyIndex_Check(index);
     if (out->one) {
@@ -416,7 +395,7 @@ core_shared_bytes_subscript(PyObject *op, PyObject *index)
 {
     struct selection selection;
     struct core_attachment held;
-    if (convert_index(index, &selection) < 0 ||
+    if (bytes_convert_index(index, &selection) < 0 ||
         core_shared_bytes_hold(op, false, &held) < 0) {
         return NULL;
     }
@@ -437,7 +416,7 @@ assign_bytes(PyObject *op, const struct core_attachment *held,
     char *to = (char *)held->address + selection->start;
     if (source->len != selection->count) {
         (void)core_refuse(core_handle(op)->state, EINVAL,
-                          core_handle_subject(op),
+                          core_handle_target(op),
                           "%zd bytes cannot be assigned to a slice of %zd: "
                           "they must be as many",
                           source->len, selection->count);
@@ -471,7 +450,7 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
                         "the bytes of a segment cannot be deleted");
         return -1;
     }
-    if (convert_index(index, &selection) < 0 ||
+    if (bytes_convert_index(index, &selection) < 0 ||
         (selection.one && core_integer(core_handle(op)->state, value, "a byte",
                                        0, 255, &byte) < 0) ||
         (!selection.one &&

@@ -1,5 +1,5 @@
 /* Attaching, replacing and detaching: shmat(2), shmdt(2); see mapping.h. */
-#include "core/shared_memory/mapping.h"
+#include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
 
@@ -346,4 +346,69 @@ core_mapping_free(struct core_mapping *mapping)
         (void)os_memory_release(ghost->was.address, ghost->size);
         PyMem_RawFree(ghost);
     }
+}
+
+/* ----------------------------------------------- for a SharedMemory handle */
+
+static void
+raise_exports(void)
+{
+    PyErr_SetString(PyExc_BufferError,
+                    "the segment cannot be detached while views, arrays, "
+                    "atomics or copies of it exist: release them first");
+}
+
+/* What core_mapping_ functions return, as an exception: -1. */
+int
+core_shared_memory_raise(PyObject *op, int rc, enum core_operation operation)
+{
+    if (rc == -EBUSY) {
+        raise_exports();
+    }
+    else {
+        (void)core_handle_raise(op, rc, operation);
+    }
+    return -1;
+}
+
+int
+core_shared_memory_put(PyObject *op, const struct core_attachment *new)
+{
+    int rc = core_mapping_put(op, &shared_memory(op)->mapping, new);
+    return rc < 0 ? core_shared_memory_raise(op, rc, CORE_OPERATION_DETACH)
+                  : 0;
+}
+
+int
+core_shared_memory_check_exports(PyObject *op)
+{
+    bool exports;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    exports = shared_memory(op)->mapping.exports > 0;
+    CORE_END_CRITICAL_SECTION();
+    if (exports) {
+        raise_exports();
+    }
+    return exports ? -1 : 0;
+}
+
+bool
+core_shared_memory_attached(PyObject *op)
+{
+    bool attached;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    attached = shared_memory(op)->mapping.current.address != NULL;
+    CORE_END_CRITICAL_SECTION();
+    return attached;
+}
+
+PyObject *
+core_shared_memory_raise_not_attached(PyObject *op)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return core_refuse_as(
+        core_handle(op)->state, core_handle(op)->state->NotAttachedError, 0,
+        core_handle_target(op), "the segment is not attached: call attach()");
 }

@@ -13,10 +13,10 @@
  * its buffers.  So that attaching again and again does not use up the address
  * space, a handle that has two ghosts of a segment attaches it where the older
  * one is. */
-#ifndef SYSV_IPC_MAPPING_H
-#define SYSV_IPC_MAPPING_H
+#ifndef SYSV_IPC_CORE_MAPPING_H
+#define SYSV_IPC_CORE_MAPPING_H
 
-#include "core/core.h"
+#include "core/handle.h"
 
 struct core_attachment {
     void *address; /* NULL: none */

@@ -136,7 +136,7 @@ import_numpy(void)
 }
 
 static int
-convert_order(CoreState *state, PyObject *value, struct request *request)
+array_convert_order(CoreState *state, PyObject *value, struct request *request)
 {
     bool is_text = value == NULL || PyUnicode_Check(value);
     request->order[0] = 'C';
@@ -151,7 +151,7 @@ convert_order(CoreState *state, PyObject *value, struct request *request)
         return -1;
     }
     if (request->order[0] != 'C' && request->order[0] != 'F') {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "order must be 'C' or 'F', not %R", value);
         return -1;
     }
@@ -210,8 +210,8 @@ convert_shape(CoreState *state, PyObject *value, struct request *request)
 /* The size of one item; what numpy.dtype() takes, but no Python objects,
  * whose addresses mean nothing to another process. */
 static int
-convert_type(CoreState *state, PyObject *value, struct request *request,
-             size_t *item_bytes)
+array_convert_type(CoreState *state, PyObject *value, struct request *request,
+                   size_t *item_bytes)
 {
     /* In parentheses, so that a tuple stays one argument. */
     request->type = PyObject_CallMethod(request->numpy, "dtype", "(O)", value);
@@ -238,7 +238,7 @@ convert_type(CoreState *state, PyObject *value, struct request *request,
         return -1;
     }
     if (bytes == 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "the items of %R have no size: give it one",
                           request->type);
         return -1;
@@ -261,7 +261,7 @@ count_bytes(PyObject *op, struct request *request, size_t item_bytes)
         }
         else if (request->bytes > (size_t)PY_SSIZE_T_MAX / length) {
             (void)core_refuse(core_handle(op)->state, EINVAL,
-                              core_handle_subject(op),
+                              core_handle_target(op),
                               "an array of shape %R is larger than any "
                               "segment",
                               request->shape);
@@ -278,7 +278,7 @@ count_bytes(PyObject *op, struct request *request, size_t item_bytes)
 /* ------------------------------------------------------------- ndarray() */
 
 static PyObject *
-make(PyObject *op, const struct request *request)
+array_make(PyObject *op, const struct request *request)
 {
     PyObject *pin = pin_make(op);
     if (pin == NULL) {
@@ -317,15 +317,15 @@ core_shared_memory_ndarray(PyObject *op, PyObject *args, PyObject *keywords)
     PyObject *array = NULL;
     if (core_integer(state, offset, "offset", 0, PY_SSIZE_T_MAX, &number) <
             0 ||
-        convert_order(state, order, &request) < 0) {
+        array_convert_order(state, order, &request) < 0) {
         return NULL;
     }
     request.offset = (Py_ssize_t)number;
     request.numpy = import_numpy();
     if (request.numpy != NULL && convert_shape(state, shape, &request) == 0 &&
-        convert_type(state, type, &request, &item_bytes) == 0 &&
+        array_convert_type(state, type, &request, &item_bytes) == 0 &&
         count_bytes(op, &request, item_bytes) == 0) {
-        array = make(op, &request);
+        array = array_make(op, &request);
     }
     request_release(&request);
     return array;

@@ -1,14 +1,67 @@
 /* sysv_ipc.SharedMemory: attaching, and what the kernel knows of a segment;
- * shmop(2), shmctl(2).  Opening is shared_memory_open.c, the bytes are
- * shared_bytes.c.
+ * shmop(2), shmctl(2).  Opening is open.c, the bytes are
+ * bytes.c.
  *
  * mapping is guarded by the object's critical section (mapping.h); size is
  * set when opened, and written with it. */
-#include "core/info.h"
-#include "core/open.h"
 #include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
+
+/* What is known may be older than a detach by another thread: where it
+ * differs, ask again. */
+static bool
+shared_memory_same(PyObject *op, const struct os_info *now)
+{
+    const struct core_attachment *last = &shared_memory(op)->mapping.current;
+    struct core_attachment attachment = {
+        .id = core_handle_id(op),
+        .segment =
+            {
+                .size = (size_t)now->shm.size,
+                .key = now->key,
+                .creator_pid = now->shm.creator_pid,
+                .change_time = now->last_change_time,
+                .detach_time = now->shm.last_detach_time,
+            },
+    };
+    /* from_id() asks before there was any. */
+    return last->segment.size == 0 || last->id != attachment.id ||
+           core_attachment_same(last, &attachment) ||
+           core_attachment_look(&attachment) < 0 ||
+           core_attachment_same(last, &attachment);
+}
+
+static bool
+shared_memory_is_marked(const struct os_info *info)
+{
+    return info->shm.marked_for_removal;
+}
+
+static void
+shared_memory_add_facts(const struct os_info *info, struct core_facts *facts)
+{
+    facts->amount = (long long)info->shm.size;
+    facts->first_time = info->shm.last_attach_time;
+    facts->second_time = info->shm.last_detach_time;
+}
+
+const struct core_kind core_shared_memory_kind = {
+    .index = CORE_KIND_shared_memory,
+    .record = CORE_RECORD_SharedMemoryInfo,
+    .after_mode = "size",
+    .get = os_shm_get,
+    .create = core_create,
+    .stat = os_shm_stat,
+    .set = os_shm_set,
+    .remove = os_shm_remove,
+    .list = os_shm_list,
+    .last_place = os_shm_last_place,
+    .same = shared_memory_same,
+    .is_marked = shared_memory_is_marked,
+    .add_facts = shared_memory_add_facts,
+    .keeps_change_time = true,
+};
 
 static inline PyObject *
 shared_memory_make(CoreState *state, PyTypeObject *type)
@@ -32,47 +85,6 @@ shared_memory_dealloc(PyObject *op)
 {
     core_mapping_free(&shared_memory(op)->mapping);
     core_handle_free(op);
-}
-
-static void
-raise_exports(void)
-{
-    PyErr_SetString(PyExc_BufferError,
-                    "the segment cannot be detached while views, arrays, "
-                    "atomics or copies of it exist: release them first");
-}
-
-/* What core_mapping_ functions return, as an exception: -1. */
-int
-core_shared_memory_raise(PyObject *op, int rc, const char *operation)
-{
-    if (rc == -EBUSY) {
-        raise_exports();
-    }
-    else {
-        (void)core_handle_raise(op, rc, operation);
-    }
-    return -1;
-}
-
-int
-core_shared_memory_put(PyObject *op, const struct core_attachment *new)
-{
-    int rc = core_mapping_put(op, &shared_memory(op)->mapping, new);
-    return rc < 0 ? core_shared_memory_raise(op, rc, "detach") : 0;
-}
-
-int
-core_shared_memory_check_exports(PyObject *op)
-{
-    bool exports;
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    exports = shared_memory(op)->mapping.exports > 0;
-    CORE_END_CRITICAL_SECTION();
-    if (exports) {
-        raise_exports();
-    }
-    return exports ? -1 : 0;
 }
 
 /* An address for shmat(2): None and 0 let the kernel choose. */
@@ -107,7 +119,7 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
     /* Nobody can use the page at 0, where a small address is rounded to. */
     if ((flags & SHM_RND) && address != NULL &&
         (uintptr_t)address < (uintptr_t)SHMLBA) {
-        (void)core_refuse(self->handle.state, EINVAL, core_handle_subject(op),
+        (void)core_refuse(self->handle.state, EINVAL, core_handle_target(op),
                           "SHM_RND rounds address %p down to 0: use None, or "
                           "an address of at least %ld",
                           address, (long)SHMLBA);
@@ -118,7 +130,7 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
     current = self->mapping.current.address;
     CORE_END_CRITICAL_SECTION();
     if ((flags & OS_SHM_REMAP) && (address == NULL || address != current)) {
-        (void)core_refuse(self->handle.state, EINVAL, core_handle_subject(op),
+        (void)core_refuse(self->handle.state, EINVAL, core_handle_target(op),
                           "SHM_REMAP replaces whatever is mapped at the "
                           "address, so it takes only the address at which "
                           "this handle is attached");
@@ -127,62 +139,10 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
     return 0;
 }
 
-/* from_id() and the module's attach(): type is a SharedMemory class. */
-PyObject *
-core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
-{
-    static char *names[] = {"id", "address", "flags", NULL};
-    PyObject *id, *address = NULL, *flags = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:attach", names, &id,
-                                     &address, &flags)) {
-        return NULL;
-    }
-    PyObject *op = shared_memory_new((PyTypeObject *)type, NULL, NULL);
-    if (op == NULL) {
-        return NULL;
-    }
-    struct os_info info = {0};
-    if (core_handle_open_id(core_handle(op), id, &info) < 0 ||
-        core_shared_memory_attach(op, address, flags) < 0) {
-        Py_CLEAR(op);
-    }
-    else {
-        /* The access that it was opened with is the one to attach again. */
-        shared_memory(op)->readonly =
-            shared_memory(op)->mapping.current.readonly;
-    }
-    return op;
-}
-
 /* --------------------------------------------------- attach() and detach() */
 
-/* What is known may be older than a detach by another thread: where it
- * differs, ask again. */
-bool
-core_shared_memory_same(PyObject *op, const struct os_info *now)
-{
-    const struct core_attachment *last = &shared_memory(op)->mapping.current;
-    struct core_attachment attachment = {
-        .id = core_handle_id(op),
-        .segment =
-            {
-                .size = (size_t)now->shm.size,
-                .key = now->key,
-                .creator_pid = now->shm.creator_pid,
-                .change_time = now->last_change_time,
-                .detach_time = now->shm.last_detach_time,
-            },
-    };
-    /* from_id() asks before there was any. */
-    return last->segment.size == 0 || last->id != attachment.id ||
-           core_attachment_same(last, &attachment) ||
-           core_attachment_look(&attachment) < 0 ||
-           core_attachment_same(last, &attachment);
-}
-
-int
-core_shared_memory_attach(PyObject *op, PyObject *address_value,
-                          PyObject *flags_value)
+static int
+segment_attach(PyObject *op, PyObject *address_value, PyObject *flags_value)
 {
     void *address;
     int flags;
@@ -202,10 +162,37 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
         return core_handle_raise_another(op, attachment.id);
     }
     if (rc < 0) {
-        return core_shared_memory_raise(op, rc, "attach");
+        return core_shared_memory_raise(op, rc, CORE_OPERATION_ATTACH);
     }
     shared_memory(op)->size = attachment.size;
     return 0;
+}
+
+/* from_id() and the module's attach(): type is a SharedMemory class. */
+PyObject *
+core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"id", "address", "flags", NULL};
+    PyObject *id, *address = NULL, *flags = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:attach", names, &id,
+                                     &address, &flags)) {
+        return NULL;
+    }
+    PyObject *op = shared_memory_new((PyTypeObject *)type, NULL, NULL);
+    if (op == NULL) {
+        return NULL;
+    }
+    struct os_info info = {0};
+    if (core_handle_open_id(core_handle(op), id, &info) < 0 ||
+        segment_attach(op, address, flags) < 0) {
+        Py_CLEAR(op);
+    }
+    else {
+        /* The access that it was opened with is the one to attach again. */
+        shared_memory(op)->readonly =
+            shared_memory(op)->mapping.current.readonly;
+    }
+    return op;
 }
 
 static PyObject *
@@ -215,7 +202,7 @@ shared_memory_attach(PyObject *op, PyObject *args, PyObject *keywords)
     PyObject *address = NULL, *flags = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OO:attach", names,
                                      &address, &flags) ||
-        core_shared_memory_attach(op, address, flags) < 0) {
+        segment_attach(op, address, flags) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -237,7 +224,7 @@ static PyObject *
 shared_memory_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     if (!core_shared_memory_attached(op) &&
-        core_shared_memory_attach(op, NULL, NULL) < 0) {
+        segment_attach(op, NULL, NULL) < 0) {
         return NULL;
     }
     return Py_NewRef(op);
@@ -270,7 +257,7 @@ shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
     }
     int rc = os_shm_lock(id);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "lock");
+        return core_handle_raise(op, rc, CORE_OPERATION_LOCK);
     }
     Py_RETURN_NONE;
 }
@@ -284,7 +271,7 @@ shared_memory_unlock(PyObject *op, PyObject *Py_UNUSED(unused))
     }
     int rc = os_shm_unlock(id);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "unlock");
+        return core_handle_raise(op, rc, CORE_OPERATION_UNLOCK);
     }
     Py_RETURN_NONE;
 }

@@ -1,9 +1,22 @@
-/* What shared_memory.c (the segment), shared_memory_open.c (opening it),
- * shared_bytes.c (its bytes), array.c and atomic.c share. */
-#ifndef SYSV_IPC_SHARED_MEMORY_H
-#define SYSV_IPC_SHARED_MEMORY_H
+/* What shared_memory.c (the segment), open.c, bytes.c, ndarray.c and atomic.c
+ * share. */
+#ifndef SYSV_IPC_CORE_SHARED_MEMORY_H
+#define SYSV_IPC_CORE_SHARED_MEMORY_H
 
+#include "core/info.h"
+#include "core/open.h"
 #include "core/shared_memory/mapping.h"
+#include "core/wait.h"
+
+extern const struct core_kind core_shared_memory_kind;
+extern PyType_Spec core_shared_memory_spec;
+extern PyType_Spec core_pin_spec;
+extern PyType_Spec core_atomic_spec;
+PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+/* from_id() and the module's attach(): type is a SharedMemory class. */
+PyObject *core_shared_memory_from_id(PyObject *type, PyObject *args,
+                                     PyObject *keywords);
 
 typedef struct {
     CoreHandle handle;
@@ -21,7 +34,8 @@ shared_memory(PyObject *op)
 /* What the constructor does with its arguments: 0, or -1 with an exception. */
 int core_shared_memory_open(PyObject *op, PyObject *const *given);
 /* What a core_mapping_ function returned, as an exception: -1. */
-int core_shared_memory_raise(PyObject *op, int rc, const char *operation);
+int core_shared_memory_raise(PyObject *op, int rc,
+                             enum core_operation operation);
 /* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
  * an exception and all as it was but for new, which is the caller's then. */
 int core_shared_memory_put(PyObject *op, const struct core_attachment *new);
@@ -29,8 +43,6 @@ int core_shared_memory_put(PyObject *op, const struct core_attachment *new);
 int core_shared_memory_check_exports(PyObject *op);
 bool core_shared_memory_attached(PyObject *op);
 PyObject *core_shared_memory_raise_not_attached(PyObject *op);
-int core_shared_memory_attach(PyObject *op, PyObject *address,
-                              PyObject *flags);
 
 /* The attachment, held as an export until letgo(): 0, or -1 with an
  * exception where there is none, or none that may be written. */
