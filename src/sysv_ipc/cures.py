@@ -139,7 +139,7 @@ def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
         return [f"{note}  Locking it requires CAP_IPC_LOCK, or RLIMIT_MEMLOCK above 0 (ulimit -l)."]
     if error.errno == _errno.EPERM:
         others = (
-            "those with CAP_IPC_LOCK"
+            "processes with CAP_IPC_LOCK"
             if operation in (_OPERATION_LOCK, _OPERATION_UNLOCK)
             else "root"
         )
