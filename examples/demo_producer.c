@@ -2,17 +2,18 @@
  *
  *     demo_producer PATH SAMPLES
  *
- * Three objects, whose keys are ftok(PATH, 'S'), ftok(PATH, 'M') and
- * ftok(PATH, 'Q'):
+ * It creates three objects, whose keys are ftok(PATH, 'S'), ftok(PATH, 'M')
+ * and ftok(PATH, 'Q'):
  *
- * - a semaphore: its value is the number of slots that may be written;
+ * - a semaphore that guards the segment: its value is the number of slots that
+ *   may be written;
  * - a segment of SLOTS slots, each for one sample;
- * - a queue.  A message of type ANNOUNCE holds the number of a sample that was
- *   written, in digits.  The last message has the type DONE and holds the
- *   number of samples.
+ * - a queue.  For each sample the producer sends a message of type ANNOUNCE
+ *   with the number of the sample, in digits.  The last message has the type
+ *   DONE and contains the number of samples.
  *
- * The receiver adds one to the semaphore after it has read a sample, and
- * removes the three objects at the end. */
+ * The consumer adds one to the semaphore after it has read a sample.  At the
+ * end it removes the three objects. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,9 +26,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { SLOTS = 8, ANNOUNCE = 1, DONE = 2, MODE = 0600, TIMEOUT = 60 };
+enum { SLOTS = 8, ANNOUNCE = 1, DONE = 2, MODE = 0600, TIMEOUT_SECONDS = 60 };
 
-/* The content of a slot: no padding, the machine's byte order. */
+/* The contents of a slot: no padding, in the machine's byte order. */
 struct sample {
     int64_t number;
     int64_t square;
@@ -38,7 +39,7 @@ struct announcement {
     char text[32];
 };
 
-/* semctl(2): the caller must define this union. */
+/* POSIX requires the callers of semctl(2) to define this union. */
 union semun {
     int val;
     struct semid_ds *buf;
@@ -49,8 +50,8 @@ static int semaphore = -1;
 static int segment = -1;
 static int queue = -1;
 
-/* demo.py opens the objects only when all three exist, so remove those that
- * were created. */
+/* The consumer cannot use the objects before all three exist, so remove
+ * them. */
 static void
 fail_to_create(const char *what)
 {
@@ -113,10 +114,10 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: demo_producer PATH SAMPLES\n");
         return 2;
     }
-    /* If the receiver dies, no slot becomes free any more. */
-    (void)alarm(TIMEOUT);
+    /* If the consumer dies, no slots become free any more. */
+    (void)alarm(TIMEOUT_SECONDS);
     struct sample *slots = create(argv[1]);
-    printf("C, pid %d: created a semaphore, a segment of %d slots, a queue\n",
+    printf("C, pid %d: made a semaphore, a segment of %d slots and a queue\n",
            (int)getpid(), SLOTS);
     (void)fflush(stdout);
 

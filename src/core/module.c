@@ -2,7 +2,7 @@
  * package sysv_ipc exports what is public of it.
  *
  * The state is made once by core_exec and only read afterwards, except the
- * free lists of handles and impatient_until_ns. */
+ * free lists of handles and lock_short_until_ns. */
 #include "core/finish.h"
 #include "core/listing.h"
 #include "core/message_queue/message_queue.h"

@@ -183,7 +183,7 @@ typedef struct {
     PyObject *arguments[CORE_ARGUMENT_COUNT]; /* their names, interned */
     struct core_kind_state kinds[CORE_KIND_COUNT];
     /* Until then creators hardly wait for their lock (semaphore/create.c). */
-    core_shared_int64 impatient_until_ns;
+    core_shared_int64 lock_short_until_ns;
 } CoreState;
 
 extern PyModuleDef core_module;

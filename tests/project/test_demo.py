@@ -200,7 +200,7 @@ def holding_pipe(tmp_path: Path) -> Iterator[Path]:
 def test_demo_tells_what_is_left_behind(
     faulty_path: Callable[[str], str], holding_pipe: Path
 ) -> None:
-    path = faulty_path("FAULT_ATTACHED_FOR_EVER")
+    path = faulty_path("FAULT_STAYS_ATTACHED")
     result = run_script("demo.py", PATH=path, HELD_BY=str(holding_pipe))
     assert result.returncode == 1
     assert result.stderr.startswith("left behind: the segment with id ")

@@ -1,7 +1,8 @@
-/* sysv_ipc.Semaphore: one member of a semaphore set, semop(2), semctl(2).
+/* sysv_ipc.Semaphore: one member of a semaphore set, semget(2), semop(2) and
+ * semctl(2).  The operations are in semop.c, creation is in create.c.
  *
- * block and undo are lone flags that stand for nothing but themselves, so
- * they are atomic; the value is in the kernel, and the kernel is its lock. */
+ * block and undo are lone atomic flags.  The value is in the kernel, which
+ * does its own locking. */
 #include "core/semaphore/set.h"
 
 #include <errno.h>
@@ -145,11 +146,12 @@ semaphore_repr(PyObject *op)
 
 /* ------------------------------------------------------------- attributes */
 
-/* GETVAL, GETPID, GETNCNT and GETZCNT: one number each. */
+/* GETVAL, GETPID, GETNCNT or GETZCNT: a system call that returns one
+ * number. */
 typedef int (*semaphore_number)(int id, int index);
 
 static PyObject *
-get_number(PyObject *op, semaphore_number os_get)
+semaphore_get_number(PyObject *op, semaphore_number os_get)
 {
     struct core_place place = core_handle_place(op);
     int number = os_get(place.id, place.index);
@@ -163,7 +165,7 @@ get_number(PyObject *op, semaphore_number os_get)
 static PyObject *
 semaphore_get_value(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_value);
+    return semaphore_get_number(op, os_sem_get_value);
 }
 
 static int
@@ -189,27 +191,28 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 semaphore_get_last_pid(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_pid);
+    return semaphore_get_number(op, os_sem_get_pid);
 }
 
 static PyObject *
 semaphore_get_waiting_for_nonzero(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_ncnt);
+    return semaphore_get_number(op, os_sem_get_ncnt);
 }
 
 static PyObject *
 semaphore_get_waiting_for_zero(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_zcnt);
+    return semaphore_get_number(op, os_sem_get_zcnt);
 }
 
-/* block and undo: the closure says where in the object. */
+/* The getters and setters of block and undo: the closure points to the offset
+ * of the flag in the object. */
 static const size_t block_offset = offsetof(SemaphoreObject, block);
 static const size_t undo_offset = offsetof(SemaphoreObject, undo);
 
 static atomic_bool *
-flag_at(PyObject *op, const void *offset)
+semaphore_flag_at(PyObject *op, const void *offset)
 {
     return (atomic_bool *)(void *)((char *)op + *(const size_t *)offset);
 }
@@ -220,7 +223,7 @@ semaphore_get_flag(PyObject *op, void *offset)
     if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    return PyBool_FromLong(atomic_load(flag_at(op, offset)));
+    return PyBool_FromLong(atomic_load(semaphore_flag_at(op, offset)));
 }
 
 static int
@@ -233,7 +236,7 @@ semaphore_set_flag(PyObject *op, PyObject *value, void *offset)
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    atomic_store(flag_at(op, offset), truth);
+    atomic_store(semaphore_flag_at(op, offset), truth);
     return 0;
 }
 
@@ -246,7 +249,8 @@ semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLong(core_handle_place(op).index);
 }
 
-/* Made through its type, which this file knows from the state. */
+/* The set is made through its type, which is in the module's state, so that
+ * this file needs nothing from set.c. */
 static PyObject *
 semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -274,77 +278,90 @@ semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
 
 PyDoc_STRVAR(
     semaphore_doc,
-    "Semaphore(key, flags=0, mode=0o600, initial_value=0)\n"
-    "--\n"
-    "\n"
+    "Semaphore(key, flags=0, mode=0o600, initial_value=0)\n--\n\n"
     "A System V semaphore: member 0 of the set that has this key.\n"
     "\n"
     "key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
-    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create,\n"
-    "IPC_CREX to create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX,\n"
-    "is set when this call creates the semaphore, in one step for all that\n"
-    "use this library; opening an existing one never changes its value.\n"
-    "Without a mode, opening asks for the best access the caller has.\n"
+    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX\n"
+    "to create or fail.  initial_value, from 0 to SEMAPHORE_VALUE_MAX, is\n"
+    "the value of a new semaphore: other users of this library never see\n"
+    "it without that value.  Opening an existing semaphore never changes\n"
+    "its value.  Without a mode, opening requests the best access that\n"
+    "the caller has.\n"
     "\n"
-    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
-    "(ENOMEM).  See semget(2).");
+    "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC) or\n"
+    "OutOfMemoryError (ENOMEM) on failure.  See semget(2).");
 
 #define ACQUIRE_DOC                                                           \
-    "Take delta from the value, waiting until it is large enough.\n"          \
-    "\n"                                                                      \
-    "timeout is in seconds: None waits for ever, 0 not at all; the sign of\n" \
-    "delta is ignored.  Returns True.  Raises BusyError (EAGAIN) when the\n"  \
-    "time is up, or at once where block is False; ExistentialError\n"        \
-    "(EINVAL, EIDRM) when the semaphore is or gets removed;\n"               \
-    "PermissionsError (EACCES); ArgumentError.  A signal handler that\n"     \
-    "returns lets the wait go on with the time that is left (PEP 475).\n"    \
-    "See semop(2)."
+    "Subtract delta from the value.  Wait while the value is smaller.\n"     \
+    "\n"                                                                     \
+    "Return True.  timeout is in seconds; None means no limit, and 0\n"      \
+    "means do not wait.  The sign of delta is ignored.  After a signal\n"    \
+    "handler returns, the wait continues with the remaining time\n"          \
+    "(PEP 475).\n"                                                           \
+    "\n"                                                                     \
+    "Raise BusyError (EAGAIN) if the time is up, or at once if block is\n"   \
+    "False; ExistentialError (EINVAL, EIDRM) if the semaphore was\n"         \
+    "removed, before or during the wait; CancelledError (ECANCELED)\n"       \
+    "after cancel(); PermissionsError (EACCES); or ArgumentError\n"          \
+    "(EINVAL).  See semop(2)."
 
 #define RELEASE_DOC \
-    "Add delta to the value.  Never waits.\n" \
+    "Add delta to the value.\n" \
     "\n" \
-    "The sign of delta is ignored.  Raises ArgumentError (ERANGE) when the\n" \
-    "value would pass SEMAPHORE_VALUE_MAX, ExistentialError (EINVAL) when\n" \
-    "the semaphore is gone, PermissionsError (EACCES).  See semop(2)."
+    "This never waits.  The sign of delta is ignored.  Raise ArgumentError\n" \
+    "(ERANGE) if the value would exceed SEMAPHORE_VALUE_MAX,\n" \
+    "ExistentialError (EINVAL) if the semaphore no longer exists, and\n" \
+    "PermissionsError (EACCES).  See semop(2)."
 
 PyDoc_STRVAR(acquire_doc,
              "acquire($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
 PyDoc_STRVAR(p_doc, "P($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
 PyDoc_STRVAR(release_doc, "release($self, /, delta=1)\n--\n\n" RELEASE_DOC);
 PyDoc_STRVAR(v_doc, "V($self, /, delta=1)\n--\n\n" RELEASE_DOC);
-PyDoc_STRVAR(z_doc, "Z($self, /, timeout=None)\n--\n\n"
-                    "Wait until the value is zero.  Changes nothing.\n"
-                    "\n"
-                    "timeout and errors are those of acquire().  Returns "
-                    "True.  See semop(2).");
-PyDoc_STRVAR(try_acquire_doc,
-             "try_acquire($self, /, delta=1)\n--\n\n"
-             "Take delta if the value is large enough: True, else False.\n"
-             "\n"
-             "Never waits, and a busy semaphore is no error.  See semop(2).");
-PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nacquire(); return self.");
+PyDoc_STRVAR(
+    z_doc, "Z($self, /, timeout=None)\n--\n\n"
+           "Wait until the value is zero.  Return True.\n"
+           "\n"
+           "This does not change the value.  timeout and errors are those of\n"
+           "acquire().  See semop(2).");
+PyDoc_STRVAR(
+    try_acquire_doc,
+    "try_acquire($self, /, delta=1)\n--\n\n"
+    "Subtract delta and return True, or return False if value < delta.\n"
+    "\n"
+    "This never waits.  The sign of delta is ignored.  See semop(2).");
+PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\n"
+                        "Call acquire() and return self.");
 PyDoc_STRVAR(
     exit_doc,
     "__exit__($self, /, *exception)\n--\n\n"
-    "release().  An exception inside the block goes on, also where release()\n"
-    "fails: that becomes a note of it.");
-PyDoc_STRVAR(
-    info_doc,
-    "info($self, /)\n--\n\n"
-    "A SemaphoreInfo of the whole set, in one system call (IPC_STAT).");
+    "Call release().\n"
+    "\n"
+    "An exception inside the block propagates.  If release() fails then,\n"
+    "its error becomes a note of that exception.");
+PyDoc_STRVAR(info_doc,
+             "info($self, /)\n--\n\n"
+             "Return a SemaphoreInfo of the whole set, from one system call.\n"
+             "\n"
+             "See semctl(2), IPC_STAT.");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the whole set; all who wait get ExistentialError.\n"
+    "Remove the whole set.  Blocked calls raise ExistentialError (EIDRM).\n"
     "\n"
-    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2).");
-PyDoc_STRVAR(from_id_doc,
-             "from_id($type, /, id, index=0)\n--\n\n"
-             "Open a member of the set with this id, as semctl(2) takes it.\n"
-             "\n"
-             "Raises ExistentialError (EINVAL) where the id names nothing.");
+    "Raise PermissionsError (EPERM) if the caller is not the owner, the\n"
+    "creator or root, and ExistentialError (EINVAL) if the set no longer\n"
+    "exists.  See semctl(2), IPC_RMID.");
+PyDoc_STRVAR(
+    from_id_doc,
+    "from_id($type, /, id, index=0)\n--\n\n"
+    "Open the member of the set with this id that has this index.\n"
+    "\n"
+    "Raise ExistentialError (EINVAL) if no set has this id, ArgumentError\n"
+    "(EINVAL) if the set has no such member, and PermissionsError\n"
+    "(EACCES).  See semctl(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same semaphore.");
 
@@ -378,29 +395,34 @@ static PyGetSetDef semaphore_getset[] = {
         CORE_FIELD_GETSET){
         "value", semaphore_get_value, semaphore_set_value,
         PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
-                  "Setting it clears what undo has recorded for it."),
+                  "Setting it discards the undo records of all processes."),
         NULL},
     {"block", semaphore_get_flag, semaphore_set_flag,
-     PyDoc_STR("False: acquire() and Z() never wait (IPC_NOWAIT)."),
+     PyDoc_STR("If False, acquire() and Z() never wait (IPC_NOWAIT)."),
      (void *)&block_offset},
     {"undo", semaphore_get_flag, semaphore_set_flag,
-     PyDoc_STR("True: the kernel takes back what this process did when it\n"
-               "ends (SEM_UNDO).  On Linux that belongs to the process, not\n"
-               "to the thread."),
+     PyDoc_STR("If True, operations are undone when the process ends.\n"
+               "The kernel does that (SEM_UNDO).  On Linux the record\n"
+               "belongs to the process, not to the thread."),
      (void *)&undo_offset},
     {"last_pid", semaphore_get_last_pid, NULL,
-     PyDoc_STR("The process that last changed the value (GETPID)."), NULL},
+     PyDoc_STR("The pid of the process that last changed the value (GETPID)."),
+     NULL},
     {"waiting_for_nonzero", semaphore_get_waiting_for_nonzero, NULL,
-     PyDoc_STR("How many wait for a larger value (GETNCNT)."), NULL},
+     PyDoc_STR("The number of threads that wait for a larger value.\n"
+               "They may be in any process (GETNCNT)."),
+     NULL},
     {"waiting_for_zero", semaphore_get_waiting_for_zero, NULL,
-     PyDoc_STR("How many wait for zero (GETZCNT)."), NULL},
+     PyDoc_STR("The number of threads that wait for zero.\n"
+               "They may be in any process (GETZCNT)."),
+     NULL},
     {"o_time", core_handle_get_field, NULL,
      PyDoc_STR("The same as last_operation_time."),
      (void *)&core_field_last_operation_time},
     {"index", semaphore_get_index, NULL,
-     PyDoc_STR("The number of this member of the set."), NULL},
+     PyDoc_STR("The index of this member in the set."), NULL},
     {"set", semaphore_get_set, NULL,
-     PyDoc_STR("The SemaphoreSet that this is a member of."), NULL},
+     PyDoc_STR("The SemaphoreSet that contains this member."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

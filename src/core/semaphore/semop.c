@@ -1,4 +1,9 @@
-/* semop(2), for one member and for several: values, waiting, errors. */
+/* Operations on semaphores: semop(2) and semtimedop(2), and the methods of
+ * Semaphore that call them.  This file also checks values and raises the
+ * errors.
+ *
+ * No field is written here.  Each method reads the handle's id and index once,
+ * when it begins. */
 #include "core/semaphore/semaphore.h"
 
 #include <errno.h>
@@ -34,9 +39,9 @@ core_semaphore_raise(PyObject *op, int id, ssize_t rc,
                                core_handle_target_by_id(op, id), value_text);
         if (undo) {
             core_error_add_note(
-                "With SEM_UNDO it may also be the adjustment that is to be "
-                "undone at this process's end that would go beyond SEMVMX: "
-                "see semop(2).");
+                "With SEM_UNDO the adjustment that the kernel records, to "
+                "undo it when this process ends, must not exceed SEMVMX "
+                "either: see semop(2).");
         }
         return NULL;
     }
@@ -58,8 +63,10 @@ wait_for_semaphore(PyObject *op, int id, struct sembuf *operations,
     return core_wait(&core_handle(op)->waits, &call, &deadline);
 }
 
-/* While the interpreter ends, only what takes nothing that others may be left
- * without is done at once. */
+/* While the interpreter ends, it may end this thread as soon as the thread
+ * asks for the GIL, and a permit that the thread has taken would be lost.  So
+ * an operation that subtracts and may wait is left to core_wait(), which takes
+ * that into account; other operations are tried at once. */
 CORE_SELDOM static ssize_t
 operate_while_finishing(PyObject *op, int id, struct sembuf *operations,
                         size_t count, int64_t timeout_ns)
@@ -86,7 +93,7 @@ core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
     if (os_wait_is_finishing()) {
         return operate_while_finishing(op, id, operations, count, timeout_ns);
     }
-    /* More are not tried with the GIL held. */
+    /* Longer lists are not tried while the GIL is held. */
     if (count <= OS_SEM_TRIED_MAX) {
         int rc = os_sem_try(id, operations, count);
         if (rc != -EAGAIN || timeout_ns == 0) {
@@ -101,9 +108,9 @@ core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
 
 /* ------------------------------------------------ on one member: Semaphore */
 
-/* One semop(2) on a member: 0, -errno or CORE_RAISED.  A call asks at its
- * beginning which one it is about: converting arguments may run code that
- * initialises the handle again. */
+/* Call semop(2) once on a member.  Return 0, -errno or CORE_RAISED.  The
+ * caller has read id and index at its beginning, because converting arguments
+ * may run code that initializes the handle again. */
 static ssize_t
 semaphore_operate(PyObject *op, struct core_place member, int delta,
                   int64_t timeout_ns)
@@ -113,7 +120,7 @@ semaphore_operate(PyObject *op, struct core_place member, int delta,
         .sem_num = member.index,
         .sem_op = (short)delta,
     };
-    /* Undo is kept for what changes the value: waiting for zero does not. */
+    /* Z() does not change the value, so there is nothing to undo. */
     if (delta != 0 &&
         atomic_load_explicit(&self->undo, memory_order_relaxed)) {
         operation.sem_flg = SEM_UNDO;
@@ -132,7 +139,7 @@ semaphore_raise(PyObject *op, struct core_place member, ssize_t rc,
                                 semaphore(op)->undo);
 }
 
-/* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
+/* Convert delta to its absolute value.  1.2.0 ignores the sign too. */
 CORE_SELDOM static int
 semaphore_delta_slow(CoreState *state, PyObject *value, int *out)
 {
@@ -150,7 +157,7 @@ semaphore_delta_slow(CoreState *state, PyObject *value, int *out)
     return 0;
 }
 
-/* Most calls leave it out: no function is called for them. */
+/* Most calls omit delta.  They need no function call here. */
 static inline int
 semaphore_delta(CoreState *state, PyObject *value, int *out)
 {
@@ -259,8 +266,9 @@ core_semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     return Py_NewRef(op);
 }
 
-/* An exception inside the block goes on, also where the semaphore cannot be
- * released, because it is gone for instance: that becomes a note. */
+/* An exception inside the block propagates.  If the semaphore cannot be
+ * released then, for example because it was removed, that error becomes a
+ * note. */
 CORE_WHOLE PyObject *
 core_semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {

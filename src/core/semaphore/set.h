@@ -1,5 +1,5 @@
-/* What set.c (the set) and set_operations.c (semop(2) on several of its
- * members) share. */
+/* SemaphoreSet objects, for set.c (the set itself) and set_operations.c
+ * (semop(2) on several of its members). */
 #ifndef SYSV_IPC_CORE_SEMAPHORE_SET_H
 #define SYSV_IPC_CORE_SEMAPHORE_SET_H
 
@@ -22,7 +22,8 @@ semaphore_set(PyObject *op)
     return (SemaphoreSetObject *)op;
 }
 
-/* In one step: others compare size and id with what the kernel says. */
+/* Store the set in the handle.  Size and id change in one critical section,
+ * because other threads compare both with the kernel's record. */
 static inline void
 core_semaphore_set_open(PyObject *op, int64_t key, int id,
                         const struct os_info *info)

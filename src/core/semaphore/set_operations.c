@@ -1,12 +1,13 @@
-/* Operations on several members of a set at once, semop(2), and the compiled
- * form of them, sysv_ipc.SemaphoreOperations, which never changes. */
+/* Operations on several members of a set at once, semop(2), and
+ * sysv_ipc.SemaphoreOperations, their compiled form.  The fields of a compiled
+ * object are set when it is made and never change. */
 #include "core/semaphore/set.h"
 
 #include <errno.h>
 
-/* The set that a call operates on.  It is looked up when the call begins,
- * because converting arguments may run code that initialises the handle
- * again. */
+/* The set that a call operates on.  It is read from the handle when the call
+ * begins, because converting arguments may run code that initializes the
+ * handle again. */
 struct operand {
     PyObject *op;
     int id;
@@ -19,13 +20,14 @@ operand_of(PyObject *op)
     return (struct operand){op, core_handle_id(op), semaphore_set(op)->nsems};
 }
 
-/* Lists up to this long are converted on the stack. */
+/* Longer lists of operations are converted in allocated memory. */
 #define STACK_OPERATIONS 64
 
-/* No kernel takes more (SEMOPM is 500 by default). */
+/* No kernel accepts more operations (SEMOPM is 500 by default). */
 #define MOST_OPERATIONS 65536
 
-/* A list of operations: on the stack, or where it is too long, not. */
+/* A list of operations.  items points to stack, or to allocated memory if the
+ * list is too long for it. */
 struct operations {
     struct sembuf *items;
     size_t count;
@@ -39,8 +41,8 @@ operations_get(CoreState *state, struct operations *operations, size_t count)
     operations->count = count;
     if (count == 0 || count > MOST_OPERATIONS) {
         (void)core_refuse(state, count == 0 ? EINVAL : E2BIG, CORE_NO_TARGET,
-                          "%zu operations: semop(2) takes from 1 to "
-                          "kernel.sem's SEMOPM",
+                          "%zu operations: semop(2) accepts from 1 to SEMOPM, "
+                          "the third number in kernel.sem",
                           count);
         return -1;
     }
@@ -62,9 +64,10 @@ operations_release(struct operations *operations)
     }
 }
 
-/* The number of a member, negative ones from the end. */
+/* Convert the index of a member.  A negative index counts from the end. */
 static int
-convert_index(const struct operand *set, PyObject *value, unsigned short *out)
+operations_convert_index(const struct operand *set, PyObject *value,
+                         unsigned short *out)
 {
     CoreState *state = core_handle(set->op)->state;
     Py_ssize_t nsems = set->nsems;
@@ -88,7 +91,8 @@ convert_index(const struct operand *set, PyObject *value, unsigned short *out)
     else if (index < 0 ? index + nsems > USHRT_MAX : index > USHRT_MAX) {
         (void)core_refuse(state, EFBIG,
                           core_handle_target_by_id(set->op, set->id),
-                          "index %S: semop(2) reaches members 0 to %d only",
+                          "index %S is too large: semop(2) can only operate "
+                          "on members 0 to %d",
                           number, USHRT_MAX);
     }
     else {
@@ -99,10 +103,10 @@ convert_index(const struct operand *set, PyObject *value, unsigned short *out)
     return rc;
 }
 
-/* (index, delta) or (index, delta, flags) */
+/* Convert an operation, which is (index, delta) or (index, delta, flags). */
 static int
-convert_operation(const struct operand *set, PyObject *value,
-                  struct sembuf *out)
+operations_convert_one(const struct operand *set, PyObject *value,
+                       struct sembuf *out)
 {
     CoreState *state = core_handle(set->op)->state;
     PyObject *items = core_tuple(
@@ -120,8 +124,8 @@ convert_operation(const struct operand *set, PyObject *value,
                      "flags), not %zd items",
                      size);
     }
-    else if (convert_index(set, PyTuple_GET_ITEM(items, 0), &out->sem_num) ==
-                 0 &&
+    else if (operations_convert_index(set, PyTuple_GET_ITEM(items, 0),
+                                      &out->sem_num) == 0 &&
              core_integer(state, PyTuple_GET_ITEM(items, 1), "delta",
                           -OS_SEM_VALUE_MAX, OS_SEM_VALUE_MAX, &delta) == 0 &&
              core_integer(state, size == 3 ? PyTuple_GET_ITEM(items, 2) : NULL,
@@ -131,8 +135,8 @@ convert_operation(const struct operand *set, PyObject *value,
     Py_DECREF(items);
     if (rc == 0 && (flags & ~(IPC_NOWAIT | SEM_UNDO))) {
         (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
-                          "an operation's flags are IPC_NOWAIT and SEM_UNDO, "
-                          "not %lld",
+                          "the flags of an operation can be IPC_NOWAIT and "
+                          "SEM_UNDO, not %lld",
                           flags);
         rc = -1;
     }
@@ -141,13 +145,14 @@ convert_operation(const struct operand *set, PyObject *value,
     return rc;
 }
 
-/* Convert a whole list; on success the caller releases it. */
+/* Convert a list of operations.  On success the caller releases it. */
 static int
-convert_operations(const struct operand *set, PyObject *value,
+operations_convert(const struct operand *set, PyObject *value,
                    struct operations *operations)
 {
     CoreState *state = core_handle(set->op)->state;
-    /* A tuple, because converting an item may run code that changes a list. */
+    /* Use a tuple, because converting an item may run code that changes a
+     * list. */
     PyObject *items = core_tuple(
         state, value, "operations must be a sequence of operations");
     if (items == NULL) {
@@ -157,8 +162,8 @@ convert_operations(const struct operand *set, PyObject *value,
     int rc = operations_get(state, operations, count);
     if (rc == 0) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
-            rc = convert_operation(set, PyTuple_GET_ITEM(items, i),
-                                   &operations->items[i]);
+            rc = operations_convert_one(set, PyTuple_GET_ITEM(items, i),
+                                        &operations->items[i]);
         }
         if (rc < 0) {
             operations_release(operations);
@@ -168,9 +173,9 @@ convert_operations(const struct operand *set, PyObject *value,
     return rc;
 }
 
-/* E2BIG and EFBIG say which limit it was. */
+/* Raise rc as an exception.  The text for E2BIG and EFBIG names the limit. */
 static PyObject *
-raise_operations(const struct operand *set, ssize_t rc,
+operations_raise(const struct operand *set, ssize_t rc,
                  const struct sembuf *items, size_t count)
 {
     CoreState *state = core_handle(set->op)->state;
@@ -179,8 +184,8 @@ raise_operations(const struct operand *set, ssize_t rc,
         struct os_limits limits = {0};
         (void)os_limits_get(&limits);
         return core_refuse(state, E2BIG, target,
-                           "%zu operations at once: the limit is kernel.sem's "
-                           "SEMOPM (third number), now %llu",
+                           "%zu operations in one call: the limit is SEMOPM, "
+                           "the third number in kernel.sem, now %llu",
                            count, (unsigned long long)limits.semopm);
     }
     if (rc == -EFBIG) {
@@ -197,13 +202,13 @@ raise_operations(const struct operand *set, ssize_t rc,
 }
 
 static PyObject *
-run(const struct operand *set, struct sembuf *items, size_t count,
-    int64_t timeout_ns)
+operations_run(const struct operand *set, struct sembuf *items, size_t count,
+               int64_t timeout_ns)
 {
     ssize_t rc =
         core_semaphore_operate(set->op, set->id, items, count, timeout_ns);
     if (rc < 0) {
-        return raise_operations(set, rc, items, count);
+        return operations_raise(set, rc, items, count);
     }
     Py_RETURN_TRUE;
 }
@@ -222,19 +227,19 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   given) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, given[1], &timeout_ns) <
             0 ||
-        convert_operations(&set, given[0], &operations) < 0) {
+        operations_convert(&set, given[0], &operations) < 0) {
         return NULL;
     }
     PyObject *result =
-        run(&set, operations.items, operations.count, timeout_ns);
+        operations_run(&set, operations.items, operations.count, timeout_ns);
     operations_release(&operations);
     return result;
 }
 
-/* The same delta for each of these members. */
+/* Apply the same delta to each of these members. */
 static PyObject *
-run_same(const struct operand *set, PyObject *const *indexes, Py_ssize_t count,
-         short delta, int64_t timeout_ns)
+operations_run_same(const struct operand *set, PyObject *const *indexes,
+                    Py_ssize_t count, short delta, int64_t timeout_ns)
 {
     CoreState *state = core_handle(set->op)->state;
     struct operations operations;
@@ -245,20 +250,22 @@ run_same(const struct operand *set, PyObject *const *indexes, Py_ssize_t count,
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && i < count; i++) {
         operations.items[i] = (struct sembuf){.sem_op = delta};
-        rc = convert_index(set, indexes[i], &operations.items[i].sem_num);
+        rc = operations_convert_index(set, indexes[i],
+                                      &operations.items[i].sem_num);
     }
     if (rc == 0) {
-        result = run(set, operations.items, operations.count, timeout_ns);
+        result = operations_run(set, operations.items, operations.count,
+                                timeout_ns);
     }
     operations_release(&operations);
     return result;
 }
 
-/* timeout is the one keyword; what is given by position are indexes. */
+/* The positional arguments are indexes.  timeout is the only keyword. */
 static PyObject *
-run_timed(PyObject *op, const struct core_signature *signature,
-          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
-          short delta)
+operations_run_timed(PyObject *op, const struct core_signature *signature,
+                     PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *keywords, short delta)
 {
     struct operand set = operand_of(op);
     PyObject *timeout[1];
@@ -269,7 +276,7 @@ run_timed(PyObject *op, const struct core_signature *signature,
             0) {
         return NULL;
     }
-    return run_same(&set, args, nargs, delta, timeout_ns);
+    return operations_run_same(&set, args, nargs, delta, timeout_ns);
 }
 
 PyObject *
@@ -278,7 +285,7 @@ core_semaphore_set_acquire(PyObject *op, PyObject *const *args,
 {
     static const struct core_signature signature = {
         "acquire", 1, 0, 0, {CORE_ARG_timeout}};
-    return run_timed(op, &signature, args, nargs, keywords, -1);
+    return operations_run_timed(op, &signature, args, nargs, keywords, -1);
 }
 
 PyObject *
@@ -287,7 +294,7 @@ core_semaphore_set_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "zero", 1, 0, 0, {CORE_ARG_timeout}};
-    return run_timed(op, &signature, args, nargs, keywords, 0);
+    return operations_run_timed(op, &signature, args, nargs, keywords, 0);
 }
 
 PyObject *
@@ -295,7 +302,7 @@ core_semaphore_set_release(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs)
 {
     struct operand set = operand_of(op);
-    PyObject *result = run_same(&set, args, nargs, 1, OS_FOREVER);
+    PyObject *result = operations_run_same(&set, args, nargs, 1, OS_FOREVER);
     Py_XDECREF(result);
     return result == NULL ? NULL : Py_NewRef(Py_None);
 }
@@ -323,7 +330,8 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
         core_timeout_as_ns(state, given[0], &timeout_ns) < 0) {
         return NULL;
     }
-    return run(&self->set, self->items, (size_t)Py_SIZE(self), timeout_ns);
+    return operations_run(&self->set, self->items, (size_t)Py_SIZE(self),
+                          timeout_ns);
 }
 
 PyObject *
@@ -333,7 +341,7 @@ core_semaphore_set_compile(PyObject *op, PyObject *value)
         (PyTypeObject *)core_handle(op)->state->operations_type;
     struct operand set = operand_of(op);
     struct operations operations;
-    if (convert_operations(&set, value, &operations) < 0) {
+    if (operations_convert(&set, value, &operations) < 0) {
         return NULL;
     }
     OperationsObject *self =
@@ -374,9 +382,9 @@ operations_repr(PyObject *op)
                                 Py_SIZE(op), ((OperationsObject *)op)->set.op);
 }
 
-/* ((index, delta, flags), ...), as the kernel gets them.  A list first: making
- * a tuple may run the garbage collector, and through gc.callbacks anything,
- * which must not find a tuple that is not filled. */
+/* Return ((index, delta, flags), ...), as passed to the kernel.  Make a list
+ * first: making a tuple may run the garbage collector, and gc.callbacks may
+ * run any code, which must not find an incomplete tuple. */
 static PyObject *
 operations_get_operations(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -405,15 +413,15 @@ PyDoc_STRVAR(
     operations_doc,
     "Operations on a semaphore set, made by SemaphoreSet.compile().\n"
     "\n"
-    "Calling it, f(timeout=None), does them as SemaphoreSet.op() does, on "
-    "the\n"
-    "set that the handle was of when they were compiled.");
+    "Calling the object, f(timeout=None), does the operations in one\n"
+    "system call, like SemaphoreSet.op().  They are done on the set that\n"
+    "the handle referred to when they were compiled.");
 
 static PyMemberDef operations_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET,
      offsetof(OperationsObject, vectorcall), READONLY, NULL},
     {"set", T_OBJECT, offsetof(OperationsObject, set.op), READONLY,
-     PyDoc_STR("The SemaphoreSet that they are done on.")},
+     PyDoc_STR("The SemaphoreSet that the operations are done on.")},
     {NULL, 0, 0, 0, NULL},
 };
 

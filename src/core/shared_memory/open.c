@@ -1,13 +1,14 @@
-/* Opening and creating a SharedMemory: shmget(2), sizes, the fill.
+/* Open or create a segment for SharedMemory(): shmget(2), shmat(2), the rules
+ * for sizes, and filling a new segment.
  *
- * The object is changed only at the end, when all has succeeded. */
+ * The object is changed only at the end, after every step has succeeded. */
 #include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-/* The size rules of api.md: with flags 0 it must be the segment's, with
- * IPC_CREAT at most that. */
+/* Check the size of the segment against the size that was requested: with
+ * flags 0 they must be equal, with IPC_CREAT the segment may be larger. */
 static int
 segment_check_size(CoreState *state, const struct core_request *request,
                    const struct core_opened *opened, size_t size)
@@ -27,7 +28,8 @@ segment_check_size(CoreState *state, const struct core_request *request,
     return -1;
 }
 
-/* Fill a new segment; it may not be attached for writing, so do that here. */
+/* Fill a new segment.  If the handle has a read-only attachment, attach it
+ * here for writing. */
 static int
 segment_fill(int id, const struct core_attachment *attachment, int character,
              bool populate)
@@ -55,13 +57,14 @@ segment_fill(int id, const struct core_attachment *attachment, int character,
     return rc == -EFAULT ? -ENOMEM : rc;
 }
 
-/* What only a new segment needs: its bytes, and the mode that was asked for
- * (it was created with the owner's permissions besides). */
+/* Initialize a new segment: fill it, and set the requested mode.  It was
+ * created with read and write permission for the owner in addition. */
 static int
-segment_finish(const struct core_request *request, int id,
-               const struct core_attachment *attachment, int character)
+segment_initialize(const struct core_request *request, int id,
+                   const struct core_attachment *attachment, int character)
 {
-    /* A huge page that is not to be had when it is touched is a SIGBUS. */
+    /* If no huge page is available when a page is first accessed, the process
+     * gets SIGBUS.  So get the pages now. */
     bool populate = (request->flags & OS_SHM_HUGETLB) != 0 &&
                     (request->flags & OS_SHM_NORESERVE) != 0;
     if (populate || character >= 0) {
@@ -79,27 +82,28 @@ segment_finish(const struct core_request *request, int id,
     return rc < 0 ? rc : os_shm_set(id, &info);
 }
 
-/* Whether a segment is one that was made for this request: the id names
- * another where somebody has removed ours and it was given again.  One that is
- * removed while it is attached loses its key. */
+/* Return true if this is the segment that was created for this request.  If
+ * another process has removed it, its id may name another segment by now.  A
+ * segment that is removed while it is attached loses its key. */
 static bool
-segment_is_as_made(const struct os_segment *now,
-                   const struct core_request *request,
-                   const struct core_opened *opened)
+segment_is_as_created(const struct os_segment *now,
+                      const struct core_request *request,
+                      const struct core_opened *opened)
 {
     return (now->key == opened->key || now->key == IPC_PRIVATE) &&
            now->size == request->size && now->creator_pid == getpid();
 }
 
-/* After an error: remove a new segment, if the id still names it.  One that
- * was attached stays so until then, so that its id is not given again. */
+/* After an error, remove a new segment if the id still names it.  If it is
+ * attached, detach it only after that, because the id of an attached segment
+ * is not used again. */
 static void
-segment_give_up(const struct core_request *request,
-                const struct core_opened *opened, void *address)
+segment_undo_create(const struct core_request *request,
+                    const struct core_opened *opened, void *address)
 {
     struct os_segment now;
-    if (os_shm_look(opened->id, &now) == 0 &&
-        segment_is_as_made(&now, request, opened)) {
+    if (os_shm_identify(opened->id, &now) == 0 &&
+        segment_is_as_created(&now, request, opened)) {
         (void)os_shm_remove(opened->id);
     }
     if (address != NULL) {
@@ -107,21 +111,21 @@ segment_give_up(const struct core_request *request,
     }
 }
 
-/* Attach what was opened and put it into the handle: 0, -1 with an exception,
- * or CORE_AGAIN where it is gone already and is to be opened or created
- * again. */
+/* Attach the segment and store it in the handle.  Return 0, -1 with an
+ * exception, or CORE_AGAIN if the segment no longer exists and must be opened
+ * or created again. */
 static int
-segment_adopt(PyObject *op, struct core_request *request,
-              const struct core_opened *opened, int character)
+segment_finish_open(PyObject *op, struct core_request *request,
+                    const struct core_opened *opened, int character)
 {
     CoreState *state = core_handle(op)->state;
     struct core_target target = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
     int flags = readonly ? SHM_RDONLY : 0;
     struct core_attachment attachment = {.id = opened->id};
-    int rc = core_attachment_look(&attachment);
+    int rc = core_attachment_identify(&attachment);
     if (rc == 0 && opened->created &&
-        !segment_is_as_made(&attachment.segment, request, opened)) {
+        !segment_is_as_created(&attachment.segment, request, opened)) {
         rc = -EIDRM;
     }
     if (rc == 0 &&
@@ -147,7 +151,7 @@ segment_adopt(PyObject *op, struct core_request *request,
         goto error;
     }
     if (opened->created) {
-        rc = segment_finish(request, opened->id, &attachment, character);
+        rc = segment_initialize(request, opened->id, &attachment, character);
         if (rc < 0) {
             (void)core_raise(state, rc, CORE_OPERATION_FILL, target);
             goto error;
@@ -162,12 +166,13 @@ segment_adopt(PyObject *op, struct core_request *request,
     return 0;
 error:
     if (opened->created) {
-        segment_give_up(request, opened, attachment.address);
+        segment_undo_create(request, opened, attachment.address);
     }
     return rc == CORE_AGAIN ? rc : -1;
 }
 
-/* The byte to fill with: -1 for none. */
+/* Convert init_character to the byte to fill the segment with, or -1 for
+ * None. */
 static int
 segment_convert_character(CoreState *state, PyObject *value, int *out)
 {
@@ -237,7 +242,8 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
             return -1;
         }
         bool fills = opened.created && (request.flags & IPC_EXCL);
-        rc = segment_adopt(op, &request, &opened, fills ? character : -1);
+        rc =
+            segment_finish_open(op, &request, &opened, fills ? character : -1);
     } while (rc == CORE_AGAIN);
     return rc;
 }
