@@ -276,6 +276,8 @@ static PyMethodDef core_methods[] = {
     {"_reopen", core_reopen, METH_VARARGS, NULL},
     {"_seconds", core_seconds, METH_O, NULL},
     {"_patience", core_patience, METH_VARARGS, NULL},
+    {"_watch", core_messages_watch, METH_VARARGS, NULL},
+    {"_put_back", core_messages_put_back, METH_VARARGS, NULL},
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},

@@ -1,5 +1,6 @@
 /* Messages that were taken off a queue, and for which there was no memory to
- * give them to Python: the handle keeps them for its next call that receives.
+ * give them to Python, or that nobody wants and the queue has no room for: the
+ * handle keeps them for its next call that receives.
  *
  * The list is guarded by the handle's critical section; that it is empty,
  * which it nearly always is, can be seen without.  A forked child has no part
@@ -63,8 +64,8 @@ tell_lost(PyObject *op, size_t size, const char *why)
     PyErr_Fetch(&type, &value, &traceback);
     (void)core_refuse_as(core_handle(op)->state, core_handle(op)->state->Error,
                          0, core_handle_subject(op),
-                         "a message of %zu bytes, for which there was no "
-                         "memory when it was received, is lost: %s",
+                         "a message of %zu bytes, which was received but not "
+                         "delivered, is lost: %s",
                          size, why);
     PyErr_WriteUnraisable(NULL);
     PyErr_Restore(type, value, traceback);
@@ -146,6 +147,16 @@ core_keep(PyObject *op, int id, const struct core_message *message,
     CORE_BEGIN_CRITICAL_SECTION(op);
     append_lock_held(op, kept);
     CORE_END_CRITICAL_SECTION();
+}
+
+void
+core_message_put_back(PyObject *op, int id, const struct core_message *message,
+                      size_t size)
+{
+    int rc = os_msg_send(id, message, size, IPC_NOWAIT);
+    if (rc < 0 && rc != -EINVAL && rc != -EIDRM) {
+        core_keep(op, id, message, size, NULL, NULL);
+    }
 }
 
 /* Whether msgrcv(2) would take it. */
