@@ -120,7 +120,8 @@ class World:
         sysv_ipc.set_wait_signal(self.signal)
         self.semaphore.value = 1
         self.semaphore.block, self.semaphore.undo = True, False
-        for waits in (self.semaphore, self.set, self.queue, *self.atomics.values()):
+        everything: tuple[Any, ...] = (self.semaphore, self.set, self.queue, *self.atomics.values())
+        for waits in everything:
             waits.cancelled = False
         self.set.values = (1, 0)
         while self.queue.try_receive() is not None:

@@ -22,6 +22,9 @@ from sysv_ipc import IPC_CREX, BusyError, CancelledError, MessageQueue, Semaphor
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import namespace
 
+#: For the other stress tests, which import it from here.
+enter_namespace = namespace.enter
+
 #: The types of messages: a number, and the end.
 NUMBER, END = 1, 2
 
@@ -201,7 +204,7 @@ def main() -> None:
     parser.add_argument("--receivers", type=int, default=3, help="processes that receive")
     parser.add_argument("--threads", type=int, default=2, help="threads in each of them")
     options = parser.parse_args()
-    namespace.enter()
+    enter_namespace()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
     stress_messages(options.messages, options.senders, options.receivers, options.threads)
     stress_permits(options.permits)

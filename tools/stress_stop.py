@@ -1,7 +1,8 @@
 """Stop consumers at random moments, and count the messages.
 
 Each consumer is a process that iterates over one queue until a SIGTERM handler calls
-cancel(later=True).  Meanwhile another process sends.  At the end every message has come once.
+cancel(later=True).  Meanwhile another process sends.  At the end every message must have arrived
+once.
 """
 
 import argparse
@@ -22,8 +23,8 @@ NUMBER, STOP, TOTAL = 1, 2, 3
 LOAD = 2000
 
 
-def consume(key: int, seen: SharedMemory, ready: int) -> None:
-    """Count messages until SIGTERM."""
+def consume(key: int | None, seen: SharedMemory, ready: int) -> None:
+    """Count the numbers that arrive until SIGTERM."""
     queue = MessageQueue(key)
     signal.signal(signal.SIGTERM, lambda *_: queue.cancel(later=True))
     os.write(ready, b"x")
@@ -33,7 +34,7 @@ def consume(key: int, seen: SharedMemory, ready: int) -> None:
 
 
 def send(queue: MessageQueue, seen: SharedMemory) -> None:
-    """Send numbers, with short pauses, until a message says stop."""
+    """Send numbers, with short rests, until told to stop."""
     source = random.Random(1)
     for number in range(len(seen)):
         queue.send(str(number), True, NUMBER)
@@ -45,7 +46,7 @@ def send(queue: MessageQueue, seen: SharedMemory) -> None:
 
 
 def stress_stopped(consumers: int) -> None:
-    """Start and stop consumers, and count lost messages."""
+    """Start and stop this number of consumers, and count the messages."""
     queue = MessageQueue(None, IPC_CREX)
     seen = SharedMemory(None, IPC_CREX, size=consumers * LOAD, init_character=b"\0")
     start = time.monotonic()
@@ -84,7 +85,7 @@ def stress_stopped(consumers: int) -> None:
 
 
 def main() -> None:
-    """Run only this stress test."""
+    """Run this stress test alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--consumers", type=int, default=2000)
     options = parser.parse_args()

@@ -98,10 +98,11 @@ register_at_exit(PyObject *finish)
 static int
 register_at_fork(PyObject *finish)
 {
-    static PyMethodDef method = {"_after_fork", finish_after_fork, METH_NOARGS,
-                                 NULL};
+    static PyMethodDef fork_methods = {"_after_fork", finish_after_fork,
+                                       METH_NOARGS, NULL};
     PyObject *os = PyImport_ImportModule("os");
-    PyObject *hook = os == NULL ? NULL : PyCFunction_New(&method, finish);
+    PyObject *hook = os == NULL ? NULL
+                                : PyCFunction_New(&fork_methods, finish);
     int rc = hook == NULL ? -1
                           : call_function(
                                 os, "register_at_fork", PyTuple_New(0),
@@ -125,8 +126,8 @@ register_in_child(PyObject *finish)
     if (PyErr_Occurred()) {
         return -1;
     }
-    PyObject *done =
-        is_child ? finish_add_finalizer(NULL, finish) : Py_NewRef(Py_None);
+    PyObject *done = is_child ? finish_add_finalizer(NULL, finish)
+                              : Py_NewRef(Py_None);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -145,6 +146,26 @@ register_in_main(void *Py_UNUSED(unused))
     return 0;
 }
 
+/* Have a function called when this interpreter ends, and when a child of
+ * multiprocessing does: 0, or -1 with an exception. */
+static int
+call_at_end(PyObject *function)
+{
+    return register_at_exit(function) < 0 || register_in_child(function) < 0 ||
+                   register_at_fork(function) < 0
+               ? -1
+               : 0;
+}
+
+PyObject *
+core_call_at_end(PyObject *Py_UNUSED(module), PyObject *function)
+{
+    if (call_at_end(function) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 int
 core_finish_register(void)
 {
@@ -156,11 +177,7 @@ core_finish_register(void)
     }
     os_wait_finish(false);
     PyObject *finish = PyCFunction_New(&finish_methods[0], NULL);
-    int rc = finish == NULL || register_at_exit(finish) < 0 ||
-                     register_in_child(finish) < 0 ||
-                     register_at_fork(finish) < 0
-                 ? -1
-                 : 0;
+    int rc = finish == NULL ? -1 : call_at_end(finish);
     Py_XDECREF(finish);
     return rc;
 }
