@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import calls
 import namespace
 import parallel
 import pytest
@@ -225,6 +226,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
                 "queue": new_queue,
             },
         )
+
+
+@pytest.fixture(params=calls.KINDS)
+def table(request: pytest.FixtureRequest) -> str:
+    """Each kind of object, by the name of its table under /proc/sysvipc: sem, shm, msg."""
+    return str(request.param)
 
 
 @pytest.fixture(params=["signal", "polling"])
