@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -391,12 +392,28 @@ class Wait:
     def target(self) -> Iterator[Any]:
         """Make what it waits on; it is removed at the end."""
         target = self.make()
-        handle = target.memory if self.cls is Atomic else target
         try:
             yield target
         finally:
-            if not handle.removed:
-                handle.remove()
+            target.let_go() if isinstance(target, Number) else discard(target)
+
+
+class Number:
+    """An atomic number of a segment that goes with it, even if tests still refer to this object."""
+
+    def __init__(self) -> None:
+        memory = SharedMemory(None, IPC_CREX, init_character=b"\0")
+        memory.remove()
+        self.atomic, self.id = memory.atomic(0, "u32"), memory.id
+
+    def cancel(self) -> None:
+        """Cancel the waits for it."""
+        self.atomic.cancel()
+
+    def let_go(self) -> None:
+        """Detach it: also tracebacks of exceptions that were caught hold it."""
+        del self.atomic
+        gc.collect()
 
 
 def _full() -> MessageQueue:
@@ -406,13 +423,9 @@ def _full() -> MessageQueue:
     return queue
 
 
-def _number() -> Atomic:
-    return SharedMemory(None, IPC_CREX, init_character=b"\0").atomic(0, "u32")
-
-
 def _wake(number: Any) -> None:
-    number.store(1)
-    number.wake()
+    number.atomic.store(1)
+    number.atomic.wake()
 
 
 #: The class, what the calls wait on, what ends them, and the calls.
@@ -464,7 +477,7 @@ _GROUPS: list[tuple[Any, Callable[[], Any], Callable[[Any], object], dict[str, A
             "send_many": lambda q, t: q.send_many([b"x" * 100], timeout=t),
         },
     ),
-    (Atomic, _number, _wake, {"wait": lambda n, t: n.wait(0, t)}),
+    (Atomic, Number, _wake, {"wait": lambda n, t: n.atomic.wait(0, t)}),
 ]
 _UNTIMED = {"__enter__", "__next__"}
 _LATE: dict[str, object] = {"receive_many": [], "send_many": 0}

@@ -234,6 +234,19 @@ def table(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=calls.WAITS)
+def wait(request: pytest.FixtureRequest) -> calls.Wait:
+    """Each call that can wait."""
+    return calls.WAITS[request.param]
+
+
+@pytest.fixture
+def target(wait: calls.Wait) -> Iterator[Any]:
+    """What the wait of a test waits on, removed at the end."""
+    with wait.target() as made:
+        yield made
+
+
 @pytest.fixture(params=["signal", "polling"])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let waits end by the signal, then without it."""

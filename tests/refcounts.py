@@ -66,9 +66,8 @@ def method_calls(cls: Any, state: str, handle: Any, good: Any) -> Iterator[tuple
         method = getattr(handle, name)
         for number, line in enumerate([*row.arguments, *REFUSED.get(cls, {}).get(name, [])]):
             path = f"{cls.__name__}.{name}#{number}"
-            if good:
-                line = line.on(handle)
-            yield f"{path}, {state}", lambda m=method, a=line: a(m)  # type: ignore[misc]
+            line = line.on(good)
+            yield f"{path}, {state}", functools.partial(method, *line.positional, **line.named)
             if state == "good":
                 for words, p, n in bad(line):
                     yield f"{path}, {words}", lambda m=method, p=p, n=n: m(*p, **n)  # type: ignore[misc]
@@ -81,19 +80,23 @@ def function_calls() -> Iterator[tuple[str, Call]]:
         function = getattr(sysv_ipc, name)
         for number, line in enumerate(lines):
             path = f"{name}#{number}"
-            yield f"{path}, good", lambda f=function, a=line: a(f, world.segment)  # type: ignore[misc]
-            for words, p, n in bad(line.on(world.segment)):
+            if name.startswith("remove_"):
+                # Another object each time.
+                yield f"{path}, a new one", lambda f=function, a=line: a(f)  # type: ignore[misc]
+            line = line.on(world.segment)
+            yield f"{path}, good", functools.partial(function, *line.positional, **line.named)
+            for words, p, n in bad(line):
                 yield f"{path}, {words}", lambda f=function, p=p, n=n: f(*p, **n)  # type: ignore[misc]
     for cls, lines in calls.CONSTRUCTORS.items():
         make = functools.partial(made, cls)
         for number, line in enumerate(lines):
             path = f"{cls.__name__}#{number}"
-            yield f"{path}, good", lambda f=make, a=line: a(f)  # type: ignore[misc]
+            yield f"{path}, good", functools.partial(make, *line.positional, **line.named)
             for words, p, n in bad(line):
                 yield f"{path}, {words}", lambda f=make, p=p, n=n: f(*p, **n)  # type: ignore[misc]
         existing = world.semaphore.key if issubclass(cls, SemaphoreSet) else world.queue.key
         for number, key in enumerate((existing, 1)):
-            yield f"{cls.__name__} open#{number}, good", lambda f=cls, key=key: f(key)  # type: ignore[misc]
+            yield f"{cls.__name__} open#{number}, good", functools.partial(cls, key)
 
 
 def made(cls: Any, *positional: Any, **named: Any) -> None:
