@@ -683,3 +683,24 @@ def test_flags_that_make_no_sense_together_are_refused() -> None:
     assert (type(error), error.errno) == (ArgumentError, errno.EINVAL)
     error = caught(lambda: Semaphore(None, IPC_CREAT))
     assert str(error).endswith("Key can only be None if IPC_EXCL is set")
+
+
+def errors_with_an_exact_text() -> list[sysv_ipc.Error]:
+    found: list[sysv_ipc.Error] = []
+    semaphore = Semaphore(None, IPC_CREX)
+    for call in (
+        lambda: setattr(semaphore, "value", 40000),
+        lambda: semaphore.acquire(-1),
+    ):
+        with pytest.raises(ArgumentError) as caught:
+            call()
+        found.append(caught.value)
+    semaphore.remove()
+    return found
+
+
+def test_errors_keep_their_errno_in_copies() -> None:
+    for error in errors_with_an_exact_text():
+        assert error.errno
+        for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+            assert (same.errno, str(same), type(same)) == (error.errno, str(error), type(error))

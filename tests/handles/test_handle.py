@@ -546,3 +546,39 @@ def test_repr_shows_the_name_of_a_subclass(make: Callable[..., Any], table: str)
         pass
 
     assert "Own key=0x" in repr(make(Own))
+
+
+class Slots(Semaphore):
+    __slots__ = ("extra",)
+
+
+class WithDict(Semaphore):
+    pass
+
+
+class OwnState(Semaphore):
+    lock: Any
+    name: str
+
+    def __getstate__(self) -> object:
+        return {"name": self.name}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.name = state["name"]
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_what_a_subclass_adds_is_kept(duplicate: Callable[[Any], Any]) -> None:
+    kinds: list[Any] = [Slots, WithDict, OwnState]
+    slots, plain, own = (kind(None, IPC_CREX) for kind in kinds)
+    slots.extra, plain.extra, own.name, own.lock = 1, 2, "three", threading.Lock()
+    for handle in (slots, plain, own):
+        handle.block = False
+    assert (duplicate(slots).extra, duplicate(slots).block) == (1, False)
+    assert (duplicate(plain).extra, duplicate(plain).block) == (2, False)
+    assert (duplicate(own).name, duplicate(own).block) == ("three", False)
+    assert duplicate(own).lock is not own.lock
+    for handle in (slots, plain, own):
+        assert duplicate(handle) == handle
+        handle.remove()

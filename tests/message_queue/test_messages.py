@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from helpers import LONG_MAX, fork, run_in_thread, system_calls, wait_until
 
+import sysv_ipc
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
 
 
@@ -442,3 +444,49 @@ queue.remove()
 """
     done = run_python(code)
     assert (done.returncode, done.stdout) == (0, "5\n5\n"), done.stderr
+
+
+def test_peek_beside_a_consumer_gives_a_message_or_none(queue: MessageQueue) -> None:
+    """Short and long messages come and go; a copy of one is whole, whichever it is."""
+    long = b"L" * min(queue.max_size - 100, sysv_ipc.limits().msgmax)
+    parent = os.getpid()
+
+    def send_and_take() -> None:
+        sender = MessageQueue(queue.key, max_message_size=len(long))
+        while os.getppid() == parent:
+            for message in (long, b"S"):
+                sender.send(message)
+                sender.receive()
+
+    pid = fork(send_and_take)
+    try:
+        seen = {queue.peek() for _ in range(20000)}
+        # On a busy machine the other may not have begun.
+        while len(seen) < 2:
+            seen.add(queue.peek())
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert seen <= {None, (long, 1), (b"S", 1)}
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("limit", [sys.maxsize // 64, sys.maxsize // 2])
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_huge_limit_takes_no_memory(limit: int, truncate: bool) -> None:
+    path = Path("/proc/sys/kernel/msgmax")
+    before = path.read_text()
+    path.write_text("10000")
+    queue = MessageQueue(None, IPC_CREX, max_message_size=limit)
+    queue.send(b"x" * 10000)
+    path.write_text(before)
+    assert queue.receive(truncate=truncate) == (b"x" * 10000, 1)
+    queue.remove()
+
+
+def test_a_buffer_that_is_too_short_is_told_so(queue: MessageQueue) -> None:
+    queue.send("longer than that")
+    with pytest.raises(ArgumentError) as caught:
+        queue.receive_into(bytearray(5))
+    assert "longer than the buffer" in caught.value.__notes__[0]
+    assert queue.current_messages == 1

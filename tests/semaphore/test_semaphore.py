@@ -410,3 +410,21 @@ def test_what_is_gone_says_so(use: Callable[[Semaphore], object]) -> None:
         use(semaphore)
     assert caught.value.errno == 22
     assert "RemoveIPC" in caught.value.__notes__[0]
+
+
+def test_an_exception_that_takes_no_note_is_not_hidden() -> None:
+    class OwnError(Exception):
+        pass
+
+    def fail_inside() -> None:
+        with semaphore:
+            semaphore.remove()
+            raise error
+
+    semaphore = Semaphore(None, IPC_CREX, initial_value=1)
+    error = OwnError("inner")
+    error.__notes__ = 5  # type: ignore[assignment]
+    try:
+        fail_inside()
+    except OwnError as caught:
+        assert caught is error  # noqa: PT017

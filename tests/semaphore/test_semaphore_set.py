@@ -560,3 +560,11 @@ many.remove()
 """
     done = run_python(code)
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+@pytest.mark.parametrize("index", [-4, 3, 70000, 2**40])
+def test_a_member_outside_a_set_is_told_with_its_size(index: int) -> None:
+    many = SemaphoreSet(None, 3, IPC_CREX)
+    with pytest.raises(ArgumentError, match=rf"index {index} is outside a set of 3 members"):
+        many.op([(index, 1)])
+    many.remove()

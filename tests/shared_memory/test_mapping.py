@@ -788,3 +788,81 @@ def test_large_copies_let_other_threads_run(name: str) -> None:
 
 def test_the_process_id_of_the_last_user_is_told(segment: SharedMemory) -> None:
     assert segment.last_pid == segment.creator_pid == os.getpid()
+
+
+def test_remapping_keeps_what_arrays_need(run_python: Run) -> None:
+    code = """
+import sysv_ipc as s, numpy as np
+m = s.SharedMemory(None, s.IPC_CREX, size=8192, init_character=b"x")
+a = np.ndarray((10,), np.uint8, buffer=m)
+m.attach(m.address, s.SHM_REMAP)
+print(a[0], m.readonly)
+m.attach(m.address, s.SHM_REMAP | s.SHM_RDONLY)
+print(m.readonly)
+a[0] = 1
+print(m.read(1))
+try:
+    m.write(b"2")
+except s.ReadOnlyError:
+    print("refused")
+m.remove(); m.detach()
+print(a[0])
+"""
+    assert run_python(code).stdout == "120 False\nTrue\nb'\\x01'\nrefused\n0\n"
+
+
+def test_remapping_keeps_the_pointer_that_has_left(run_python: Run) -> None:
+    code = """
+import ctypes, sysv_ipc as s
+m = s.SharedMemory(None, s.IPC_CREX, init_character=b"x")
+address = m.address
+m.attach(address, s.SHM_REMAP)
+m.remove(); del m
+print(ctypes.string_at(address, 3))
+"""
+    assert run_python(code).stdout == "b'xxx'\n"
+
+
+def test_remapping_under_a_view_is_refused(segment: SharedMemory) -> None:
+    view = memoryview(segment)
+    with pytest.raises(BufferError):
+        segment.attach(segment.address, sysv_ipc.SHM_REMAP)
+    view.release()
+
+
+@pytest.mark.parametrize("address", [1, 100, 4095])
+def test_an_address_that_is_rounded_to_nothing_is_refused(
+    segment: SharedMemory, address: int
+) -> None:
+    segment.detach()
+    with pytest.raises(ArgumentError, match="rounds address"):
+        segment.attach(address, SHM_RND)
+    assert not segment.attached
+    assert segment.number_attached == 0
+
+
+@pytest.mark.parametrize("how", ["attach", "from_id"])
+def test_read_only_access_by_id_stays_so(segment: SharedMemory, how: str) -> None:
+    opener: Any = sysv_ipc.attach if how == "attach" else SharedMemory.from_id
+    handle = opener(segment.id, flags=SHM_RDONLY)
+    assert handle.readonly
+    handle.attach()
+    assert handle.readonly
+    handle.detach()
+    with handle:
+        assert handle.readonly
+    copied = pickle.loads(pickle.dumps(handle))
+    assert copied.readonly
+    copied.detach()
+
+
+def test_who_may_only_read_attaches_again(segment: SharedMemory) -> None:
+    segment.mode = 0o644
+
+    def use() -> bool:
+        handle = sysv_ipc.attach(segment.id, flags=SHM_RDONLY)
+        handle.detach()
+        handle.attach()
+        return bool(pickle.loads(pickle.dumps(handle)).readonly)
+
+    assert as_other_user(use) is True
