@@ -309,3 +309,19 @@ def import_testcapi() -> Any:
     return pytest.importorskip(
         "_testcapi", reason="CPython's own tests are not installed (Debian: libpython3-testsuite)"
     )
+
+
+def caught(call: Callable[[], object]) -> sysv_ipc.Error:
+    """Return the error that the call raises."""
+    with pytest.raises(sysv_ipc.Error) as info:
+        call()
+    return info.value
+
+
+def lists() -> dict[str, list[Any]]:
+    """The records of all objects, by the name of their table."""
+    return {
+        "sem": sysv_ipc.semaphores(),
+        "shm": sysv_ipc.shared_memories(),
+        "msg": sysv_ipc.message_queues(),
+    }

@@ -24,6 +24,8 @@ FILES = {
     "test_argument_warning.py": "filters of warnings belong to the process",
     "test_benchmarks.py": "starts programs",
     "test_command_line.py": "starts programs, and changes what standard output is",
+    "test_command_line_data.py": "starts programs",
+    "test_command_line_errors.py": "starts programs, and changes what standard output is",
     "test_command_line_delivery.py": "starts programs",
     "test_command_line_terminal.py": "starts programs on terminals of their own",
     "test_command_line_users.py": "starts programs and counts all objects of the namespace",
@@ -38,6 +40,7 @@ FILES = {
     "test_kept.py": "exchanges the allocators of the process",
     "test_lifetime.py": "measures the memory of the process",
     "test_listing.py": "counts all objects of the namespace",
+    "test_listing_old_kernel.py": "counts all objects of the namespace",
     "test_man_pages.py": "starts programs under strace",
     "test_permissions.py": "forks children that become other users",
     "test_persistence.py": "starts programs",
@@ -49,6 +52,7 @@ FILES = {
     "test_wait_ends.py": "starts programs that are ended by signals",
     "test_wait_finish.py": "starts programs",
     "test_wait_signal.py": "handlers of signals belong to the process",
+    "test_wait_signal_changes.py": "handlers of signals belong to the process",
     "test_wait_subinterpreters.py": "loads the module again and again",
 }
 #: Single tests.

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+import calls
 import numpy as np
 import pytest
 from helpers import listed
@@ -31,7 +32,7 @@ from sysv_ipc import (
     aio,
 )
 
-KINDS = [Semaphore, SemaphoreSet, SharedMemory, MessageQueue]
+KINDS = calls.HANDLES
 
 
 class Priority(enum.IntEnum):

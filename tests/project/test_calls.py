@@ -66,15 +66,6 @@ def test_every_call_with_a_timeout_is_among_the_waits(cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", calls.HANDLES)
-def test_attributes_that_can_be_set_are_said_to_be(cls: Any) -> None:
-    with calls.made(cls) as handle:
-        for name, row in calls.TABLE[cls].items():
-            if isinstance(row, calls.Attribute) and row.to_set is None:
-                with pytest.raises(AttributeError):
-                    setattr(handle, name, 0)
-
-
-@pytest.mark.parametrize("cls", calls.HANDLES)
 def test_the_arguments_of_the_table_are_good(cls: Any) -> None:
     for use in calls.uses(cls):
         if use.name == "__delitem__":

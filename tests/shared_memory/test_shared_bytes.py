@@ -7,11 +7,13 @@ import ctypes
 import hashlib
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import sysv_ipc
 from sysv_ipc import IPC_CREX, PAGE_SIZE, ArgumentError, SharedMemory
 
 SIZE = PAGE_SIZE
