@@ -344,6 +344,7 @@ def long_messages() -> Iterator[None]:
 
 @pytest.fixture
 def messages() -> Iterator[aio.MessageQueue]:
+    """A new queue for asyncio, removed at the end."""
     queue = aio.MessageQueue(None, IPC_CREX)
     yield queue
     if not queue.handle.removed:
@@ -353,6 +354,7 @@ def messages() -> Iterator[aio.MessageQueue]:
 
 @pytest.fixture
 def permits() -> Iterator[aio.Semaphore]:
+    """A new semaphore for asyncio with the value 1, removed at the end."""
     semaphore = aio.Semaphore(None, IPC_CREX, initial_value=1)
     yield semaphore
     if not semaphore.handle.removed:
@@ -362,6 +364,7 @@ def permits() -> Iterator[aio.Semaphore]:
 
 @pytest.fixture
 def members() -> Iterator[aio.SemaphoreSet]:
+    """A new set of three semaphores for asyncio, removed at the end."""
     many = aio.SemaphoreSet(None, 3, IPC_CREX)
     yield many
     many.remove()

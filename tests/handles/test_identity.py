@@ -42,6 +42,7 @@ SYSCTLS = {"semaphore": "sem", "set": "sem", "segment": "shm", "queue": "msg"}
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of object by its name in KINDS."""
     name: str = request.param
     return name
 
