@@ -241,54 +241,46 @@ def test_creating_what_exists_says_so_before_any_right_is_asked_for(
 
 # ------------------------------------------------------- changing, removing, giving it away
 
-OWNERS_CALLS: dict[str, Call] = {
-    "uid": lambda handle: setattr(handle, "uid", OTHER_UID),
-    "gid": lambda handle: setattr(handle, "gid", OTHER_UID),
-    "mode": lambda handle: setattr(handle, "mode", 0o666),
-    "remove": lambda handle: handle.remove(),
-    "remove by id": lambda handle: REMOVE[calls.table_of(type(handle))](handle.id),
-}
+OWNERS_CALLS: list[tuple[Any, str, Call]] = [
+    (cls, use.name, use.call)
+    for cls in calls.HANDLES
+    for use in calls.uses(cls)
+    if use.right == "owner"
+]
+OWNERS_CALLS += [
+    (cls, "remove by id", lambda handle, table=table: REMOVE[table](handle.id))  # type: ignore[misc]
+    for table, cls in KINDS.items()
+]
+owners_calls = pytest.mark.parametrize(
+    ("cls", "call"),
+    [pytest.param(cls, call, id=f"{cls.__name__}-{name}") for cls, name, call in OWNERS_CALLS],
+)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o666])
-@pytest.mark.parametrize("name", OWNERS_CALLS)
+@owners_calls
 def test_only_owner_and_creator_change_and_remove(
-    make: Callable[..., Any], table: str, name: str, mode: int
+    key: int, cls: Any, call: Call, mode: int
 ) -> None:
-    handle = make(table, mode)
-    before = state(table, handle)
-    error, notes = as_other_user(lambda: outcome(lambda: OWNERS_CALLS[name](handle)))
-    assert error == errno.EPERM
-    assert f"uid 0, gid 0 with mode {mode:#o} " in notes[0]
-    assert "Only its owner, its creator and root may " in notes[0]
-    assert state(table, handle) == before
+    with calls.made(cls, key, mode) as handle:
+        before = state(calls.table_of(cls), handle)
+        error, notes = as_other_user(lambda: outcome(lambda: call(handle)))
+        assert error == errno.EPERM
+        assert f"uid 0, gid 0 with mode {mode:#o} " in notes[0]
+        assert "Only its owner, its creator and " in notes[0]
+        assert state(calls.table_of(cls), handle) == before
 
 
-@pytest.mark.parametrize("method", ["lock", "unlock"])
-def test_only_owner_and_creator_lock_a_segment(make: Callable[..., Any], method: str) -> None:
-    handle = make("shm", 0o666)
-    error, notes = as_other_user(lambda: outcome(getattr(handle, method)))
-    assert error == errno.EPERM
-    assert f"uid 0, gid 0 with mode {0o666:#o} " in notes[0]
-
-
-def test_only_owner_and_creator_resize_a_queue(make: Callable[..., Any]) -> None:
-    handle = make("msg", 0o666)
-    size = handle.max_size
-    assert as_other_user(lambda: outcome(lambda: setattr(handle, "max_size", 1)))[0] == errno.EPERM
-    assert handle.max_size == size
-
-
-@pytest.mark.parametrize("name", OWNERS_CALLS)
+@owners_calls
 @pytest.mark.parametrize("mode", [0, 0o600])
 def test_an_owner_changes_and_removes_what_was_given_to_it(
-    make: Callable[..., Any], table: str, name: str, mode: int
+    key: int, cls: Any, call: Call, mode: int
 ) -> None:
     """Owning is enough: the owner needs no right to read it."""
-    handle = make(table)
-    handle.uid = OTHER_UID
-    handle.mode = mode
-    assert as_other_user(lambda: outcome(lambda: OWNERS_CALLS[name](handle))) == (None, [])
+    with calls.made(cls, key) as handle:
+        handle.uid = OTHER_UID
+        handle.mode = mode
+        assert as_other_user(lambda: outcome(lambda: call(handle))) == (None, [])
 
 
 def test_a_creator_that_gave_it_away_keeps_a_creators_rights(table: str, key: int) -> None:
