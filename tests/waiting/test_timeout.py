@@ -119,7 +119,8 @@ def test_signals_do_not_prolong_a_timeout(wait: calls.Wait, target: Any, way: st
     with alarms(0.005) as seen:
         is_late(wait, target, 0.1)
     assert 0.1 <= time.monotonic() - start < 10
-    assert len(seen) >= 2
+    # On a busy machine several may come as one.
+    assert seen
 
 
 @pytest.mark.parametrize(
