@@ -177,15 +177,12 @@ class Held:
 
 
 def _signal_of_waits() -> int:
-    """Return the signal that the library chooses for its waits: the last one but one that is free.
-
-    It has to stay so.  To whoever chose another one by set_wait_signal() the library says it.
-    """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    for number in range(signal.SIGRTMAX - 1, signal.SIGRTMIN, -1):
-        if number not in blocked and signal.getsignal(number) == signal.SIG_DFL:
-            return number
-    return 0
+    """Return the signal with which the library ends waits, 0 if they poll; it has to stay so."""
+    number = sysv_ipc.set_wait_signal(None)
+    # It is refused if the program has set a handler for it since it was chosen: waits poll then.
+    with contextlib.suppress(sysv_ipc.ArgumentError):
+        sysv_ipc.set_wait_signal(number)
+    return number or 0
 
 
 def _write_at_once(file: int, data: memoryview) -> int:
