@@ -199,7 +199,7 @@ timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
         return -1;
     }
     if (negative) {
-        (void)core_refuse(state, EINVAL, CORE_NO_TARGET, "=%s", timeout_text);
+        (void)core_refuse_text(state, EINVAL, CORE_NO_TARGET, timeout_text);
         return -1;
     }
     *out = OS_FOREVER;
@@ -263,7 +263,7 @@ core_timeout_slow(CoreState *state, PyObject *value, int64_t *out)
         seconds = NAN;
     }
     if (isnan(seconds) || seconds < 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_TARGET, "=%s", timeout_text);
+        (void)core_refuse_text(state, EINVAL, CORE_NO_TARGET, timeout_text);
         return -1;
     }
     double ns = ceil(seconds * 1e9);
