@@ -100,32 +100,35 @@ inside() {
 }
 
 # The date of a mirror that is a snapshot has passed.
-if [ ! -e "$root/installed" ]; then
+packages='python3 python3-dev python3-venv python3-pip gcc libc6-dev make git perl strace util-linux
+    util-linux-extra procps tmux xxd binutils ninja-build
+    python3-greenlet python3-hypothesis python3-numpy python3-rich python3-uvloop'
+if [ "$(cat "$root/installed" 2>/dev/null)" != "$packages" ]; then
     echo 'installing what builds and tests'
     apt=(inside apt-get -qq -o Acquire::Check-Valid-Until=false)
-    { "${apt[@]}" update && "${apt[@]}" -y --no-install-recommends install \
-        python3 python3-dev python3-venv python3-pip gcc libc6-dev make git perl strace util-linux \
-        util-linux-extra procps tmux xxd binutils ninja-build python3-hypothesis python3-numpy python3-rich python3-trio \
-        python3-anyio python3-uvloop; } >>"$log" 2>&1 || fail "that failed: see $log"
-    touch "$root/installed"
+    # shellcheck disable=SC2086  # Names of packages, one word each.
+    { "${apt[@]}" update && "${apt[@]}" -y --no-install-recommends install $packages; } >>"$log" 2>&1 ||
+        fail "that failed: see $log"
+    echo "$packages" >"$root/installed"
 fi
 
+pure=('meson-python>=0.18' 'meson>=1.2.3' 'pytest>=8' pytest-timeout pytest-xdist 'trio>=0.23' 'anyio>=4.1')
 venv=.venv-$architecture
 wheels=$venv/wheels
 mkdir -p "$wheels"
-python3 -m pip --quiet --disable-pip-version-check wheel --wheel-dir "$wheels" \
-    'meson-python>=0.18' 'meson>=1.2.3' 'pytest>=8' pytest-timeout pytest-xdist ||
+python3 -m pip --quiet --disable-pip-version-check wheel --wheel-dir "$wheels" "${pure[@]}" ||
     fail 'pip could not fetch them: it needs a package index (PyPI)'
 
 inside /bin/sh -euc '
 cd "$1"
 venv=$2
-c_tests=$3
-shift 3
+pure=$3
+c_tests=$4
+shift 4
 python3 -VV
 [ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
 "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --upgrade --no-index \
-    --find-links "$venv/wheels" meson-python meson pytest pytest-timeout pytest-xdist
+    --find-links "$venv/wheels" $pure
 PATH="$PWD/$venv/bin:$PATH"
 folder=$venv/lint-gcc
 [ -f "$folder/build.ninja" ] || CC=gcc meson setup "$folder" --werror -Dos_tests=true >/dev/null
@@ -136,4 +139,4 @@ meson test -C "$folder" --no-rebuild --print-errorlogs $c_tests || status=1
 tools/install.sh "$venv"
 "$venv/bin/python" -m pytest "$@" || status=1
 exit $status
-' sh "$PWD" "$venv" "$c_tests" "${without[@]}" "$@"
+' sh "$PWD" "$venv" "${pure[*]}" "$c_tests" "${without[@]}" "$@"
