@@ -127,7 +127,7 @@ c_tests=$4
 shift 4
 python3 -VV
 [ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
-"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --upgrade --no-index \
+"$venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-compile --upgrade --no-index \
     --find-links "$venv/wheels" $pure
 PATH="$PWD/$venv/bin:$PATH"
 folder=$venv/lint-gcc
