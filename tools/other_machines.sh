@@ -20,68 +20,81 @@ shift
 
 . "${0%/*}/debian_root.sh"
 
-# What cannot be there, whatever our code does, by the names of the tests.
+# Which tests cannot pass there, whatever our code does, and why.  Names of
+# functions and of parameters stand for all that begin with them.
 narrow=(
     # Recorded, and measured with sizes, on machines of 64 bits.
-    --ignore=tests/compat/test_compat.py --ignore=tests/project/test_benchmarks.py
+    tests/compat/test_compat.py
+    tests/project/test_benchmarks.py
 )
 qemu=(
     # There is no ptrace(2), so strace sees nothing; nor seccomp(2).
-    --ignore=tests/errors/test_man_pages.py --ignore=tests/semaphore/test_creation.py
-    --ignore=tests/semaphore/test_creation_given_up.py
-    --deselect=tests/semaphore/test_semaphore_set.py::test_a_creator_that_dies_leaves_the_initial_values_or_nothing
-    --deselect=tests/shared_memory/test_shared_memory.py::test_a_constructor_that_fails_leaves_nothing_behind
-    --deselect=tests/handles/test_keys.py::test_a_random_key_that_is_taken_is_tried_again
-    --deselect=tests/shared_memory/test_atomic.py::test_operations_make_no_system_call
-    --deselect=tests/handles/test_listing.py::test_info_is_the_lists_record_and_one_system_call
-    --deselect=tests/handles/test_listing.py::test_a_list_that_the_kernel_refuses_is_an_error_and_not_empty
-    --deselect=tests/message_queue/test_messages.py::test_room_for_large_messages_asks_the_kernel_for_nothing_else
-    --deselect=tests/message_queue/test_messages.py::test_a_long_message_after_others_of_its_size_takes_one_system_call
-    --deselect=tests/waiting/test_wait_signal.py::test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait
+    tests/errors/test_man_pages.py
+    tests/semaphore/test_creation.py
+    tests/semaphore/test_creation_given_up.py
+    tests/semaphore/test_semaphore_set.py::test_a_creator_that_dies_leaves_the_initial_values_or_nothing
+    tests/shared_memory/test_shared_memory.py::test_a_constructor_that_fails_leaves_nothing_behind
+    tests/handles/test_keys.py::test_a_random_key_that_is_taken_is_tried_again
+    tests/shared_memory/test_atomic.py::test_operations_make_no_system_call
+    tests/handles/test_listing.py::test_info_is_the_lists_record_and_one_system_call
+    tests/handles/test_listing.py::test_a_list_that_the_kernel_refuses_is_an_error_and_not_empty
+    tests/message_queue/test_messages.py::test_room_for_large_messages_asks_the_kernel_for_nothing_else
+    tests/message_queue/test_messages.py::test_a_long_message_after_others_of_its_size_takes_one_system_call
+    tests/waiting/test_wait_signal.py::test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait
     # It keeps signals 63 and 64 to itself; 63 is what the library takes elsewhere.
-    --deselect=tests/waiting/test_wait_signal.py::test_no_signal_is_taken_before_the_first_wait
-    --deselect=tests/waiting/test_wait_signal.py::test_a_signal_that_the_program_takes_later_is_said_and_waits_poll
-    --deselect=tests/waiting/test_wait_signal.py::test_a_warning_that_raises_ends_the_wait_before_it_begins
-    --deselect=tests/waiting/test_wait_signal.py::test_a_program_with_handlers_for_all_realtime_signals_is_left_alone
-    --deselect=tests/waiting/test_wait_signal.py::test_a_thread_that_waits_for_all_signals_hears_only_its_own
-    --deselect=tests/waiting/test_wait_signal.py::test_a_signal_that_the_program_blocks_stays_its_own
+    tests/waiting/test_wait_signal.py::test_no_signal_is_taken_before_the_first_wait
+    tests/waiting/test_wait_signal.py::test_a_signal_that_the_program_takes_later_is_said_and_waits_poll
+    tests/waiting/test_wait_signal.py::test_a_warning_that_raises_ends_the_wait_before_it_begins
+    tests/waiting/test_wait_signal.py::test_a_program_with_handlers_for_all_realtime_signals_is_left_alone
+    tests/waiting/test_wait_signal.py::test_a_thread_that_waits_for_all_signals_hears_only_its_own
+    tests/waiting/test_wait_signal.py::test_a_signal_that_the_program_blocks_stays_its_own
     # The limit of memory that a process sets itself does not hold for it.
-    --deselect=tests/message_queue/test_kept.py::test_a_message_is_kept_although_there_is_no_memory_for_a_copy
+    tests/message_queue/test_kept.py::test_a_message_is_kept_although_there_is_no_memory_for_a_copy
     # Its shmat(2) refuses huge pages with EINVAL.
-    --deselect=tests/shared_memory/test_shared_memory.py::test_huge_pages_that_are_not_there_are_out_of_memory
+    tests/shared_memory/test_shared_memory.py::test_huge_pages_that_are_not_there_are_out_of_memory
     # A thread of its own is among those in /proc/self/task.
-    --deselect=tests/waiting/test_wait_signal.py::test_no_thread_is_started_by_a_wait
+    tests/waiting/test_wait_signal.py::test_no_thread_is_started_by_a_wait
     # On machines of 64 bits it gives no msg_lrpid.
-    --deselect=tests/message_queue/test_message_queue.py::test_attributes_agree_with_the_systems_list
-    --deselect=tests/message_queue/test_messages.py::test_peek_leaves_everything_queued
+    tests/message_queue/test_message_queue.py::test_attributes_agree_with_the_systems_list
+    tests/message_queue/test_messages.py::test_peek_leaves_everything_queued
     # /proc/PID/syscall and maps are those of qemu itself, and so is its memory.
-    --ignore=tests/waiting/test_wait_ends.py --ignore=tests/handles/test_lifetime.py --ignore=tests/shared_memory/test_mapping.py
-    --ignore=tests/test_hostile.py
-    --deselect=tests/handles/test_listing.py::test_processes_that_cannot_be_looked_into_make_it_incomplete
+    tests/waiting/test_wait_ends.py
+    tests/handles/test_lifetime.py
+    tests/shared_memory/test_mapping.py
+    tests/test_hostile.py
+    tests/handles/test_listing.py::test_processes_that_cannot_be_looked_into_make_it_incomplete
     # SEM_STAT_ANY and its sisters are EINVAL: to it they are as new as to Linux 4.16.
-    --deselect=tests/handles/test_listing.py::test_an_unprivileged_user_sees_the_same
-    --deselect=tests/handles/test_listing.py::test_members_that_may_not_be_read_are_none
-    --deselect=tests/handles/test_listing.py::test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning
-    --deselect=tests/handles/test_listing.py::test_limits_and_their_use_agree_with_ipcs_and_sysctl
+    tests/handles/test_listing.py::test_an_unprivileged_user_sees_the_same
+    tests/handles/test_listing.py::test_members_that_may_not_be_read_are_none
+    tests/handles/test_listing.py::test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning
+    tests/handles/test_listing.py::test_limits_and_their_use_agree_with_ipcs_and_sysctl
 )
 binfmt= under_qemu=1 c_tests=
 case $architecture in
 i386)
     under_qemu=
     # A kernel of 64 bits cuts its shmmax to 31 for programs of 32.
-    without=("${narrow[@]}"
-        --deselect=tests/handles/test_listing.py::test_limits_and_their_use_agree_with_ipcs_and_sysctl)
+    excluded=("${narrow[@]}"
+        tests/handles/test_listing.py::test_limits_and_their_use_agree_with_ipcs_and_sysctl)
     ;;
-armhf) binfmt=qemu-arm without=("${narrow[@]}" "${qemu[@]}") ;;
-arm64) binfmt=qemu-aarch64 without=("${qemu[@]}") ;;
+armhf) binfmt=qemu-arm excluded=("${narrow[@]}" "${qemu[@]}") ;;
+arm64) binfmt=qemu-aarch64 excluded=("${qemu[@]}") ;;
 s390x)
     # Debian 12's NumPy is older than what the tests of arrays need.
-    binfmt=qemu-s390x without=("${qemu[@]}" --ignore=tests/shared_memory/test_ndarray.py)
+    binfmt=qemu-s390x excluded=("${qemu[@]}" tests/shared_memory/test_ndarray.py)
     # qemu-user writes msg_lspid as 64 bits there, so that it reads as 0.
     c_tests='test_sem test_shm test_system test_futex test_wait'
     ;;
 *) fail "no such architecture here: $architecture" ;;
 esac
+
+without=()
+for test in "${excluded[@]}"; do
+    case $test in
+    *::*) without+=(--deselect="$test") ;;
+    *) without+=(--ignore="$test") ;;
+    esac
+done
 
 [ -z "$binfmt" ] || [ -e "/proc/sys/fs/binfmt_misc/$binfmt" ] ||
     fail "no /proc/sys/fs/binfmt_misc/$binfmt: apt-get install qemu-user-static binfmt-support," \

@@ -21,6 +21,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 #: Where sleeping.py is.
 HERE = TESTS
 
+#: The signal that the library takes if it may choose: the last one but one, as a rule.
+CHOSEN = sysv_ipc.set_wait_signal(None)
+sysv_ipc.set_wait_signal(CHOSEN)
+
 NO_MESSAGE = """
 def wait(seconds=0.02):
     try:
@@ -32,6 +36,7 @@ START = f"""
 import os, select, signal, socket, subprocess, sys, threading, time, warnings
 import sysv_ipc
 queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
+chosen = {CHOSEN}
 {NO_MESSAGE}
 """
 
@@ -121,11 +126,11 @@ def test_a_signal_that_the_program_takes_later_is_said_and_waits_poll(run_python
         + """
 wait()
 heard = []
-signal.signal(signal.SIGRTMAX - 1, lambda *_: heard.append(1))
+signal.signal(chosen, lambda *_: heard.append(1))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     print(wait(), wait())
-print(len(told), told[0].category.__name__, "uses signal 63 itself" in str(told[0].message))
+print(len(told), told[0].category.__name__, f"uses signal {chosen} itself" in str(told[0].message))
 print(heard, sysv_ipc.set_wait_signal(None))
 with warnings.catch_warnings():
     warnings.simplefilter("error")
@@ -142,7 +147,7 @@ def test_a_warning_that_raises_ends_the_wait_before_it_begins(run_python: Run) -
         + """
 wait()
 queue.send("stays")
-signal.signal(signal.SIGRTMAX - 1, lambda *_: None)
+signal.signal(chosen, lambda *_: None)
 warnings.simplefilter("error")
 try:
     queue.receive(type=5, timeout=0.1)
@@ -194,13 +199,13 @@ thread = threading.Thread(target=lambda: heard.append(queue.receive()))
 thread.start()
 queue.send("comes")
 thread.join()
-os.kill(os.getpid(), signal.SIGRTMAX - 1)
+os.kill(os.getpid(), chosen)
 print(heard, sysv_ipc.set_wait_signal(None))
 queue.remove()
 """
     )
     done = run_python(code)
-    assert done.stdout.splitlines() == ["True []", "[(b'comes', 1), 63] None"]
+    assert done.stdout.splitlines() == ["True []", f"[(b'comes', 1), {CHOSEN}] None"]
     assert done.stderr == ""
 
 
@@ -301,7 +306,7 @@ me = threading.get_native_id()
 def disturb():
     for _ in range(20):
         time.sleep(0.002)
-        libc.tgkill(os.getpid(), me, signal.SIGRTMAX - 1)
+        libc.tgkill(os.getpid(), me, chosen)
     os.write(writer, b"x")
 thread = threading.Thread(target=disturb); thread.start()
 buffer = ctypes.create_string_buffer(1)
@@ -587,7 +592,7 @@ def test_a_signal_that_the_program_blocks_stays_its_own(
         + f"""
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
-number = signal.SIGRTMAX - 1
+number = chosen
 mask = {{number}} if {blocked!r} == "one" else signal.valid_signals() - {{signal.SIGINT}}
 signal.pthread_sigmask(signal.SIG_BLOCK, mask)
 bits = ctypes.c_uint64(1 << (number - 1))
