@@ -93,31 +93,34 @@ qemu=(
 qemu_64=(
     # msg_lspid is written in 64 bits, over msg_lrpid: that reads as 0.
     tests/command_line/test_command_line.py::test_show_tells_who_sent_and_received
+    tests/command_line/test_command_line_terminal.py::test_the_session_in_the_docs_is_what_a_terminal_shows
+    tests/command_line/test_command_line_users.py::test_a_process_that_proc_hides_has_not_ended
+    'tests/command_line/test_command_line_users.py::test_a_queue_whose_last_process_lives_remains[receive]'
+    'tests/compat/test_compat.py::test_calls_do_as_before_or_as_the_table_says[message queue]'
     tests/message_queue/test_message_queue.py::test_attributes_agree_with_the_systems_list
     tests/message_queue/test_messages.py::test_peek_leaves_everything_queued
     tests/peers/test_peers_message_queue.py::test_last_receive_pid_is_that_of_the_peer
     tests/peers/test_peers_message_queue.py::test_peer_sees_what_we_see_of_a_queue
-)
-qemu_s390x=(
-    # A mode has 16 bits instead of 32: it is in the upper half.  The library looks there, peers do not.
-    tests/peers/test_peers_message_queue.py::test_mode_and_size_that_a_peer_sets_are_seen
-    tests/peers/test_peers_semaphore.py::test_mode_that_a_peer_changes_is_seen
+    # A mode is written in 16 bits of its 32: peers see what was in the others.
     tests/peers/test_peers_semaphore.py::test_peer_sees_the_mode_that_we_set
     tests/peers/test_peers_semaphore.py::test_peer_sees_what_we_see_of_a_semaphore
     tests/peers/test_peers_semaphore_set.py::test_both_see_the_same_facts
     tests/peers/test_peers_shared_memory.py::test_peer_sees_what_we_see_of_a_segment
+)
+qemu_s390x=(
+    # Those 16 bits are the upper ones: the library looks there, peers do not.
+    tests/peers/test_peers_message_queue.py::test_mode_and_size_that_a_peer_sets_are_seen
+    tests/peers/test_peers_semaphore.py::test_mode_that_a_peer_changes_is_seen
     # msg_lspid is the upper half of those 64 bits: nobody is known to have sent.
     tests/command_line/test_command_line.py::test_ls_shows_all_kinds_in_one_table
     'tests/command_line/test_command_line_terminal.py::test_an_object_that_took_the_id_during_the_question_is_not_removed[words2]'
-    tests/command_line/test_command_line_terminal.py::test_the_session_in_the_docs_is_what_a_terminal_shows
-    tests/command_line/test_command_line_users.py::test_a_process_that_proc_hides_has_not_ended
     tests/command_line/test_command_line_users.py::test_a_queue_remains_for_whom_may_not_look_into_others
     tests/command_line/test_command_line_users.py::test_a_queue_that_somebody_waits_for_remains
-    tests/command_line/test_command_line_users.py::test_a_queue_whose_last_process_lives_remains
+    'tests/command_line/test_command_line_users.py::test_a_queue_whose_last_process_lives_remains[send]'
     tests/command_line/test_command_line_users.py::test_a_waiter_remains_seen_where_only_a_thread_is_in_the_namespace
     tests/command_line/test_command_line_users.py::test_hundreds_are_removed_at_once
     'tests/command_line/test_command_line_users.py::test_what_a_user_has_left_is_marked_and_removed[queue]'
-    'tests/compat/test_compat.py::test_calls_do_as_before_or_as_the_table_says[message queue]'
+    'tests/command_line/test_command_line_users.py::test_what_another_pid_namespace_left_is_not_known_to_be_unused[queue]'
     tests/handles/test_listing.py::test_the_lists_agree_with_proc
     tests/peers/test_peers_message_queue.py::test_last_send_pid_is_that_of_the_peer
 )
