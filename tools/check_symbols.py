@@ -24,7 +24,9 @@ WRITABLE = re.compile(
     r"|(os_)?wait_\w+|sem_area"
 )
 # What compiler and linker put into every shared library.
-TOOLCHAIN = re.compile(r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start")
+TOOLCHAIN = re.compile(
+    r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start|_TLS_MODULE_BASE_"
+)
 SECTIONS = re.compile(r"\.(data|bss|tdata|tbss)(\..*)?")
 
 
