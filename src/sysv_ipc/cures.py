@@ -40,8 +40,8 @@ def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[st
     # ArgumentError is a ValueError.  After del sys.modules[...] the classes of the core that
     # calls may be others than those that are imported here.
     if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
-        # With EIDRM and a text of its own, the id names another object.
-        return [] if error.errno == _errno.EIDRM and error._detail is not None else [_GONE]
+        # EIDRM with a message of this library means that the id names another object.
+        return [] if error.errno == _errno.EIDRM and error._detail is not None else [_gone(error)]
     if error.kind not in _KINDS or error._detail is not None or cls is None:
         return []
     table, _ = _KINDS[error.kind]
@@ -98,10 +98,16 @@ def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[st
     return []
 
 
-_GONE = (
-    "Somebody has removed it.  Where systemd runs, a user's objects are removed when the user's"
-    " last session ends: see RemoveIPC in logind.conf(5)."
-)
+def _gone(error: Error) -> str:
+    """Return why no object has the id of an error."""
+    if error.id is not None and error.id < 0:
+        return "An id is never negative."
+    # Handles know the key of their object; an id that names nothing has none.
+    never = "never existed, or " if error.errno == _errno.EINVAL and error.key is None else ""
+    return (
+        f"The object {never}was removed.  systemd removes a user's objects at the end of the"
+        " user's last session: see RemoveIPC in logind.conf(5)."
+    )
 
 
 def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
