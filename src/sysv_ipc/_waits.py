@@ -14,7 +14,6 @@ import contextlib
 import copy
 import operator
 import os
-import sys
 import threading
 from _queue import Empty, SimpleQueue
 from collections import OrderedDict, deque

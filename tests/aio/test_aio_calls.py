@@ -165,9 +165,7 @@ def test_tasks_get_messages_in_the_order_in_which_they_asked(messages: aio.Messa
     asyncio.run(main())
 
 
-def test_semaphore_sets_wait(
-    run: Callable[[Main[None]], None], members: aio.SemaphoreSet
-) -> None:
+def test_semaphore_sets_wait(run: Callable[[Main[None]], None], members: aio.SemaphoreSet) -> None:
     async def main() -> None:
         both = asyncio.create_task(members.acquire(0, 1))
         other = asyncio.create_task(members.op([(1, -2), (2, 1)]))
@@ -433,7 +431,7 @@ def test_constructors_take_the_arguments_of_the_library(messages: aio.MessageQue
 
 
 def test_misspelt_keywords_are_errors_for_type_checkers_too(messages: aio.MessageQueue) -> None:
-    """mypy complains about a comment that ignores no error."""
+    """A type checker complains about a comment that ignores no error."""
     with pytest.raises(TypeError):
         aio.MessageQueue(None, max_mesage_size=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import subprocess
@@ -140,10 +141,8 @@ def test_one_receiver_gets_the_messages_of_one_sender_in_order_whatever_is_cance
             task = asyncio.create_task(messages.receive())
             await asyncio.sleep(source.choice([0, 1e-4, 3e-4]))
             task.cancel()
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 received.append(int((await task)[0]))
-            except asyncio.CancelledError:
-                pass
 
     sender = threading.Thread(target=send)
     sender.start()

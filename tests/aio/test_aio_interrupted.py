@@ -105,9 +105,7 @@ async def announced(messages: aio.MessageQueue) -> Task:
     return task
 
 
-async def cancel_early(
-    messages: aio.MessageQueue, handler: Handler
-) -> Outcome:
+async def cancel_early(messages: aio.MessageQueue, handler: Handler) -> Outcome:
     """Interrupt a task that is cancelled before its message comes."""
     task = asyncio.create_task(messages.receive(timeout=10))
     await asyncio.sleep(0)
