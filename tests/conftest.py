@@ -17,9 +17,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import namespace
 import parallel
 import pytest
-from helpers import LOOPS, Peer
+import system_calls
+from helpers import LOOPS, TESTS, Peer
 
 import sysv_ipc
 
@@ -27,29 +29,8 @@ import sysv_ipc
 import sysv_ipc.cures
 from sysv_ipc import IPC_CREX, aio
 
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWUSER = 0x10000000
-
-HERE = Path(__file__).parent
-
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, T]]
-
-
-def _enter_namespace() -> str | None:
-    """Move this process into an IPC namespace of its own; say why where that fails."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    uid, gid = os.getuid(), os.getgid()
-    flags = CLONE_NEWIPC if uid == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    if not hasattr(libc, "unshare"):
-        return "this system has no unshare(2)"
-    if libc.unshare(flags) != 0:
-        return f"unshare(2) failed: {os.strerror(ctypes.get_errno())}"
-    if flags & CLONE_NEWUSER:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    return None
 
 
 def _adopt_orphans() -> None:
@@ -68,7 +49,18 @@ def _heed_signals() -> None:
             )
 
 
-_no_namespace = _enter_namespace()
+def _show_programs_the_tests() -> None:
+    """Let the programs that tests start import what the tests share."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{path}{os.pathsep}{TESTS}" if path else str(TESTS)
+
+
+_no_namespace: OSError | None = None
+try:
+    namespace.enter()
+except OSError as error:
+    _no_namespace = error
+_show_programs_the_tests()
 _adopt_orphans()
 _heed_signals()
 _keys_given: set[int] = set()
@@ -253,11 +245,19 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def build(name: str) -> Path:
         program = folder / name
         if not program.exists():
-            compiler = shutil.which("cc") or shutil.which("gcc")
-            assert compiler, "the tests need a C compiler: apt-get install gcc"
-            source = HERE / "peers" / f"{name}.c"
+            source = TESTS / "peers" / f"{name}.c"
             subprocess.run(
-                [compiler, "-Wall", "-Wextra", "-Werror", "-O1", "-o", program, source, "-pthread"],
+                [
+                    system_calls.compiler(),
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-O1",
+                    "-o",
+                    program,
+                    source,
+                    "-pthread",
+                ],
                 check=True,
             )
         return program
@@ -278,7 +278,7 @@ def start_peer(
         else:
             perl = shutil.which("perl")
             assert perl, "the tests need Perl with IPC::SysV: apt-get install perl"
-            program = Peer(perl, HERE / "peers" / f"{kind}.pl", key)
+            program = Peer(perl, TESTS / "peers" / f"{kind}.pl", key)
         started.append(program)
         return program
 

@@ -26,6 +26,10 @@ import sysv_ipc
 
 T = TypeVar("T")
 
+#: The folder of the tests, where programs that tests start find these modules, and the checkout.
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
 #: Whether the interpreter was built to run without the GIL.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 

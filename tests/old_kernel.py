@@ -1,13 +1,15 @@
-"""A kernel that does not know yet what came later: seccomp(2) refuses it with the same error."""
+"""A kernel that lacks what came after Linux 4.16: seccomp(2) refuses it with the same error."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import struct
+import sys
+from collections.abc import Iterator
 
 import pytest
+import system_calls
 
 #: What is newer than Linux 4.16: name, the argument that holds the command, the command.
 NEWER = [
@@ -16,37 +18,48 @@ NEWER = [
     ("msgctl", 1, 13),  # MSG_STAT_ANY
     ("madvise", 2, 23),  # MADV_POPULATE_WRITE
 ]
-NUMBERS = {
-    "x86_64": {"semctl": 66, "shmctl": 31, "msgctl": 71, "madvise": 28},
-    "aarch64": {"semctl": 191, "shmctl": 195, "msgctl": 187, "madvise": 233},
-}.get(os.uname().machine if struct.calcsize("P") == 8 else "32 bits", {})
-needs_numbers = pytest.mark.skipif(
-    not NUMBERS, reason="needs x86_64 or aarch64, whose numbers of system calls are known"
+
+LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06
+REFUSE, ALLOW = 0x00050000 | errno.EINVAL, 0x7FFF0000
+PR_GET_SECCOMP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 21, 22, 38, 2
+#: Where machines of 32 bits make the call, the C library adds it to the command.
+IPC_64 = 0x100
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+needs_seccomp = pytest.mark.skipif(
+    LIBC.prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0, reason="needs seccomp(2), which qemu-user lacks"
 )
 
-LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
-REFUSE, ALLOW = 0x00050000 | errno.EINVAL, 0x7FFF0000
-PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+
+def _argument(index: int) -> int:
+    """Return where the low 32 bits of an argument are in struct seccomp_data."""
+    return 16 + 8 * index + (4 if sys.byteorder == "big" else 0)
+
+
+def _filter() -> Iterator[tuple[int, int, int, int]]:
+    """Instructions for each of NEWER: what does not fit goes on with the next one."""
+    for name, argument, command in NEWER:
+        for number, first in system_calls.known()[name]:
+            tests = [(0, number), (_argument(argument), command)]
+            if first is not None:
+                tests = [(0, number), (_argument(0), first), (_argument(argument + 1), command)]
+            length = 3 * len(tests) + 1
+            for i, (offset, value) in enumerate(tests):
+                yield LOAD, 0, 0, offset
+                yield AND, 0, 0, 0xFFFFFFFF if i == 0 else ~IPC_64 & 0xFFFFFFFF
+                yield EQUAL, 0, length - 3 * (i + 1), value
+            yield RETURN, 0, 0, REFUSE
+    yield RETURN, 0, 0, ALLOW
 
 
 def become_old() -> None:
-    """Let this process be answered with EINVAL where it asks for what Linux 4.16 lacks."""
-    program = []
-    for name, argument, command in NEWER:
-        program += [
-            (LOAD, 0, 0, 0),
-            (EQUAL, 0, 3, NUMBERS[name]),
-            (LOAD, 0, 0, 16 + 8 * argument),
-            (EQUAL, 0, 1, command),
-            (RETURN, 0, 0, REFUSE),
-        ]
-    program.append((RETURN, 0, 0, ALLOW))
+    """Let this process be answered with EINVAL if it asks for what Linux 4.16 lacks."""
+    program = list(_filter())
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
     description = struct.pack("HP", len(program), ctypes.addressof(code))
-    libc = ctypes.CDLL(None, use_errno=True)
     zero, one, filters = map(ctypes.c_ulong, (0, 1, SECCOMP_MODE_FILTER))
     if (
-        libc.prctl(PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) != 0
-        or libc.prctl(PR_SET_SECCOMP, filters, description, zero, zero) != 0
+        LIBC.prctl(PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) != 0
+        or LIBC.prctl(PR_SET_SECCOMP, filters, description, zero, zero) != 0
     ):
         raise OSError(ctypes.get_errno(), "prctl")

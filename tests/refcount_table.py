@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +14,6 @@ from typing import Any
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
-CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
 OTHER_UID = 65534
 
 Call = Callable[[], object]
@@ -71,14 +68,6 @@ class Waiting(Arguments):
     replacements = [value for value in BAD if value_name(value) not in LONGER]  # noqa: RUF012
 
 
-def enter_namespace() -> None:
-    """Leave the machine's own objects alone."""
-    flags = CLONE_NEWIPC if os.geteuid() == 0 else CLONE_NEWIPC | CLONE_NEWUSER
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        sys.exit(f"unshare(2): {os.strerror(ctypes.get_errno())}; run it as root")
-
-
 # ------------------------------------------------------------------------------- the objects
 
 
@@ -131,7 +120,8 @@ class World:
         sysv_ipc.set_wait_signal(self.signal)
         self.semaphore.value = 1
         self.semaphore.block, self.semaphore.undo = True, False
-        for waits in (self.semaphore, self.set, self.queue, *self.atomics.values()):
+        everything: tuple[Any, ...] = (self.semaphore, self.set, self.queue, *self.atomics.values())
+        for waits in everything:
             waits.cancelled = False
         self.set.values = (1, 0)
         while self.queue.try_receive() is not None:

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import namespace
 import refcount_table
 from refcount_table import (
     BAD,
@@ -26,7 +27,6 @@ from refcount_table import (
     SETTABLE,
     Arguments,
     World,
-    enter_namespace,
     extra_calls,
     function_table,
     method_table,
@@ -183,7 +183,7 @@ def main(words: list[str]) -> int:
     # A call that hangs ends the process.  Once, because a thread that starts frees memory, and
     # must not do so while set_nomemory() exchanges the allocators.
     faulthandler.dump_traceback_later(1200, exit=True)
-    enter_namespace()
+    namespace.enter()
     world = refcount_table.world = World()
     methods, functions = method_table(), function_table()
     lacking = missing_names(methods, functions)

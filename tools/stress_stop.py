@@ -1,7 +1,8 @@
 """Stop consumers at random moments, and count the messages.
 
 Each consumer is a process that iterates over one queue until a SIGTERM handler calls
-cancel(later=True).  Meanwhile another process sends.  At the end every message has come once.
+cancel(later=True).  Meanwhile another process sends.  At the end every message must have arrived
+once.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from sysv_ipc import IPC_CREX, MessageQueue, SharedMemory
 
 #: Message types: a number; stop sending; how many numbers were sent.
 NUMBER, STOP, TOTAL = 1, 2, 3
-#: At most so many messages are sent for each consumer.
+#: The largest number of messages that are sent for each consumer.
 LOAD = 2000
 
 
-def consume(key: int, seen: SharedMemory, ready: int) -> None:
-    """Count what comes until SIGTERM."""
+def consume(key: int | None, seen: SharedMemory, ready: int) -> None:
+    """Count the numbers that arrive until SIGTERM."""
     queue = MessageQueue(key)
     signal.signal(signal.SIGTERM, lambda *_: queue.cancel(later=True))
     os.write(ready, b"x")
@@ -45,7 +46,7 @@ def send(queue: MessageQueue, seen: SharedMemory) -> None:
 
 
 def stress_stopped(consumers: int) -> None:
-    """Let so many consumers start and stop, and look for lost messages."""
+    """Start and stop this number of consumers, and count the messages."""
     queue = MessageQueue(None, IPC_CREX)
     seen = SharedMemory(None, IPC_CREX, size=consumers * LOAD, init_character=b"\0")
     start = time.monotonic()
@@ -84,7 +85,7 @@ def stress_stopped(consumers: int) -> None:
 
 
 def main() -> None:
-    """Do only this."""
+    """Run this stress test alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--consumers", type=int, default=2000)
     options = parser.parse_args()

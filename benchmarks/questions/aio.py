@@ -1,6 +1,6 @@
-"""What waiting costs in asyncio, against a thread for each call and asyncio's own queue.
+"""The cost of waiting in asyncio, compared with a thread per call and with asyncio's own queue.
 
-Burst: so many tasks wait for a message each, until a thread sends them all; the time until the last
+Burst: many tasks wait for a message each, until a thread sends them all; the time until the last
 task has its message.  Messages: one task sends and one receives.  Latency: from a message to a
 thread until its answer, for which a task waits.  Cancel: a wait that begins and is cancelled.
 asyncio.Queue never leaves the loop, so it has no latency and shows only what the loop itself costs.

@@ -1,9 +1,9 @@
 # ruff: noqa: N802
-"""The extension: the package exports what is public of it."""
+"""The extension.  The package exports its public names."""
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, final, overload
 
 from sysv_ipc._types import Buffer, DTypeLike, NDArray, disjoint_base
@@ -45,9 +45,36 @@ if sys.platform == "linux":
     SHM_NORESERVE: Final[int]
     SHM_REMAP: Final[int]
 
+# What was tried, for cures.py; src/core/error.h has the list.
+_OPERATION_NONE: Final[int]
+_OPERATION_ACQUIRE: Final[int]
+_OPERATION_ATTACH: Final[int]
+_OPERATION_CHANGE: Final[int]
+_OPERATION_CREATE: Final[int]
+_OPERATION_DETACH: Final[int]
+_OPERATION_FILL: Final[int]
+_OPERATION_LIST: Final[int]
+_OPERATION_LOCK: Final[int]
+_OPERATION_OPEN: Final[int]
+_OPERATION_OPERATE: Final[int]
+_OPERATION_PEEK: Final[int]
+_OPERATION_READ: Final[int]
+_OPERATION_RECEIVE: Final[int]
+_OPERATION_RECEIVE_INTO: Final[int]
+_OPERATION_RELEASE: Final[int]
+_OPERATION_REMOVE: Final[int]
+_OPERATION_RESIZE: Final[int]
+_OPERATION_SEND: Final[int]
+_OPERATION_SET_VALUE: Final[int]
+_OPERATION_STAT: Final[int]
+_OPERATION_UNLOCK: Final[int]
+_OPERATION_WAIT: Final[int]
+_OPERATION_WAKE: Final[int]
+_OPERATION_ZERO: Final[int]
+
 @disjoint_base
 class Error(OSError):
-    _about: tuple[str | None, int | None, int | None]
+    _target: tuple[str | None, int | None, int | None]
     _detail: str | None
     @property
     def kind(self) -> str | None: ...
@@ -704,6 +731,7 @@ def set_wait_signal(signalnum: SupportsIndex | None, /) -> int | None: ...
 def semaphores(*, members: bool = False) -> list[SemaphoreInfo]: ...
 def shared_memories(*, pids: bool = False) -> list[SharedMemoryInfo]: ...
 def message_queues() -> list[MessageQueueInfo]: ...
+def _call_at_end(function: Callable[[], object], /) -> None: ...
 def _patience(block: object, timeout: SupportsFloat | SupportsIndex | None, /) -> float | None: ...
 def _seconds(timeout: SupportsFloat | SupportsIndex | None, /) -> float | None: ...
 def _watch(queue: MessageQueue, type: int, except_type: bool, /) -> bool | tuple[bytes, int]: ...

@@ -4,9 +4,10 @@ Each event loop has a wait queue for each thing that its tasks wait for.  The ta
 the blocking call, in a worker thread and on a handle of its own, so that the call can be ended.
 Everything about a wait queue happens in the thread of its loop.
 
-A signal handler may raise in a loop's thread wherever Python calls a function.  Therefore no lock
-is held in here, and a result moves from one place to the next in one step of C, mostly by map(): it
-is with the call, then with the waiter, then with the task, and is taken back from where it is.
+A signal handler may raise in a loop's thread wherever Python calls a function.  Therefore this
+module holds no lock, and one step of C, mostly map(), moves a result from the call to the waiter
+and from the waiter to the task.  If the task does not want it, it is taken back from its present
+place.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import sysv_ipc
-from sysv_ipc import _ending, _workers
+from sysv_ipc import _core, _workers
 
 #: Seconds; event loops cannot set timers much farther ahead.
 _FOREVER = 1e8
@@ -32,7 +33,7 @@ _ended = False
 
 
 class Request(NamedTuple):
-    """What a task waits for."""
+    """A thing that a task waits for."""
 
     #: Tasks that wait for the same thing use the same name.
     name: Hashable
@@ -41,7 +42,7 @@ class Request(NamedTuple):
     #: block(handle): wait; None if the task has to try again itself.
     block: Callable[[Any], Any]
     #: undo(handle, result) returns a function, implemented in C, that takes the result back.  None:
-    #: that is impossible, and a cancelled task is told whether the call was done.
+    #: that is impossible, and a cancelled task learns whether the call was done.
     undo: Callable[[Any, Any], Callable[[], object]] | None
 
 
@@ -131,7 +132,7 @@ class _WaitQueue:
         self.key = key
         self.loop = loop
         self.waiters: OrderedDict[_Waiter, None] = OrderedDict()
-        #: What the head was told about an object that was removed.
+        #: The error that the head got for an object that was removed.
         self.error: BaseException | None = None
 
     def first(self) -> "_Waiter | None":
@@ -168,7 +169,7 @@ class _Waiter:
         self.queue = queue
         self.request = request
         self.future: asyncio.Future[None] | None = None
-        #: Ends the wait; and whether it has done so.
+        #: The timer that ends the wait; whether it has fired.
         self.timer: asyncio.TimerHandle | None = None
         self.expired = False
         #: It has left the queue.
@@ -235,7 +236,7 @@ class Waits:
 
     async def wait(self, request: Request, timeout: float | None) -> Any:
         """Return what request.attempt() returns, or an equivalent; wait while it would block."""
-        # A forked child may go on with the loop, but not with its tasks.
+        # A forked child may continue the loop, but not its tasks.
         key = (os.getpid(), asyncio._get_running_loop(), request.name)
         queue = self.queues.get(key)
         if timeout == 0 or queue is None:
@@ -312,7 +313,7 @@ class Waits:
                 return
         _calls.discard(call)
         if isinstance(call.error, sysv_ipc.ExistentialError):
-            # The kernel tells only those who wait in it that the object was removed.
+            # The kernel reports the removal only to calls that are blocked.
             waiter.queue.error = copy.copy(call.error)
         if call.error is not None and not isinstance(call.error, sysv_ipc.CancelledError):
             raise call.take_error()  # type: ignore[misc]
@@ -361,4 +362,4 @@ def _end() -> None:
 
 
 os.register_at_fork(after_in_child=_calls.clear)
-_ending.register(_end)
+_core._call_at_end(_end)

@@ -40,19 +40,18 @@ def _original(name: str) -> Any:
 if sys.version_info >= (3, 13):
     _start = _original("start_joinable_thread")
 else:
+    _start_new_thread = _original("start_new_thread")
 
     class _Thread:
         """A thread that has started, as start_joinable_thread() of CPython 3.13 returns it."""
 
-        start_new_thread = staticmethod(_original("start_new_thread"))
-
         def __init__(self, function: _Call) -> None:
             self._function = function
             self._gone: Any = None
-            self.start_new_thread(self._run, ())
+            _start_new_thread(self._run, ())
 
         def _run(self) -> None:
-            # The interpreter releases this lock when the thread has gone.
+            # The interpreter releases this lock when the thread has ended.
             gone = _thread._set_sentinel()  # type: ignore[attr-defined]
             gone.acquire()
             self._gone = gone
@@ -92,7 +91,7 @@ def _work(call: _Call | None) -> None:
     _running.add(number)
     while call is not None:
         call()
-        # What it refers to may be collected meanwhile.
+        # Allow the objects that it refers to to be collected in the meantime.
         call = None
         _idle.append(inbox)
         try:
@@ -107,12 +106,12 @@ def _work(call: _Call | None) -> None:
 
 
 def is_worker() -> bool:
-    """Whether this thread is one of the workers."""
+    """Return True if this thread is one of the workers."""
     return _thread.get_native_id() in _running
 
 
 def wait_until_at_most(count: int) -> None:
-    """Dismiss idle threads, and wait until at most so many threads are left."""
+    """Dismiss idle threads, and wait until at most count threads are left."""
     while sum(not thread.is_done() for thread in list(_threads)) > count:
         with contextlib.suppress(IndexError):
             while True:
@@ -121,7 +120,7 @@ def wait_until_at_most(count: int) -> None:
 
 
 def join_all() -> None:
-    """Wait until all threads have gone."""
+    """Wait until all threads have ended."""
     wait_until_at_most(0)
     for thread in list(_threads):
         thread.join()

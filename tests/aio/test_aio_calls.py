@@ -431,7 +431,7 @@ def test_constructors_take_the_arguments_of_the_library(messages: aio.MessageQue
 
 
 def test_misspelt_keywords_are_errors_for_type_checkers_too(messages: aio.MessageQueue) -> None:
-    """A type checker complains about a comment that ignores no error."""
+    """Mypy complains about a comment that ignores no error."""
     with pytest.raises(TypeError):
         aio.MessageQueue(None, max_mesage_size=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):

@@ -217,7 +217,7 @@ def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
 
     coroutines = [permits.acquire()]
     stopped_loop.run_until_complete(begin())
-    stopped_loop.call_soon_threadsafe = drop  # type: ignore[method-assign]
+    stopped_loop.call_soon_threadsafe = drop  # type: ignore[method-assign, assignment]
     permits.release()
     wait_until(lambda: not coroutines and permits.handle.value == 1)
     assert asyncio.run(permits.acquire(timeout=10)) is True
@@ -315,8 +315,9 @@ def test_a_forked_child_has_threads_of_its_own(messages: aio.MessageQueue) -> No
 
         def work() -> None:
             # The task is the parent's: ending it here ends nothing there.
+            coroutine: Any = task.get_coro()
             with pytest.raises(asyncio.CancelledError):
-                task.get_coro().throw(asyncio.CancelledError())  # type: ignore[union-attr]
+                coroutine.throw(asyncio.CancelledError())
             failed: list[BaseException] = []
 
             def use() -> None:

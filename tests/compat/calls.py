@@ -26,6 +26,7 @@ import resource
 import select
 import signal
 import struct
+import sys
 import threading
 import tomllib
 import warnings
@@ -36,6 +37,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import sysv_ipc
+
+sys.path.append(str(Path(__file__).parents[1]))
+import namespace
 
 HERE = Path(__file__).parent
 FILES = (
@@ -50,8 +54,6 @@ FILES = (
 SEPARATOR = " => "
 NOT_RUN = "not run: there is no other user to become"
 
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWUSER = 0x10000000
 NOBODY = 65534
 
 #: For the texts of built-in exceptions that the interpreter words, or that only say which type
@@ -287,13 +289,6 @@ def outcome(call: str, names: dict[str, Any]) -> str:
         return describe_error(error)
 
 
-def unshare(flags: int) -> None:
-    """Leave the namespaces of the machine for new ones."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        raise OSError(ctypes.get_errno(), f"unshare(2): {os.strerror(ctypes.get_errno())}")
-
-
 def has_nobody() -> bool:
     """Tell whether this user namespace has another user to become."""
     for line in Path("/proc/self/uid_map").read_text().splitlines():
@@ -303,22 +298,10 @@ def has_nobody() -> bool:
     return False
 
 
-def get_right_to_unshare() -> bool:
-    """Get the right to make namespaces; tell whether there is another user to become, too."""
-    if os.geteuid() == 0:
-        return has_nobody()
-    uid, gid = os.geteuid(), os.getegid()
-    unshare(CLONE_NEWUSER)
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    return False
-
-
 def in_namespace(call: str, section: Section) -> str:
     """Make a namespace, do the set-up, make the call and return its outcome."""
     try:
-        unshare(CLONE_NEWIPC)
+        namespace.enter()
         names = scope()
         exec((OBJECTS if section.objects else "") + section.setup, names)
         if section.other_user:
@@ -358,7 +341,7 @@ def run(call: str, section: Section) -> str:
 
 def main() -> None:
     """Print a line for each call."""
-    all_users = get_right_to_unshare()
+    all_users = os.geteuid() == 0 and has_nobody()
     for section in sections():
         for call in section.calls.splitlines():
             made = all_users or not (section.other_user or section.other_users_exist)

@@ -19,11 +19,11 @@ next_message(PyObject *op, struct core_wanted wanted)
     }
     bool removed = rc == -EIDRM || (rc == -EINVAL && wanted.id >= 0 &&
                                     os_msg_stat(wanted.id, &info) == -EINVAL);
-    if (removed || (rc == -ECANCELED &&
-                    atomic_load(&core_handle(op)->waits.cancelled))) {
+    if (removed ||
+        (rc == -ECANCELED && atomic_load(&core_handle(op)->waits.cancelled))) {
         return NULL;
     }
-    return core_handle_raise_by_id(op, wanted.id, rc, "receive");
+    return core_handle_raise_by_id(op, wanted.id, rc, CORE_OPERATION_RECEIVE);
 }
 
 PyObject *
@@ -37,7 +37,7 @@ core_messages_next(PyObject *op)
 {
     return next_message(op, (struct core_wanted){
                                 .id = core_handle_id(op),
-                                .patience = {OS_FOREVER, 0},
+                                .deadline = {OS_FOREVER, 0},
                             });
 }
 
@@ -71,7 +71,7 @@ core_messages_iterate(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
         core_handle_check(core_handle(op)) < 0 ||
         core_wanted_convert(op, given[0], given[2], NULL, &wanted) < 0 ||
-        core_patience_get(state, NULL, given[1], &wanted.patience) < 0) {
+        core_deadline(state, NULL, given[1], &wanted.deadline) < 0) {
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)state->message_iterator_type;

@@ -15,24 +15,26 @@ core_messages_watch(PyObject *module, PyObject *args)
     CoreState *state = core_state_of_module(module);
     PyObject *op;
     struct core_message message = {0};
-    struct core_patience patience = {OS_FOREVER, 0};
+    struct core_deadline deadline = {OS_FOREVER, 0};
     struct os_call call = {
         .attempt = os_msg_receive_attempt,
         .message = &message,
     };
     int except_type;
-    if (!PyArg_ParseTuple(args, "O!lp:_watch", state->message_queue_type, &op,
+    if (!PyArg_ParseTuple(args, "O!lp:_watch",
+                          state->kinds[CORE_KIND_message_queue].type, &op,
                           &call.type, &except_type)) {
         return NULL;
     }
     call.id = core_handle_id(op);
     call.flags = except_type ? OS_MSG_EXCEPT : 0;
-    ssize_t rc = core_wait(&core_handle(op)->waits, &call, &patience);
+    ssize_t rc = core_wait(&core_handle(op)->waits, &call, &deadline);
     if (rc == -E2BIG || rc == -ECANCELED) {
         return PyBool_FromLong(rc == -E2BIG);
     }
     if (rc < 0) {
-        return core_handle_raise_by_id(op, call.id, rc, "receive");
+        return core_handle_raise_by_id(op, call.id, rc,
+                                       CORE_OPERATION_RECEIVE);
     }
     PyObject *result = core_message_pair(&message, 0);
     if (result == NULL) {
@@ -51,15 +53,17 @@ core_messages_put_back(PyObject *module, PyObject *args)
     const char *text;
     Py_ssize_t size;
     long type;
-    struct core_room room;
-    if (!PyArg_ParseTuple(args, "O!y#l:_put_back", state->message_queue_type,
-                          &op, &text, &size, &type) ||
-        core_room_get(&room, (size_t)size) < 0) {
+    struct core_buffer buffer;
+    if (!PyArg_ParseTuple(args, "O!y#l:_put_back",
+                          state->kinds[CORE_KIND_message_queue].type, &op,
+                          &text, &size, &type) ||
+        core_buffer_get(&buffer, (size_t)size) < 0) {
         return NULL;
     }
-    room.message->type = type;
-    memcpy(room.message->text, text, (size_t)size);
-    core_message_put_back(op, core_handle_id(op), room.message, (size_t)size);
-    core_room_release(&room);
+    buffer.message->type = type;
+    memcpy(buffer.message->text, text, (size_t)size);
+    core_message_put_back(op, core_handle_id(op), buffer.message,
+                          (size_t)size);
+    core_buffer_release(&buffer);
     Py_RETURN_NONE;
 }

@@ -1,0 +1,14 @@
+/* The end of the interpreter. */
+#ifndef SYSV_IPC_CORE_FINISH_H
+#define SYSV_IPC_CORE_FINISH_H
+
+#include "core/state.h"
+
+/* Have core_finish_waits() called when the main interpreter ends, and when a
+ * child of multiprocessing does: 0, or -1 with an exception. */
+int core_finish_register(void);
+/* _call_at_end(function): the same for another function, in this
+ * interpreter. */
+PyObject *core_call_at_end(PyObject *module, PyObject *function);
+
+#endif

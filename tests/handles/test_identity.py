@@ -1,0 +1,412 @@
+"""An id is not an identity: what keeps one across time looks whether it still names the object."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import namespace
+import pytest
+from helpers import as_other_user, fork, in_child
+
+import sysv_ipc
+from sysv_ipc import (
+    IPC_CREX,
+    IPC_PRIVATE,
+    ExistentialError,
+    MessageQueue,
+    Semaphore,
+    SemaphoreSet,
+    SharedMemory,
+)
+
+Handle = Any
+
+KINDS: dict[str, Callable[[int | None], Handle]] = {
+    "semaphore": lambda key: Semaphore(key, IPC_CREX, initial_value=1),
+    "set": lambda key: SemaphoreSet(key, 3, IPC_CREX),
+    "segment": lambda key: SharedMemory(key, IPC_CREX, size=4096),
+    "queue": lambda key: MessageQueue(key, IPC_CREX),
+}
+SYSCTLS = {"semaphore": "sem", "set": "sem", "segment": "shm", "queue": "msg"}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def with_id(kind: str, number: int, key: int) -> Handle:
+    """Make an object that gets this id; kernel.sem_next_id and its sisters make that quick."""
+    path = Path(f"/proc/sys/kernel/{SYSCTLS[kind]}_next_id")
+    path.write_text(str(number))
+    made = KINDS[kind](key)
+    assert made.id == number
+    return made
+
+
+def end(handle: Handle) -> None:
+    """Remove an object for certain, also one that is a segment."""
+    handle.remove()
+    if isinstance(handle, SharedMemory) and handle.attached:
+        handle.detach()
+
+
+#: What a handle does that tells of its object, or changes it, and is no hot call.
+USES: dict[str, Callable[[Handle], object]] = {
+    "remove": lambda one: one.remove(),
+    "info": lambda one: one.info(),
+    "mode": lambda one: one.mode,
+    "set mode": lambda one: setattr(one, "mode", 0o640),
+    "set uid": lambda one: setattr(one, "uid", 4711),
+}
+OF_SEGMENTS: dict[str, Callable[[Handle], object]] = {
+    "attach": lambda one: one.attach(),
+    "enter": lambda one: one.__enter__(),
+    "lock": lambda one: one.lock(),
+    "unlock": lambda one: one.unlock(),
+}
+OF_SETS: dict[str, Callable[[Handle], object]] = {
+    "values": lambda one: one.values,
+    "set values": lambda one: setattr(one, "values", [1, 2, 3]),
+}
+
+
+def uses_of(kind: str) -> dict[str, Callable[[Handle], object]]:
+    return USES | {"segment": OF_SEGMENTS, "set": OF_SETS}.get(kind, {})
+
+
+@pytest.fixture
+def stale(kind: str, key: int) -> Iterator[tuple[Handle, Handle]]:
+    """A handle of an object that is gone, and of a stranger's that has its id."""
+    handle = KINDS[kind](key)
+    end(handle)
+    if kind == "set":
+        Path("/proc/sys/kernel/sem_next_id").write_text(str(handle.id))
+        other: Handle = SemaphoreSet(key + 1, 2, IPC_CREX)
+    else:
+        other = with_id(kind, handle.id, key + 1)
+    assert other.id == handle.id
+    yield handle, other
+    other.mode = 0o600
+    end(other)
+
+
+def test_a_handle_does_nothing_to_a_stranger_that_has_its_id(
+    kind: str, stale: tuple[Handle, Handle]
+) -> None:
+    handle, other = stale
+    assert handle.removed
+    before = other.info()
+    for name, use in uses_of(kind).items():
+        with pytest.raises(ExistentialError):
+            pytest.fail(f"{name}: {use(handle)}")
+    assert other.info() == before
+    assert not other.removed
+
+
+def test_a_handle_does_nothing_to_a_private_object_of_another_user(kind: str) -> None:
+    """All private objects have the key 0: their creators tell them apart."""
+    handle = KINDS[kind](IPC_PRIVATE)
+    end(type(handle).from_id(handle.id))
+    if isinstance(handle, SharedMemory):
+        handle.detach()
+    Path(f"/proc/sys/kernel/{SYSCTLS[kind]}_next_id").write_text(str(handle.id))
+    number = as_other_user(lambda: KINDS[kind](IPC_PRIVATE).id)
+    assert number == handle.id
+    assert handle.removed
+    # Reading the values is a hot call, which looks at the number of members only.
+    for name in uses_of(kind).keys() - {"values"}:
+        with pytest.raises(ExistentialError):
+            pytest.fail(f"{name}: {uses_of(kind)[name](handle)}")
+    end(type(handle).from_id(number))
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_handle_does_nothing_to_a_stranger_of_another_namespace(
+    kind: str, key: int, private: bool
+) -> None:
+    """There ids begin at 0 again."""
+
+    def elsewhere() -> list[str]:
+        namespace.enter()
+        handle = KINDS[kind](IPC_PRIVATE if private else key)
+        end(handle)
+        namespace.enter()
+        other = KINDS[kind](IPC_PRIVATE if private else key + 1)
+        assert other.id == handle.id
+        before = other.info()
+        done = []
+        for name, use in uses_of(kind).items():
+            try:
+                use(handle)
+                done.append(name)
+            except ExistentialError:
+                pass
+        if other.info() != before:
+            done.append("changed")
+        return done
+
+    # Reading values of a set of the same size is a hot call, which does not look.
+    assert set(in_child(elsewhere)) <= {"values"}
+
+
+# ------------------------------------------------------------------------------- pickles
+
+
+@pytest.fixture
+def elsewhere(kind: str, key: int) -> Iterator[bytes]:
+    """A pickle of an object of another namespace, which lasts as long as the test."""
+    reader, writer = os.pipe()
+    stay, leave = os.pipe()
+
+    def make() -> None:
+        os.close(leave)
+        namespace.enter()
+        handle = KINDS[kind](key)
+        os.write(writer, pickle.dumps(handle))
+        os.read(stay, 1)
+
+    pid = fork(make)
+    os.close(stay)
+    yield os.read(reader, 65536)
+    for descriptor in (reader, writer, leave):
+        os.close(descriptor)
+    os.waitpid(pid, 0)
+
+
+def test_a_pickle_of_another_namespace_is_refused(kind: str, key: int, elsewhere: bytes) -> None:
+    """Also if an object with the same key and the same size has the id there."""
+
+    def load() -> str:
+        namespace.enter()
+        own = KINDS[kind](key)
+        with pytest.raises(ExistentialError) as caught:
+            pickle.loads(elsewhere)
+        assert (caught.value.key, caught.value.id) == (own.key, own.id)
+        return str(caught.value)
+
+    assert "is in another IPC namespace" in in_child(load)
+
+
+def test_a_pickle_from_before_the_machine_was_started_is_refused(kind: str, key: int) -> None:
+    handle = KINDS[kind](key)
+    text = pickle.dumps(handle)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().encode()
+    assert boot in text
+    with pytest.raises(ExistentialError, match="the machine has been started again"):
+        pickle.loads(text.replace(boot, boot[::-1]))
+    end(handle)
+
+
+def test_a_pickle_of_what_has_another_key_now_is_refused(kind: str, key: int) -> None:
+    handle = KINDS[kind](key)
+    text = pickle.dumps(handle)
+    end(handle)
+    other = with_id(kind, handle.id, key + 1)
+    with pytest.raises(ExistentialError, match="its id names another object now"):
+        pickle.loads(text)
+    assert not other.removed
+    end(other)
+
+
+@pytest.mark.parametrize("kind", ["set", "segment"])
+def test_a_pickle_of_what_has_another_size_now_is_refused(kind: str, key: int) -> None:
+    handle = KINDS[kind](key)
+    text = pickle.dumps(handle)
+    end(handle)
+    Path(f"/proc/sys/kernel/{SYSCTLS[kind]}_next_id").write_text(str(handle.id))
+    other: Handle = (
+        SemaphoreSet(key, 4, IPC_CREX) if kind == "set" else SharedMemory(key, IPC_CREX, size=8192)
+    )
+    assert other.id == handle.id
+    with pytest.raises(ExistentialError, match="its id names another object now"):
+        pickle.loads(text)
+    end(other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        ("segment", lambda one: one.detach()),
+        ("queue", lambda one: one.send("used")),
+    ],
+)
+def test_a_pickle_of_what_was_used_and_is_new_now_is_refused(
+    kind: str, use: Callable[[Handle], object]
+) -> None:
+    """Without a key, of the same size, by the same user, within the same second."""
+    handle = KINDS[kind](IPC_PRIVATE)
+    use(handle)
+    text = pickle.dumps(handle)
+    end(handle)
+    other = with_id(kind, handle.id, IPC_PRIVATE)
+    with pytest.raises(ExistentialError, match="its id names another object now"):
+        pickle.loads(text)
+    end(other)
+
+
+def test_a_pickle_of_what_is_gone_says_so(kind: str, key: int) -> None:
+    handle = KINDS[kind](key)
+    text = pickle.dumps(handle)
+    end(handle)
+    with pytest.raises(ExistentialError):
+        pickle.loads(text)
+
+
+def use(handle: Handle) -> None:
+    if isinstance(handle, Semaphore):
+        handle.value = 7
+    elif isinstance(handle, SemaphoreSet):
+        handle.values = [1, 2, 3]
+    elif isinstance(handle, SharedMemory):
+        handle.detach()
+        handle.attach()
+    else:
+        handle.send("x")
+        handle.max_size = 100
+
+
+#: What happens to an object between pickling and opening that leaves it the same.
+CHANGES: dict[str, Callable[[Handle], object]] = {
+    "nothing": lambda one: None,
+    "its mode": lambda one: setattr(one, "mode", 0o640),
+    "its owner": lambda one: setattr(one, "uid", 4711),
+    "its use": use,
+}
+
+
+@pytest.mark.parametrize("how", [pickle.loads, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_the_same_is_opened_whatever_has_changed(
+    kind: str, change: str, how: Callable[[Any], Handle]
+) -> None:
+    handle = KINDS[kind](IPC_PRIVATE)
+    text = pickle.dumps(handle)
+    CHANGES[change](handle)
+    same = how(text) if how is pickle.loads else how(handle)
+    assert same == handle
+    del same
+    end(handle)
+
+
+def test_a_segment_that_is_removed_while_it_is_attached_is_opened(key: int) -> None:
+    segment = SharedMemory(key, IPC_CREX, init_character=b"x")
+    text = pickle.dumps(segment)
+    segment.remove()
+    with pickle.loads(text) as same:
+        assert same.read(1) == b"x"
+    segment.detach()
+
+
+def test_a_pickle_of_version_2_0_0_is_opened(key: int) -> None:
+    """It has no more than the id."""
+    semaphore = Semaphore(key, IPC_CREX)
+    old = (Semaphore.from_id, (semaphore.id, 0), {"block": False, "undo": True})
+    same = sysv_ipc._core._reopen(*old)  # type: ignore[attr-defined]
+    assert (same == semaphore, same.block, same.undo) == (True, False, True)
+    semaphore.remove()
+
+
+def test_pickles_go_to_other_processes(kind: str, key: int) -> None:
+    handle = KINDS[kind](key)
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).id)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(handle), capture_output=True, check=True
+    )
+    assert int(done.stdout) == handle.id
+    end(handle)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_what_is_made_before_chroot_is_usable_after_it(
+    kind: str, key: int, private: bool, tmp_path: Path
+) -> None:
+    """There /proc is out of reach: that proves nothing."""
+
+    def inside() -> list[object]:
+        handle = KINDS[kind](IPC_PRIVATE if private else key)
+        text = pickle.dumps(handle)
+        os.chroot(tmp_path)
+        os.chdir("/")
+        told: list[object] = [handle.removed, pickle.loads(text) == handle]
+        use(handle)
+        handle.mode = 0o640
+        told += [pickle.loads(text) == handle, copy.copy(handle) == handle, handle.info().mode]
+        handle.remove()
+        return told
+
+    assert in_child(inside) == [False, True, True, True, 0o640]
+
+
+def test_a_handle_of_what_is_gone_cannot_be_pickled(kind: str, key: int) -> None:
+    """A pickle without facts would open whatever gets the id."""
+    handle = KINDS[kind](key)
+    end(handle)
+    for how in pickle.dumps, copy.copy:
+        with pytest.raises(ExistentialError):
+            how(handle)
+    other = with_id(kind, handle.id, key + 1)
+    for how in pickle.dumps, copy.copy:
+        with pytest.raises(ExistentialError):
+            how(handle)
+    end(other)
+
+
+@pytest.mark.parametrize("kind", ["semaphore", "set", "queue"])
+def test_what_a_handle_has_removed_stays_removed_for_it(kind: str) -> None:
+    """A private object of the same size that gets the id at once cannot be told otherwise."""
+    handle = KINDS[kind](IPC_PRIVATE)
+    handle.remove()
+    other = with_id(kind, handle.id, IPC_PRIVATE)
+    assert handle.removed
+    for use in USES.values():
+        with pytest.raises(ExistentialError):
+            use(handle)
+    assert not other.removed
+    end(other)
+
+
+def test_a_segment_is_the_same_to_a_child_in_another_pid_namespace(key: int) -> None:
+    """There its creator has no pid."""
+    clone_newpid = 0x20000000
+    segment = SharedMemory(key, IPC_CREX, init_character=b"x")
+
+    def parent() -> None:
+        assert ctypes.CDLL(None, use_errno=True).unshare(clone_newpid) == 0
+
+        def child() -> None:
+            assert not segment.removed
+            segment.detach()
+            segment.attach()
+            assert segment.read(1) == b"x"
+            assert segment.info().creator_pid == 0
+
+        assert os.waitpid(fork(child), 0)[1] == 0
+
+    assert os.waitpid(fork(parent), 0)[1] == 0
+    end(segment)
+
+
+def test_a_note_does_not_say_that_somebody_removed_what_is_elsewhere(kind: str, key: int) -> None:
+    def text() -> str:
+        namespace.enter()
+        handle = KINDS[kind](key)
+        end(handle)
+        namespace.enter()
+        KINDS[kind](key + 1)
+        with pytest.raises(ExistentialError) as caught:
+            handle.info()
+        return f"{caught.value} {getattr(caught.value, '__notes__', [])}"
+
+    told = in_child(text)
+    assert "names another object now" in told
+    assert "Somebody" not in told
