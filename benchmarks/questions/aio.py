@@ -85,7 +85,7 @@ async def cancel(receive: Receive, count: int) -> float:
 
 
 def ask(bench: Bench) -> Iterator[Table]:
-    rounds = 3 if bench.quick else 15
+    rounds = bench.few(3 if bench.quick else 15).rounds
     scale = 10 if bench.quick else 1
     ours = aio.MessageQueue(None, IPC_CREX)
     queue = ours.handle

@@ -12,9 +12,9 @@ runs the coroutine from asyncio's own code, which an ArgumentWarning must not bl
 
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
+from functools import partial, wraps
 from operator import index
-from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex
+from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex, TypeVar, cast
 
 import sysv_ipc
 from sysv_ipc._core import _patience, _put_back, _seconds, _watch
@@ -27,6 +27,7 @@ _Operations = Iterable[Sequence[SupportsIndex]]
 _Message = tuple[bytes, int]
 #: Returns how many seconds a call may wait, or raises what is wrong with the arguments.
 _Limit = Callable[[], float | None]
+_Init = TypeVar("_Init", bound=Callable[..., None])
 
 
 class _Handle:
@@ -82,12 +83,27 @@ class _Handle:
         return f"<sysv_ipc.aio.{type(self).__name__} of {self.handle!r}>"
 
 
+def _passes_on(written: _Init) -> _Init:
+    """Make an __init__() that passes on the arguments that it is given, and no defaults.
+
+    An ArgumentWarning depends on which arguments are given.  The function as it is written is for
+    readers and type checkers.
+    """
+
+    @wraps(written)
+    def init(self: _Handle, *arguments: Any, **keywords: Any) -> None:
+        self._open(self._kind(*arguments, **keywords))
+
+    return cast(_Init, init)
+
+
 class Semaphore(_Handle):
     """A ``sysv_ipc.Semaphore`` whose waits are awaited; ``async with`` acquires and releases."""
 
     handle: sysv_ipc.Semaphore
     _kind = sysv_ipc.Semaphore
 
+    @_passes_on
     def __init__(
         self,
         key: SupportsIndex | None,
@@ -96,7 +112,6 @@ class Semaphore(_Handle):
         initial_value: SupportsIndex = 0,
     ) -> None:
         """Open or create the semaphore, like ``sysv_ipc.Semaphore``."""
-        self._open(sysv_ipc.Semaphore(key, flags, mode, initial_value))
 
     @classmethod
     def from_id(cls, id: SupportsIndex, index: SupportsIndex = 0) -> Self:
@@ -177,6 +192,7 @@ class SemaphoreSet(_Handle):
     handle: sysv_ipc.SemaphoreSet
     _kind = sysv_ipc.SemaphoreSet
 
+    @_passes_on
     def __init__(
         self,
         key: SupportsIndex | None,
@@ -186,7 +202,6 @@ class SemaphoreSet(_Handle):
         initial_values: Iterable[SupportsIndex] | None = None,
     ) -> None:
         """Open or create the set, like ``sysv_ipc.SemaphoreSet``."""
-        self._open(sysv_ipc.SemaphoreSet(key, nsems, flags, mode, initial_values))
 
     @classmethod
     def from_id(cls, id: SupportsIndex) -> Self:
@@ -260,6 +275,7 @@ class MessageQueue(_Handle):
     handle: sysv_ipc.MessageQueue
     _kind = sysv_ipc.MessageQueue
 
+    @_passes_on
     def __init__(
         self,
         key: SupportsIndex | None,
@@ -268,7 +284,6 @@ class MessageQueue(_Handle):
         max_message_size: SupportsIndex = 2048,
     ) -> None:
         """Open or create the queue, like ``sysv_ipc.MessageQueue``."""
-        self._open(sysv_ipc.MessageQueue(key, flags, mode, max_message_size))
 
     @classmethod
     def from_id(cls, id: SupportsIndex, max_message_size: SupportsIndex = 2048) -> Self:
