@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
-from helpers import begun, blocked
+from helpers import begun, blocked, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, aio
@@ -470,6 +470,7 @@ def test_an_object_whose_call_failed_goes_with_its_last_reference() -> None:
     try:
         for when in ("before", "meanwhile"):
             asyncio.run(main(when))
+        # The worker thread lets go of it a moment later.
+        wait_until(lambda: len(collected) == 2)
     finally:
         gc.enable()
-    assert len(collected) == 2
