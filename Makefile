@@ -1,19 +1,19 @@
-# The front door: `make` alone lists the targets.  What takes more than a few
-# lines is a script in tools/.  All paths here are relative, because make cannot
-# name a prerequisite whose path holds a space, and a checkout's path may.
+# `make` alone lists the targets.  Longer recipes are scripts in tools/.  All
+# paths are relative, because make does not support prerequisites whose path
+# contains a space, and the path of a checkout may contain one.
 
 PYTHON ?= python3
 ARGS ?=
 
 # One environment for each interpreter's name: .venv, .venv-3.12, .venv-3.13t.
-# The stamps in it carry the whole of PYTHON, so that another interpreter of the
-# same name is noticed; tools/setup.sh then makes the environment anew.
+# The names of the stamps contain all of PYTHON, so that make notices another
+# interpreter with the same name; tools/setup.sh then replaces the environment.
 space := $(subst ,, )
 venv := .venv$(addprefix -,$(patsubst python%,%,$(filter-out python python3,$(lastword $(subst /, ,$(PYTHON))))))
 stamp := $(venv)/.for-$(subst /,-,$(subst $(space),-,$(PYTHON)))
 run := $(venv)/bin/python
 
-# Folders are in the list because their time changes when a file goes.
+# Folders are in the list because their time changes when a file is removed.
 sources := $(shell find src -name __pycache__ -prune -o -print)
 
 .PHONY: help
@@ -22,7 +22,7 @@ help: ## list the targets (this is the default)
 	@sed -n 's/^\([a-z-]*\):.*## /  \1#/p' Makefile | awk -F'#' '{printf "%-22s%s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: $(stamp)-built ## see what the library does, in a few seconds
+demo: $(stamp)-built ## show what the library does, in a few seconds
 	@$(run) examples/demo.py $(ARGS)
 
 .PHONY: test
@@ -30,15 +30,15 @@ test: $(stamp)-built $(stamp)-test ## run the tests; ARGS goes to pytest
 	@$(run) -m pytest $(ARGS)
 
 .PHONY: threads
-threads: $(stamp)-built $(stamp)-test $(stamp)-threads ## run the tests, each in four threads at once where it can; without a GIL
+threads: $(stamp)-built $(stamp)-test $(stamp)-threads ## run the tests, each in four threads at once if possible; for builds without the GIL
 	@$(run) -m pytest --parallel-threads=4 -o faulthandler_timeout=0 $(ARGS)
 
 .PHONY: lint
-lint: $(stamp)-built $(stamp)-test $(stamp)-lint ## check format, warnings, bug patterns, types and house rules
+lint: $(stamp)-built $(stamp)-test $(stamp)-lint ## check format, warnings, bug patterns, types, rules for C and English
 	@tools/lint.sh $(venv)
 
 .PHONY: format
-format: $(stamp)-lint ## lay out C and Python as lint wants it
+format: $(stamp)-lint ## format C and Python
 	@tools/format.sh $(venv)
 
 .PHONY: sanitize
@@ -46,12 +46,12 @@ sanitize: ## run the tests under ASan and UBSan, the C tests also under TSan; AR
 	@tools/sanitize.sh '$(PYTHON)' $(ARGS)
 
 .PHONY: stress
-stress: $(stamp)-built $(stamp)-test ## try to lose messages or permits, to crash or tear segments; ARGS="--messages 10000000"
+stress: $(stamp)-built $(stamp)-test ## try to lose messages or permits, or to crash a segment; ARGS="--messages 10000000"
 	@$(run) tools/stress.py $(ARGS)
 	@$(run) tools/stress_memory.py
 
 .PHONY: refcounts
-refcounts: ## count references over every public call with a debug interpreter; ARGS are words of the calls' names
+refcounts: ## check the reference counts of every public call with a debug interpreter; ARGS selects calls
 	@tools/refcounts.sh $(if $(filter python3,$(PYTHON)),python3-dbg,'$(PYTHON)') $(ARGS)
 
 .PHONY: bench
@@ -59,11 +59,11 @@ bench: $(stamp)-built $(stamp)-test $(stamp)-rivals ## measure speed; ARGS="--qu
 	@$(run) -m benchmarks --rivals $(venv)-rivals $(ARGS)
 
 .PHONY: bench-instructions
-bench-instructions: $(stamp)-built ## count instructions, fail where a call takes 5 % more; ARGS=--write keeps the counts
+bench-instructions: $(stamp)-built ## count instructions, fail if a call takes 5 % more; ARGS=--write saves the counts
 	@$(run) -m benchmarks.instructions $(ARGS)
 
 .PHONY: bench-plots
-bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result into docs/
+bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result for docs/
 	@$(run) -m benchmarks.plots $(ARGS)
 
 .PHONY: docs
@@ -71,15 +71,15 @@ docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the
 	@$(run) -m pytest tests/project/test_docs.py $(ARGS)
 
 .PHONY: package
-package: $(stamp)-built ## build sdist and wheel, look into them, test what they install; ARGS goes to pytest
+package: $(stamp)-built ## build, check and test the sdist and the wheel; ARGS goes to pytest
 	@$(run) tools/check_packaging.py '$(PYTHON)' $(ARGS)
 
 .PHONY: freezers
-freezers: $(stamp)-freezers ## freeze a program by PyInstaller, cx_Freeze and Nuitka (minutes); ARGS are names
+freezers: $(stamp)-freezers ## freeze a program with PyInstaller, cx_Freeze and Nuitka (minutes); ARGS are names
 	@$(venv)-freezers/bin/python tools/check_freezers.py $(ARGS)
 
 .PHONY: clean
-clean: ## remove all that make made
+clean: ## remove everything that make created
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -87,12 +87,12 @@ $(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(sta
 	@tools/setup.sh '$(PYTHON)' $(venv) $*
 	@touch $@
 
-# What the benchmarks compare with lives apart: 1.2.0 has the library's own name.
+# The rivals of the benchmarks have their own environment: 1.2.0 has the same name.
 $(stamp)-rivals: $(stamp)-build pyproject.toml tools/setup.sh
 	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals compare
 	@touch $@
 
-# These live apart, too: what the tests need brings NumPy into any program.
+# The freezers have one too: packages of the tests would add NumPy to the program.
 $(stamp)-freezers: $(stamp)-build meson.build pyproject.toml tools/setup.sh tools/install.sh $(sources)
 	@for group in build freezers; do \
 	    tools/setup.sh '$(PYTHON)' $(venv)-freezers $$group || exit 1; done

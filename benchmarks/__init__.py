@@ -1,1 +1,1 @@
-"""What the library costs: see README.md beside this file."""
+"""Measure what calls of the library cost: see README.md in this folder."""

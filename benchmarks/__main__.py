@@ -29,13 +29,13 @@ def parse(words: list[str] | None) -> argparse.Namespace:
         prog="make bench ARGS=...",
         description=f"Questions: {', '.join(questions)}.  Curves: {', '.join(curves)}.",
     )
-    parser.add_argument("names", nargs="*", metavar="QUESTION", help="ask only these")
-    parser.add_argument("--quick", action="store_true", help="in less than a minute")
-    parser.add_argument("--curves", action="store_true", help="ask how cost grows")
+    parser.add_argument("names", nargs="*", metavar="QUESTION", help="ask only these questions")
+    parser.add_argument("--quick", action="store_true", help="take less than a minute")
+    parser.add_argument("--curves", action="store_true", help="measure how cost grows")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--output", metavar="FILE", help="write JSON there too")
-    parser.add_argument("--rounds", type=int, help="so many rounds")
-    parser.add_argument("--rivals", type=Path, metavar="VENV", help="where the rivals are")
+    parser.add_argument("--output", metavar="FILE", help="also write JSON to FILE")
+    parser.add_argument("--rounds", type=int, help="number of rounds")
+    parser.add_argument("--rivals", type=Path, metavar="VENV", help="the environment of the rivals")
     options = parser.parse_args(words)
     known = curves if options.curves else questions
     unknown = set(options.names) - set(known)
@@ -46,13 +46,13 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def has_gil() -> bool:
-    """Tell whether this interpreter runs with the GIL."""
+    """Return True if this interpreter runs with the GIL."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def make_bench(options: argparse.Namespace, folder: str) -> Bench:
-    """Return what the questions are asked with; the floor's library is in the folder."""
-    # A rival that does not know of free threading would bring the GIL back.
+    """Return the argument of the questions; the folder is for the floor's library."""
+    # The import of a rival without free threading would enable the GIL.
     rivals = options.rivals if has_gil() else None
     return Bench(
         floor=Floor(folder),
@@ -66,7 +66,7 @@ def make_bench(options: argparse.Namespace, folder: str) -> Bench:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Ask the questions and show the answers."""
+    """Ask the questions and print the answers."""
     options = parse(words)
     enter_namespace()
     folder = "curves" if options.curves else "questions"

@@ -1,8 +1,8 @@
-/* The floor: the system calls that the library makes, looped in C.
+/* The floor: the system calls of the library in C loops.
  *
- * Each function does its work count times and returns the nanoseconds that
- * took by CLOCK_MONOTONIC, or -errno.  All arguments are 64 bits wide, so that
- * a caller through ctypes cannot mistake one. */
+ * Each function repeats its work count times and returns the nanoseconds that
+ * this took by CLOCK_MONOTONIC, or -errno.  All arguments have 64 bits, so
+ * that calls through ctypes are correct without declared types. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -37,7 +37,7 @@ now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Take from and give to the first members of a set. */
+/* Subtract 1 from the first members of a set, then add 1 to them. */
 int64_t
 floor_sem_pair(int64_t id, int64_t members, int64_t count)
 {
@@ -56,7 +56,7 @@ floor_sem_pair(int64_t id, int64_t members, int64_t count)
     return now_ns() - start;
 }
 
-/* Take from a semaphore where there is nothing. */
+/* Try to subtract from a semaphore whose value is 0. */
 int64_t
 floor_sem_busy(int64_t id, int64_t count)
 {
@@ -70,7 +70,7 @@ floor_sem_busy(int64_t id, int64_t count)
     return now_ns() - start;
 }
 
-/* Send, then receive, as many as stride at a time. */
+/* Send, then receive, stride messages at a time. */
 int64_t
 floor_msg_pair(int64_t id, int64_t size, int64_t stride, int64_t count)
 {
@@ -93,7 +93,7 @@ floor_msg_pair(int64_t id, int64_t size, int64_t stride, int64_t count)
     return now_ns() - start;
 }
 
-/* The two sides of a queue: both wait. */
+/* The two sides of a queue.  Both wait. */
 int64_t
 floor_msg_send(int64_t id, int64_t size, int64_t type, int64_t count)
 {
@@ -121,7 +121,7 @@ floor_msg_receive(int64_t id, int64_t size, int64_t type, int64_t count)
     return now_ns() - start;
 }
 
-/* A message there and one back; the first of the two sides sends first. */
+/* Send a message and receive an answer.  One of the two sides sends first. */
 int64_t
 floor_msg_ping(int64_t id, int64_t size, int64_t first, int64_t count)
 {
@@ -144,7 +144,7 @@ floor_msg_ping(int64_t id, int64_t size, int64_t first, int64_t count)
     return now_ns() - start;
 }
 
-/* Open by key; with look also learn who last used it. */
+/* Open by key.  If look is true, also read the pid of the last operation. */
 int64_t
 floor_sem_open(int64_t key, int64_t look, int64_t count)
 {
@@ -170,7 +170,7 @@ floor_msg_open(int64_t key, int64_t count)
     return now_ns() - start;
 }
 
-/* Open by key, attach, learn the size or not, detach. */
+/* Open by key, attach, read the size if look is true, and detach. */
 int64_t
 floor_shm_open(int64_t key, int64_t look, int64_t count)
 {
@@ -188,7 +188,7 @@ floor_shm_open(int64_t key, int64_t look, int64_t count)
     return now_ns() - start;
 }
 
-/* Create, attach, detach, remove. */
+/* Create, attach, detach and remove a segment. */
 int64_t
 floor_shm_create(int64_t size, int64_t count)
 {
@@ -215,7 +215,7 @@ floor_copy(int64_t to, int64_t from, int64_t size, int64_t count)
     return now_ns() - start;
 }
 
-/* Create and remove a semaphore, a queue. */
+/* Create and remove a semaphore set, or (below) a queue. */
 int64_t
 floor_sem_create(int64_t members, int64_t count)
 {
@@ -245,7 +245,7 @@ floor_msg_create(int64_t count)
     return now_ns() - start;
 }
 
-/* Read, or write, all values of a set. */
+/* Read all values of a set, or write them if write is true. */
 int64_t
 floor_sem_values(int64_t id, int64_t write, int64_t count)
 {
@@ -271,8 +271,8 @@ receive_one(void *id)
     return NULL;
 }
 
-/* Threads that each receive one message: from the first one that is sent,
- * when all wait, until the last thread has ended. */
+/* Start threads that each receive one message.  Measure from the first
+ * message, when all threads wait, until the last thread has ended. */
 int64_t
 floor_msg_waiters(int64_t id, int64_t threads, int64_t nap_ns, int64_t count)
 {
@@ -306,7 +306,8 @@ floor_msg_waiters(int64_t id, int64_t threads, int64_t nap_ns, int64_t count)
     return took;
 }
 
-/* Take and give one semaphore, waiting for those who have it. */
+/* Subtract 1 and add 1, waiting while another thread or process has the
+ * semaphore. */
 int64_t
 floor_sem_contend(int64_t id, int64_t count)
 {
@@ -320,7 +321,8 @@ floor_sem_contend(int64_t id, int64_t count)
     return now_ns() - start;
 }
 
-/* Send to a queue and receive from it, waiting for room and for messages. */
+/* Send to a queue and receive from it, waiting until there is room, or a
+ * message. */
 int64_t
 floor_msg_contend(int64_t id, int64_t size, int64_t count)
 {

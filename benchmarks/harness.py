@@ -1,8 +1,8 @@
-"""What the questions share: the floor, the rivals, rounds that alternate, and figures.
+"""Common parts of the questions: the floor, the rivals, alternating rounds, and figures.
 
-A contestant is a function that is told how many calls to make and returns the nanoseconds that
-one took.  In each round every contestant has its turn, so that what disturbs the machine disturbs
-all of them; what counts is the median of the ratios of each round.
+A contestant is a function that takes a number of calls to make and returns the nanoseconds of one
+call.  Every contestant has a turn in each round, so that other work of the machine disturbs all of
+them.  The figure is the median of the ratios of the rounds.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import namespace
 
-#: Makes about so many calls and returns the nanoseconds of one.
+#: Makes about the given number of calls and returns the nanoseconds of one.
 Contestant = Callable[[int], float]
 
 #: Nanoseconds of one call in each round, for each contestant.
 Times = dict[str, list[float]]
 
-#: The contestant that makes the system calls of 1.2.0, where they are not ours.
+#: The contestant that makes the system calls of 1.2.0, if they differ from ours.
 OLD_FLOOR = "floor of 1.2.0"
 
-#: A ratio to the floor that grows by no more than this along a curve is no growth.
+#: A ratio to the floor that grows by at most this factor along a curve counts as constant.
 GROWTH = 1.25
 
-#: So often stands the statement in the loop that times it: the loop's own cost, some 15 ns a turn,
-#: is a fraction of that for one call.
+#: The number of copies of the statement in the body of the loop, so that the loop's own cost, about
+#: 15 ns per turn, is divided among them.
 UNROLLED = 20
 
 LOOP = """
@@ -57,12 +57,12 @@ def run(count):
 
 
 def enter_namespace() -> None:
-    """Leave the machine's own objects alone, and be root where that counts for System V IPC."""
+    """Enter a new IPC namespace as root, so that the machine's objects are not used."""
     namespace.enter(as_root=True)
 
 
 def resident_bytes() -> int:
-    """Return what this process has in memory."""
+    """Return the number of bytes that this process has in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -72,7 +72,7 @@ def raise_limit(name: str, value: str) -> None:
 
 
 def python(statement: str, unrolled: int = UNROLLED, **names: Any) -> Contestant:
-    """Time a statement of Python; what it names are local variables, as in a user's function."""
+    """Time a Python statement; its names are local variables, as in a user's function."""
     body = textwrap.indent(statement, " " * 8)
     code = LOOP.format(unrolled=unrolled, body="\n".join([body] * unrolled))
     parameters = {"now": time.perf_counter_ns, "repeat": itertools.repeat, **names}
@@ -127,24 +127,24 @@ def load_rival(folder: Path | None, name: str) -> ModuleType | None:
 
 @dataclass
 class Bench:
-    """What a question is asked with."""
+    """The argument of the questions: floor, rivals and settings."""
 
     floor: Floor
     quick: bool
     rounds: int
-    #: What one contestant's turn in one round is to take.
+    #: The duration of a contestant's turn in one round.
     turn_seconds: float
-    #: The environment of the rivals, and its modules where they are there.
+    #: The environment of the rivals, and its modules if it has them.
     rivals: Path | None = None
     old: Any = None
     posix_ipc: Any = None
 
     def few(self, rounds: int, turn_seconds: float = 0) -> Bench:
-        """Return the same with at most so many rounds, for what takes long."""
+        """Return a copy with at most this number of rounds, for calls that take long."""
         return replace(self, rounds=min(self.rounds, rounds), turn_seconds=turn_seconds)
 
     def measure(self, contestants: Mapping[str, Contestant]) -> Times:
-        """Let them take turns, each round beginning with another one."""
+        """Let the contestants take turns; each round begins with another one."""
         counts = {name: calls_for(run, self.turn_seconds) for name, run in contestants.items()}
         times: Times = {name: [] for name in contestants}
         names = list(contestants)
@@ -157,11 +157,11 @@ class Bench:
 
 
 def calls_for(run: Contestant, seconds: float) -> int:
-    """Return how many calls take about so long; also warms up what is measured."""
+    """Return the number of calls that take about this time; also warms up the caches."""
     count, wanted = 1, seconds * 1e9
     one = run(count)
     while wanted > 0 and count < 1 << 24:
-        # What took long may have been something else: it counts where it does so twice.
+        # Something else may have caused a long time, so measure it twice.
         if one * count >= wanted / 8 and (one := min(one, run(count))) * count >= wanted / 8:
             break
         count *= 4
@@ -171,7 +171,7 @@ def calls_for(run: Contestant, seconds: float) -> int:
 
 @contextlib.contextmanager
 def no_collector() -> Iterator[None]:
-    """Keep the garbage collector from striking one contestant for what another left."""
+    """Disable the garbage collector, so that no contestant pays for objects of another."""
     gc.collect()
     gc.disable()
     try:
@@ -185,7 +185,7 @@ def no_collector() -> Iterator[None]:
 
 @dataclass
 class Figure:
-    """One figure in each round; shown is the median, with the quartiles where that is asked."""
+    """One figure for each round; it is shown as the median, with quartiles for ratios."""
 
     values: list[float]
     unit: str = ""
@@ -205,7 +205,7 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Tell whether the target is reached, or None where there is none."""
+        """True if the target is reached, None if there is none."""
         if self.at_most is not None:
             return self.median <= self.at_most
         return None if self.at_least is None else self.median >= self.at_least
@@ -217,7 +217,7 @@ class Table:
 
     title: str
     rows: list[tuple[str, dict[str, Figure]]] = field(default_factory=list)
-    #: What a reader needs to know beside the figures.
+    #: Sentences that explain the figures.
     notes: list[str] = field(default_factory=list)
 
     def add(self, row: str, figures: Mapping[str, Figure]) -> None:
@@ -231,12 +231,12 @@ def ratios(times: Sequence[float], to: Sequence[float]) -> list[float]:
 
 
 def newer(at_most: float | None) -> float | None:
-    """Return a target of CPython 3.11 for this one: from 3.12 on its own calls cost more."""
+    """Return the target for this CPython: from 3.12 on its own calls cost more."""
     return at_most and at_most + (0.07 if sys.version_info >= (3, 12) else 0)
 
 
 def own_cost(times: Times) -> list[float]:
-    """Return ours beyond the floor as a part of 1.2.0's beyond it, in each round."""
+    """Return our cost above the floor as a part of 1.2.0's, for each round."""
     theirs = times.get(OLD_FLOOR, times["floor"])
     rows = zip(times["ours"], times["floor"], times["1.2.0"], theirs, strict=True)
     return [(ours - floor) / (old - old_floor) for ours, floor, old, old_floor in rows]
@@ -245,9 +245,9 @@ def own_cost(times: Times) -> list[float]:
 def add_against_floor(
     table: Table, row: str, times: Times, at_most: float | None, own_at_most: float | None = None
 ) -> None:
-    """Add a row of *floor*, *ours* and where it is there *1.2.0*, with the ratios and own cost.
+    """Add a row of *floor*, *ours* and, if it is measured, *1.2.0*, with ratios and own cost.
 
-    Where 1.2.0 makes other system calls, their floor is ``OLD_FLOOR``.
+    If 1.2.0 makes other system calls, their floor is ``OLD_FLOOR``.
     """
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     if "1.2.0" in times:
@@ -260,9 +260,9 @@ def add_against_floor(
 
 
 def add_growth(table: Table, *columns: str) -> None:
-    """Add a row that tells how the ratios to the floor change from the first row to the last.
+    """Add a row with the change of the ratios to the floor from the first row to the last.
 
-    What grows faster than the kernel's own cost is ours to mend.
+    If a ratio grows faster than the kernel's own cost, the library must be improved.
     """
     first, last = table.rows[0][1], table.rows[-1][1]
     growth = {

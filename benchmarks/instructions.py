@@ -1,9 +1,9 @@
-"""How many instructions the hot calls take inside the library, as callgrind counts them.
+"""Count the instructions that the hot calls execute inside the library, with callgrind.
 
-The counts are the same on every run, whatever else the machine does, so that a small regression
-shows.  They depend on the interpreter and the compiler; instructions.json keeps them for each
-pair.  Counted is what the extension module itself executes, not the interpreter that it calls nor
-the kernel; *in all* tells what the whole process executes, the loop included.
+The counts are the same on every run, whatever else the machine does, so a small regression is
+visible.  They depend on the interpreter and the compiler; instructions.json has them for each pair.
+The counts are those of the extension module itself, without the interpreter that it calls and the
+kernel; *in all* is the count of the whole process, including the loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .harness import Contestant, enter_namespace, no_collector, python
 KEPT = Path(__file__).with_name("instructions.json")
 CALLS = 4000
 
-#: What a count may grow to before it is a failure.
+#: The factor by which a count may grow before it is a failure.
 ALLOWED = 1.05
 
 #: Two client requests of valgrind: see its manual on callgrind.
@@ -44,7 +44,7 @@ void end(const char *name) { CALLGRIND_DUMP_STATS_AT(name); }
 
 @dataclass
 class Counts:
-    """Instructions of all calls, by whether the function is ours and what it is called."""
+    """Instructions of all calls, by function: (True if it is the library's, name)."""
 
     functions: Counter[tuple[bool, str]] = field(default_factory=Counter)
 
@@ -58,7 +58,7 @@ class Counts:
 
 
 def contestants() -> Iterator[tuple[str, Contestant]]:
-    """Give what is counted; one turn of the loop is one of each call that the name tells of."""
+    """Yield the calls to count; one turn of the loop makes each call in the name once."""
     semaphore = sysv_ipc.Semaphore(None, IPC_CREX, initial_value=1)
     busy = sysv_ipc.Semaphore(None, IPC_CREX)
     set = sysv_ipc.SemaphoreSet(None, 4, IPC_CREX, initial_values=[1] * 4)
@@ -103,12 +103,12 @@ def contestants() -> Iterator[tuple[str, Contestant]]:
 
 
 def count_inside(library: str) -> None:
-    """Make the calls under valgrind; each kind ends with a dump."""
+    """Make the calls under valgrind, with a dump after each kind."""
     requests = ctypes.PyDLL(library)
     begin, end = requests.begin, requests.end
     with no_collector():
         for name, run in contestants():
-            # Until the interpreter has adapted its code, and all symbols are bound.
+            # First let the interpreter adapt its code and the linker bind all symbols.
             run(CALLS)
             begin()
             run(CALLS)
@@ -116,7 +116,7 @@ def count_inside(library: str) -> None:
 
 
 def parse(dump: str) -> tuple[str, Counts]:
-    """Return the name that a dump was given, and the instructions by function."""
+    """Return the name of a dump, and the instructions by function."""
     name = re.search(r"^desc: Trigger: Client Request: (.*)$", dump, re.MULTILINE)
     counts = Counts()
     is_ours = inclusive = False
@@ -127,10 +127,10 @@ def parse(dump: str) -> tuple[str, Counts]:
         elif line.startswith("fn="):
             function = line[3:]
         elif line.startswith("calls="):
-            # The next line holds what was called, which is counted where it is.
+            # The next line has the inclusive cost of the call, which the callee's lines contain.
             inclusive = True
         elif line[:1] in set("0123456789+-*"):
-            # Costs of zero are left out.
+            # callgrind leaves out costs of zero.
             cost = 0 if inclusive else int([*line.split(), "0"][1])
             inclusive = False
             counts.functions[is_ours, function] += cost
@@ -138,7 +138,7 @@ def parse(dump: str) -> tuple[str, Counts]:
 
 
 def measure() -> dict[str, Counts]:
-    """Run the calls under callgrind and return what each statement takes."""
+    """Run the calls under callgrind and return the counts of each statement."""
     valgrind = shutil.which("valgrind")
     if valgrind is None or not Path("/usr/include/valgrind/callgrind.h").exists():
         raise SystemExit("no valgrind: apt-get install valgrind")
@@ -164,7 +164,7 @@ def measure() -> dict[str, Counts]:
 
 
 def built_with() -> str:
-    """Return what the counts depend on: the interpreter and the compiler of the extension."""
+    """Return the versions of the interpreter and of the extension's compiler."""
     comment = re.search(
         rb"GCC: \([^)]*\) (\d+)|clang version (\d+)", Path(_core.__file__).read_bytes()
     )
@@ -176,7 +176,7 @@ def built_with() -> str:
 
 
 def show(counted: dict[str, Counts], kept: dict[str, float], functions: int) -> list[str]:
-    """Print the counts beside those that are kept; return what has become worse."""
+    """Print the counts beside the saved ones; return the calls that have become worse."""
     worse = []
     print(f"{'instructions':62}{'ours':>9}{'kept':>9}{'in all':>10}")
     for name, counts in counted.items():
@@ -195,11 +195,11 @@ def show(counted: dict[str, Counts], kept: dict[str, float], functions: int) -> 
 
 
 def main() -> int:
-    """Count, show and compare, or write the counts anew."""
+    """Count, print and compare, or save the counts."""
     parser = argparse.ArgumentParser(prog="make bench-instructions ARGS=...")
-    parser.add_argument("--write", action="store_true", help="keep the counts")
+    parser.add_argument("--write", action="store_true", help="save the counts")
     parser.add_argument(
-        "--functions", type=int, default=0, metavar="N", help="name the N dearest functions"
+        "--functions", type=int, default=0, metavar="N", help="list the N largest functions"
     )
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -218,7 +218,7 @@ def main() -> int:
         print(f"\nwrote {KEPT.name}")
         return 0
     if built not in everything:
-        print(f"\nno counts are kept for {built}: ARGS=--write keeps these", file=sys.stderr)
+        print(f"\nno counts are saved for {built}: ARGS=--write saves these", file=sys.stderr)
         return 1
     if worse:
         print(f"\nmore than 5 % worse: {', '.join(worse)}", file=sys.stderr)

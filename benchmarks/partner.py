@@ -22,7 +22,7 @@ class Partner:
         if self.pid == 0:
             status = 1
             try:
-                # While this end is open, the other one never sees the end.
+                # The reader never sees the end of the pipe while this process has it open.
                 os.close(self._commands)
                 with os.fdopen(commands) as lines:
                     for line in lines:
@@ -43,7 +43,7 @@ class Partner:
         os.write(self._commands, f"{name} {count}\n".encode())
 
     def finish(self) -> None:
-        """Wait until it has made them."""
+        """Wait until the partner has made its calls."""
         if not os.read(self._answers, 1):
             raise RuntimeError("the other process has failed")
 
@@ -70,13 +70,13 @@ class Partner:
         os.close(self._commands)
         os.close(self._answers)
         if error is not None:
-            # It may wait for what never comes.
+            # The partner may wait forever.
             os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
 
 def per(calls: int, contestant: Contestant) -> Contestant:
-    """Return a contestant that counts what one call does as so many calls."""
+    """Return a contestant whose one call counts as several calls."""
 
     def run(count: int) -> float:
         return contestant(-(-count // calls)) / calls

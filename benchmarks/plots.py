@@ -1,6 +1,6 @@
-"""``make bench-plots``: put a result into the pages, as plots and as tables.
+"""``make bench-plots``: write a result into the pages, as plots and tables.
 
-The result is what ``make bench ARGS="--output FILE"`` has written.
+The result is the file that ``make bench ARGS="--output FILE"`` has written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from .harness import Figure
 from .report import cell, number
 
-# Imported so because make lint has to do without it.
+# Imported by name, because make lint runs without matplotlib.
 matplotlib: Any = importlib.import_module("matplotlib")
 matplotlib.use("svg")
 pyplot: Any = importlib.import_module("matplotlib.pyplot")
@@ -26,10 +26,10 @@ HERE = Path(__file__).parent
 RESULT = HERE / "result.json"
 DOCS = HERE.parent / "docs"
 
-#: The same result is to make the same file; text stays text, which is small and can be searched.
+#: The same result must make the same file.  Text stays text, which is small and can be searched.
 STYLE = {"svg.hashsalt": "sysv_ipc", "svg.fonttype": "none", "font.size": 9}
 
-#: Columns of the table by size, and what they are called in the figure.
+#: Columns of the table by size, and their names in the figure.
 THROUGHPUT = {
     "floor": "raw C",
     "lists": "sysv_ipc, lists of 64",
@@ -48,7 +48,7 @@ def table(result: dict[str, Any], question: str, title: str) -> list[tuple[str, 
 
 
 def draw_throughput(result: dict[str, Any], to: Path) -> None:
-    """Draw megabytes a second by the size of a message, between two processes."""
+    """Draw megabytes per second between two processes, by the size of a message."""
     rows = table(result, "two_processes", "two processes, by size")
     sizes = [int(name.split()[0]) for name, _ in rows]
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6))
@@ -66,7 +66,7 @@ def draw_throughput(result: dict[str, Any], to: Path) -> None:
 
 
 def draw_latency(result: dict[str, Any], to: Path) -> None:
-    """Draw how long 64 bytes take to another process and back, for all that can carry them."""
+    """Draw the time of 64 bytes to another process and back, for each kind of channel."""
     rows = table(result, "rivals", "a message of 64 B")
     trips = {name: figures["there and back"] for name, figures in rows}
     names = sorted(trips, key=lambda name: -trips[name]["median"])
@@ -82,12 +82,12 @@ def draw_latency(result: dict[str, Any], to: Path) -> None:
 
 
 def written(figure: dict[str, Any]) -> str:
-    """Return the median of a figure as the tables of make bench have it, with its unit."""
+    """Return the median of a figure with its unit, as in the tables of make bench."""
     return cell(Figure([figure["median"]], figure["unit"] if figure["unit"] != "x" else ""))
 
 
 def target_lines(result: dict[str, Any]) -> Iterator[str]:
-    """Give a table of all figures that have a target."""
+    """Yield the lines of a table of all figures that have a target."""
     yield "| what | figure | median | quartiles | target | reached |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for answer in result["answers"].values():
@@ -99,13 +99,13 @@ def target_lines(result: dict[str, Any]) -> Iterator[str]:
 
 
 def what(table: dict[str, Any], row: dict[str, Any]) -> str:
-    """Return the name of a row, with that of its table."""
+    """Return the name of a row, with the name of its table."""
     title, name = table["title"], row["row"]
     return str(title) if title == name else f"{title}: {name}"
 
 
 def target_cells(figure: dict[str, Any]) -> str:
-    """Return the cells that tell of a figure and its target."""
+    """Return the cells of a figure and its target."""
     bound = "most" if "at_most" in figure else "least"
     target = Figure([figure[f"at_{bound}"]], figure["unit"].replace("x", ""))
     low, high = map(number, figure["quartiles"])
@@ -115,7 +115,7 @@ def target_cells(figure: dict[str, Any]) -> str:
 
 
 def time_lines(result: dict[str, Any]) -> Iterator[str]:
-    """Give the tables of times, without the ratios."""
+    """Yield the lines of the tables of times, without ratios."""
     for answer in result["answers"].values():
         for table in answer["tables"]:
             rows = [
@@ -136,7 +136,7 @@ def time_lines(result: dict[str, Any]) -> Iterator[str]:
 
 
 def write_tables(result: dict[str, Any], page: Path) -> None:
-    """Write the result into the page, in place of the one before."""
+    """Replace the result in the page."""
     text, mark = page.read_text(), "<!-- below is what make bench-plots writes -->"
     if mark not in text:
         raise SystemExit(f"{page.name} has no line {mark}")
@@ -148,24 +148,24 @@ def write_tables(result: dict[str, Any], page: Path) -> None:
 
 
 def fold(line: str) -> list[str]:
-    """Break a line as Markdown of this repository is."""
+    """Break a line at 120 columns, as the Markdown of this repository."""
     return textwrap.wrap(
         " ".join(line.split()), 120, subsequent_indent="  " * (line[:1] == "-")
     ) or [""]
 
 
 def save(figure: Any, to: Path) -> None:
-    """Write it the same way each time."""
+    """Write a figure, the same way each time."""
     figure.tight_layout()
     figure.savefig(to, metadata={"Date": None, "Creator": None})
-    # Lines that end in spaces are an editor's to remove.
+    # Remove spaces at the end of lines.
     lines = [line.rstrip() for line in to.read_text().splitlines()]
     to.write_text("\n".join(lines) + "\n")
     print(f"wrote {to.name}")
 
 
 def main() -> int:
-    """Draw and write."""
+    """Draw the figures and write the tables."""
     parser = argparse.ArgumentParser(prog="make bench-plots ARGS=...")
     parser.add_argument("result", nargs="?", type=Path, default=RESULT)
     parser.add_argument("--to", type=Path, default=DOCS, metavar="FOLDER")

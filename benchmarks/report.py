@@ -1,4 +1,4 @@
-"""How answers are shown: tables on a terminal, aligned text elsewhere, and JSON."""
+"""Print answers: tables on a terminal, otherwise aligned text, and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """Return the commit that was measured, marked where the files differ from it."""
+    """Return the commit that was measured, with "-dirty" if files differ from it."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
@@ -37,23 +37,23 @@ def commit() -> str:
 
 
 def head(bench: Bench) -> dict[str, str]:
-    """Return what was measured, where and how."""
+    """Return the machine, the versions and the settings of the measurement."""
     build = f"{platform.python_implementation()} {platform.python_version()}"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         build += " free-threaded"
-    old = "not there" if bench.old is None else bench.old.VERSION
+    old = "missing" if bench.old is None else bench.old.VERSION
     return {
         "machine": f"{processor()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}",
         "kernel": f"{platform.system()} {platform.release()}",
         "interpreter": f"{build} ({platform.python_compiler()})",
         "library": f"sysv_ipc {sysv_ipc.VERSION}, commit {commit()}",
-        "rivals": f"sysv_ipc {old}, posix_ipc {getattr(bench.posix_ipc, 'VERSION', 'not there')}",
+        "rivals": f"sysv_ipc {old}, posix_ipc {getattr(bench.posix_ipc, 'VERSION', 'missing')}",
         "rounds": f"{bench.rounds}, turns of {bench.turn_seconds * 1e3:g} ms",
     }
 
 
 def number(value: float) -> str:
-    """Return three digits, more only where they stand before the point."""
+    """Return the number with three digits, or with all digits before the point."""
     if value == 0:
         return "0"
     digits = len(str(int(abs(value))))
@@ -61,7 +61,7 @@ def number(value: float) -> str:
 
 
 def cell(figure: Figure) -> str:
-    """Return the median; of what has no unit of its own the quartiles, and the target."""
+    """Return the median, the quartiles of a ratio, and the target."""
     text = number(figure.median)
     if figure.unit == "ns" and figure.median >= 1e5:
         text = f"{number(figure.median / 1e6)} ms"
@@ -78,12 +78,12 @@ def cell(figure: Figure) -> str:
 
 
 def columns_of(table: Table) -> list[str]:
-    """Return the names of the columns in the order in which rows bring them."""
+    """Return the names of the columns, in the order of their first rows."""
     return list(dict.fromkeys(name for _, figures in table.rows for name in figures))
 
 
 def show(table: Table) -> None:
-    """Print it: with rich on a terminal, else as aligned text."""
+    """Print a table: with rich on a terminal, otherwise as aligned text."""
     columns = columns_of(table)
     rows = [
         [name, *(cell(figures[one]) if one in figures else "" for one in columns)]
@@ -102,7 +102,7 @@ def show(table: Table) -> None:
 
 
 def show_rich(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Print it with rich; False where that is not installed."""
+    """Print a table with rich.  Return False if rich is not installed."""
     try:
         import rich.console
         import rich.table
@@ -120,7 +120,7 @@ def show_rich(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def figure_record(figure: Figure) -> dict[str, Any]:
-    """Return what JSON keeps of a figure."""
+    """Return the JSON of a figure."""
     record: dict[str, Any] = {
         "median": figure.median,
         "quartiles": figure.quartiles,
@@ -134,7 +134,7 @@ def figure_record(figure: Figure) -> dict[str, Any]:
 
 
 def table_record(table: Table) -> dict[str, Any]:
-    """Return what JSON keeps of a table."""
+    """Return the JSON of a table."""
     rows = [
         {"row": name, "figures": {key: figure_record(one) for key, one in figures.items()}}
         for name, figures in table.rows

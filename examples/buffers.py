@@ -1,7 +1,7 @@
-"""An image by Pillow and a column by Arrow in one segment, with no copy of either.
+"""Let Pillow draw and Arrow compute in one segment, without a copy.
 
-Both take any buffer: Pillow a view, Arrow an array.  While something of theirs looks at the
-segment it cannot be detached; at the end nothing does.
+Both accept any buffer: here, Pillow uses a view and Arrow an array.  While such an image or
+column exists, the segment cannot be detached.
 """
 
 import gc
@@ -15,13 +15,13 @@ NUMBERS = 100
 
 
 def draw(memory: SharedMemory) -> None:
-    """Draw a red box on blue, in the segment itself."""
+    """Draw a red box on a blue background, directly in the segment."""
     try:
         from PIL import Image
     except ImportError:
         print("PIL is not installed")
         return
-    # Four bytes a pixel: of such a buffer Pillow makes an image that is the buffer.
+    # With four bytes per pixel Pillow uses the buffer itself for the image.
     pixels: Any = memory.view(0, IMAGE_BYTES)
     image = Image.frombuffer("RGBX", (WIDTH, HEIGHT), pixels, "raw", "RGBX", 0, 1)
     image.readonly = 0
@@ -35,7 +35,7 @@ def draw(memory: SharedMemory) -> None:
 
 
 def add_up(memory: SharedMemory) -> None:
-    """Let Arrow compute with numbers that are in the segment."""
+    """Let Arrow compute with numbers in the segment."""
     try:
         import pyarrow
         import pyarrow.compute
@@ -55,7 +55,7 @@ def main() -> None:
     memory.remove()
     draw(memory)
     add_up(memory)
-    # Images and columns of the two may be in cycles.
+    # Images and columns may be in reference cycles.
     gc.collect()
     memory.detach()
     print("detached")

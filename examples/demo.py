@@ -2,8 +2,8 @@
 
 The C side, demo_producer.c, writes numbered samples into the slots of a segment and announces
 each on a queue; a semaphore counts the slots that it may write.  This side takes the samples,
-checks every one, removes the three objects and looks whether anything is left.  All that the two
-have in common is a path, from which both make the keys with ftok().
+checks each one, removes the three objects and verifies that nothing is left.  Both sides know the
+same path and compute the keys from it with ftok().
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ import sysv_ipc
 SOURCE = Path(__file__).with_name("demo_producer.c")
 SAMPLES = 1000
 
-#: The types of the producer's messages, and of the one that stands for its end.
+#: The types of the producer's messages, and of the message that marks the producer's end.
 ANNOUNCE, DONE, ENDED = 1, 2, 3
 
 #: struct sample: its number and its square.
 SAMPLE = struct.Struct("=qq")
 
-#: The producer gets this long; a demonstration does not hang.
-PATIENCE_SECONDS = 30
+#: The producer is killed after this time, so that the demonstration cannot hang.
+TIMEOUT_SECONDS = 30
 
 Kind = type[sysv_ipc.Semaphore] | type[sysv_ipc.SharedMemory] | type[sysv_ipc.MessageQueue]
 KINDS: tuple[Kind, ...] = (sysv_ipc.Semaphore, sysv_ipc.SharedMemory, sysv_ipc.MessageQueue)
 
 
 class DemoError(Exception):
-    """Why the demonstration has failed."""
+    """The reason for which the demonstration failed."""
 
 
 class Keys(NamedTuple):
@@ -51,7 +51,7 @@ class Keys(NamedTuple):
         return cls(*(sysv_ipc.ftok(path, ord(name), silence_warning=True) for name in "SMQ"))
 
     def taken(self) -> list[str]:
-        """Name what exists with these keys."""
+        """Return a description of each object that exists with one of these keys."""
         return [
             f"a {kind.__name__} with key {key:#010x}"
             for key, kind in zip(self, KINDS, strict=True)
@@ -87,20 +87,20 @@ def compile_producer(folder: Path) -> Path:
 
 
 def path_with_free_keys(folder: Path) -> Path:
-    """Make a file whose keys nobody uses: ftok() gives many files the same key."""
+    """Create a file whose keys are unused.  ftok() gives many files the same key."""
     for number in range(100):
         path = folder / f"key-{number}"
         path.touch()
         if not Keys.of(path).taken():
             return path
-    raise DemoError("100 files, and the keys of each are in use: see ipcs")
+    raise DemoError("the keys of 100 files are in use: list the objects with ipcs")
 
 
 @contextlib.contextmanager
 def running_producer(program: Path, path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [str(program), str(path), str(SAMPLES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as producer:
-        timer = threading.Timer(PATIENCE_SECONDS, producer.kill)
+        timer = threading.Timer(TIMEOUT_SECONDS, producer.kill)
         try:
             timer.start()
             yield producer
@@ -113,14 +113,14 @@ def take_all(producer: subprocess.Popen[str], keys: Keys) -> None:
     assert producer.stdout is not None
     greeting = producer.stdout.readline()
     if not greeting:
-        raise DemoError(f"the C side made nothing and {ending(producer)}")
+        raise DemoError(f"the C program created nothing and {ending(producer)}")
     print(greeting, end="")
 
     semaphore = sysv_ipc.Semaphore(keys.semaphore)
     queue = sysv_ipc.MessageQueue(keys.queue)
     with sysv_ipc.SharedMemory(keys.segment) as segment:
         print(
-            f"Python: opened them by their keys, {keys.semaphore:#010x}, {keys.segment:#010x}"
+            f"Python: opened the objects with the keys {keys.semaphore:#010x}, {keys.segment:#010x}"
             f" and {keys.queue:#010x}"
         )
         watcher = threading.Thread(target=tell_end, args=(producer, queue), daemon=True)
@@ -128,12 +128,12 @@ def take_all(producer: subprocess.Popen[str], keys: Keys) -> None:
         taken = take_samples(producer, semaphore, segment, queue)
     watcher.join()
     if producer.returncode != 0:
-        raise DemoError(f"all samples are there, but the C side {ending(producer)}")
-    print(f"{taken} of {SAMPLES} samples taken, every one right")
+        raise DemoError(f"all samples were received, but the C program {ending(producer)}")
+    print(f"{taken} of {SAMPLES} samples received, all of them correct")
 
 
 def tell_end(producer: subprocess.Popen[str], queue: sysv_ipc.MessageQueue) -> None:
-    """Queue a message behind the last one of the producer, so that nobody waits for more."""
+    """Send a last message when the producer has ended, so that take_samples() does not hang."""
     producer.wait()
     with contextlib.suppress(sysv_ipc.ExistentialError):
         queue.send(b"", type=ENDED)
@@ -151,22 +151,22 @@ def take_samples(
         message, kind = queue.receive()
         if kind == ENDED:
             raise DemoError(
-                f"{taken} of {SAMPLES} samples taken, then the C side {ending(producer)}"
+                f"{taken} of {SAMPLES} samples received, then the C program {ending(producer)}"
             )
         if message != b"%d" % taken:
-            raise DemoError(f"missing: sample {taken}; the queue tells of {message!r}")
+            raise DemoError(f"sample {taken} is missing: the queue has {message!r}")
         if kind == DONE:
             break
         slot = taken % slots
         number, square = SAMPLE.unpack(segment.read(SAMPLE.size, slot * SAMPLE.size))
         if (number, square) != (taken, taken * taken):
-            raise DemoError(f"slot {slot} should hold sample {taken}: {number}, {square}")
+            raise DemoError(f"slot {slot} holds {number}, {square} instead of sample {taken}")
         semaphore.release()
         if taken < 3 or taken % 250 == 0 or taken == SAMPLES - 1:
             print(f"  sample {number:3} from slot {slot}: its square is {square}")
         taken += 1
     if taken != SAMPLES:
-        raise DemoError(f"missing: {SAMPLES - taken} of {SAMPLES} samples")
+        raise DemoError(f"{SAMPLES - taken} of {SAMPLES} samples are missing")
     return taken
 
 
@@ -176,7 +176,7 @@ def ending(producer: subprocess.Popen[str]) -> str:
 
 
 def remove_all(keys: Keys) -> list[str]:
-    """Remove what the producer has made, and name what is there all the same."""
+    """Remove the producer's objects.  Return a description of each that still exists."""
     left = []
     for key, kind in zip(keys, KINDS, strict=True):
         with contextlib.suppress(sysv_ipc.ExistentialError):
@@ -184,7 +184,7 @@ def remove_all(keys: Keys) -> list[str]:
             handle.remove()
             if isinstance(handle, sysv_ipc.SharedMemory):
                 handle.detach()
-                # A segment without its key lives on where somebody has it attached.
+                # A removed segment has no key, but exists while a process has it attached.
                 sysv_ipc.attach(handle.id)
                 left.append(f"the segment with id {handle.id}")
     return left + keys.taken()

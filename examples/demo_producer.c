@@ -1,19 +1,19 @@
-/* The C side of demo.py: a producer that knows nothing of Python.
+/* The C side of demo.py: a producer that does not use Python.
  *
  *     demo_producer PATH SAMPLES
  *
- * Three objects, whose keys are ftok(PATH, 'S'), ftok(PATH, 'M') and
- * ftok(PATH, 'Q'):
+ * It creates three objects, whose keys are ftok(PATH, 'S'), ftok(PATH, 'M')
+ * and ftok(PATH, 'Q'):
  *
  * - a semaphore that guards the segment: its value is the number of slots that
  *   may be written;
  * - a segment of SLOTS slots, each for one sample;
- * - a queue, on which each sample is announced by its number, in digits, with
- *   the type ANNOUNCE; the last message has the type DONE and tells how many
- *   samples there were.
+ * - a queue.  For each sample the producer sends a message of type ANNOUNCE
+ *   with the number of the sample, in digits.  The last message has the type
+ *   DONE and contains the number of samples.
  *
- * Who takes a sample adds one to the semaphore afterwards, and removes the
- * three objects when all is done. */
+ * The consumer adds one to the semaphore after it has read a sample.  At the
+ * end it removes the three objects. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,9 +26,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { SLOTS = 8, ANNOUNCE = 1, DONE = 2, MODE = 0600, PATIENCE = 60 };
+enum { SLOTS = 8, ANNOUNCE = 1, DONE = 2, MODE = 0600, TIMEOUT_SECONDS = 60 };
 
-/* What a slot holds: no padding, the machine's byte order. */
+/* The contents of a slot: no padding, in the machine's byte order. */
 struct sample {
     int64_t number;
     int64_t square;
@@ -39,7 +39,7 @@ struct announcement {
     char text[32];
 };
 
-/* semctl(2) leaves it to its callers to define this. */
+/* POSIX requires the callers of semctl(2) to define this union. */
 union semun {
     int val;
     struct semid_ds *buf;
@@ -50,7 +50,8 @@ static int semaphore = -1;
 static int segment = -1;
 static int queue = -1;
 
-/* Nobody knows of them before all three exist: take back what was made. */
+/* The consumer cannot use the objects before all three exist, so remove
+ * them. */
 static void
 fail_to_create(const char *what)
 {
@@ -113,8 +114,8 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: demo_producer PATH SAMPLES\n");
         return 2;
     }
-    /* Should the other side die, nobody frees a slot any more. */
-    (void)alarm(PATIENCE);
+    /* If the consumer dies, no slots become free any more. */
+    (void)alarm(TIMEOUT_SECONDS);
     struct sample *slots = create(argv[1]);
     printf("C, pid %d: made a semaphore, a segment of %d slots and a queue\n",
            (int)getpid(), SLOTS);

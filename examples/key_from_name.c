@@ -1,6 +1,8 @@
-/* key_from_name NAME: the key that sysv_ipc.key_from_name() makes of a name.
+/* key_from_name NAME: print the key that sysv_ipc.key_from_name() returns for
+ * a name.
  *
- * The low 31 bits of the name's 32-bit FNV-1a hash, or 1 where they are 0. */
+ * The key is the low 31 bits of the name's 32-bit FNV-1a hash, or 1 if they
+ * are 0. */
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/ipc.h>

@@ -1,7 +1,7 @@
 <?php
-// key_from_name.php NAME: the key that sysv_ipc.key_from_name() makes of a name.
+// key_from_name.php NAME: print the key that sysv_ipc.key_from_name() returns.
 //
-// The low 31 bits of the name's 32-bit FNV-1a hash, or 1 where they are 0.
+// The low 31 bits of the name's 32-bit FNV-1a hash, or 1 if they are 0.
 
 function key_from_name(string $name): int
 {

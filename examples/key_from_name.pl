@@ -1,6 +1,6 @@
-# key_from_name.pl NAME: the key that sysv_ipc.key_from_name() makes of a name.
+# key_from_name.pl NAME: print the key that sysv_ipc.key_from_name() returns.
 #
-# The low 31 bits of the name's 32-bit FNV-1a hash, or 1 where they are 0.
+# The low 31 bits of the name's 32-bit FNV-1a hash, or 1 if they are 0.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-"""A semaphore guards a counter in shared memory, and a queue tells of it."""
+"""Create, use and remove one object of each kind."""
 
 import sysv_ipc
 from sysv_ipc import IPC_PRIVATE, MessageQueue, Semaphore, SharedMemory, ftok
@@ -7,22 +7,22 @@ try:
     semaphore = Semaphore(IPC_PRIVATE, flags=sysv_ipc.IPC_CREX, initial_value=1)
     print("the semaphore's key is", semaphore.key)
     semaphore.acquire()
-    print("nobody else is in here now")
+    print("the semaphore is acquired")
     semaphore.release()
     semaphore.remove()
 
-    # Programs in any language get the same key from the same path.
+    # A program in any language computes the same key from the same path.
     key = ftok(__file__, 1, silence_warning=True)
     memory = SharedMemory(key, sysv_ipc.IPC_CREX, size=64)
     queue = MessageQueue(key, sysv_ipc.IPC_CREX)
     memory.write(b"four words of text")
-    queue.send("it is there", type=7)
+    queue.send("data is ready", type=7)
     message, type = queue.receive()
     print(message.decode(), type, memory.read(18).decode())
     queue.remove()
     memory.remove()
     memory.detach()
 except sysv_ipc.ExistentialError as error:
-    print("it exists already, or not any more:", error)
+    print("the object exists already, or no longer exists:", error)
 except sysv_ipc.Error as error:
-    print("the system says no:", error)
+    print("the call failed:", error)

@@ -1,6 +1,7 @@
-"""Waiting in trio and anyio: a thread of theirs waits, and cancel() ends the wait with its scope.
+"""Receive from a queue in trio and anyio.
 
-What the thread has taken just then is not lost: the next who asks gets it.
+A worker thread of trio or anyio waits.  When the scope is cancelled, cancel() ends that wait.  A
+message that the thread received at the same moment is not lost: the next receive() returns it.
 """
 
 import copy

@@ -12,6 +12,8 @@ import functools
 import gc
 import os
 import signal
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -152,6 +154,10 @@ OPERATIONS = [(0, -1), (1, 1, sysv_ipc.SEM_UNDO)]
 _ACQUIRE = (a(0), a(0, 1), a(timeout=0, delta=1), a(None), Waiting(1e-5, 2))
 _RELEASE = (a(), a(1), a(delta=2))
 _RECEIVE = {"timeout": 0, "type": 1, "except_type": False, "truncate": True}
+_CANCEL: dict[str, Method | Attribute] = {
+    "cancel": method("", a(), a(later=False), a(True)),
+    "cancelled": Attribute("", False, ""),
+}
 _CONTEXT = {"__enter__": method("w"), "__exit__": method("w", a(None, None, None))}
 
 
@@ -183,7 +189,7 @@ TABLE: dict[Any, dict[str, Method | Attribute]] = {
         "V": method("w", *_RELEASE),
         "try_acquire": method("w", a(), a(1), a(delta=1), a(9)),
         "Z": method("r", Waiting(0), Waiting(timeout=1e-5)),
-        "cancel": method(""),
+        **_CANCEL,
         **_CONTEXT,
         "value": Attribute("r", 3, "w"),
         "block": Attribute("", True, ""),
@@ -200,7 +206,7 @@ TABLE: dict[Any, dict[str, Method | Attribute]] = {
         "acquire": method("w", a(0, timeout=0), Waiting(1, 0, timeout=1e-5)),
         "release": method("w", a(0), a(0, 1)),
         "zero": method("r", a(1, timeout=0), Waiting(0, timeout=1e-5)),
-        "cancel": method(""),
+        **_CANCEL,
         "__bool__": method("", empty=True),
         "__len__": method(""),
         "__getitem__": method("", a(0), a(-1)),
@@ -252,9 +258,10 @@ TABLE: dict[Any, dict[str, Method | Attribute]] = {
         ),
         "receive_many": method("r", a(3), a(3, False, 1), a(limit=1, block=False, **_RECEIVE)),
         "peek": method("r", a(), a(0), a(index=5)),
-        "cancel": method(""),
+        **_CANCEL,
         "__iter__": method(""),
         "__next__": method("r"),
+        "iterate": method("", a(), a(1, 0, False), a(type=1, timeout=0, except_type=True)),
         "max_size": Attribute("r", 1000, "owner", looks=True, looks_to_set=True),
         **attributes("r", "current_messages current_bytes", looks=True),
         **attributes("r", "last_send_pid last_receive_pid", looks=True),
@@ -267,7 +274,7 @@ TABLE: dict[Any, dict[str, Method | Attribute]] = {
         "compare_exchange": method("", a(7, 8), a(expected=9, desired=2**40)),
         "wait": method("", a(12345, 0), Waiting(12345, timeout=1e-5)),
         "wake": method("", a(), a(2), a(count=3)),
-        "cancel": method(""),
+        **_CANCEL,
         "__repr__": method(""),
         **attributes("", "memory offset type"),
     },
@@ -405,15 +412,28 @@ class Number:
         memory = SharedMemory(None, IPC_CREX, init_character=b"\0")
         memory.remove()
         self.atomic, self.id = memory.atomic(0, "u32"), memory.id
+        self._memory = weakref.ref(memory)
 
-    def cancel(self) -> None:
+    def cancel(self, later: bool = False) -> None:
         """Cancel the waits for it."""
-        self.atomic.cancel()
+        self.atomic.cancel(later=later)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether waits that begin are cancelled."""
+        return self.atomic.cancelled
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        self.atomic.cancelled = value
 
     def let_go(self) -> None:
-        """Detach it: also tracebacks of exceptions that were caught hold it."""
+        """Detach it, as soon as threads that end and tracebacks of exceptions let go of it too."""
         del self.atomic
-        gc.collect()
+        deadline = time.monotonic() + 5
+        while self._memory() is not None and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.0005)
 
 
 def _full() -> MessageQueue:
@@ -466,6 +486,7 @@ _GROUPS: list[tuple[Any, Callable[[], Any], Callable[[Any], object], dict[str, A
             "receive_into": lambda q, t: q.receive_into(bytearray(9), timeout=t),
             "receive_many": lambda q, t: q.receive_many(9, timeout=t),
             "__next__": lambda q, t: next(q),
+            "iterate": lambda q, t: next(q.iterate(timeout=t)),
         },
     ),
     (
@@ -481,7 +502,7 @@ _GROUPS: list[tuple[Any, Callable[[], Any], Callable[[Any], object], dict[str, A
 ]
 _UNTIMED = {"__enter__", "__next__"}
 _LATE: dict[str, object] = {"receive_many": [], "send_many": 0}
-_REMOVED: dict[str, object] = {"__next__": StopIteration, "wait": None}
+_REMOVED: dict[str, object] = {"__next__": StopIteration, "iterate": StopIteration, "wait": None}
 
 WAITS = {
     f"{cls.__name__}.{name}": Wait(

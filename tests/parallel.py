@@ -49,6 +49,7 @@ FILES = {
     "test_tools.py": "starts programs",
     "test_trio_anyio.py": "its threads are counted",
     "test_wait.py": "has handlers of signals",
+    "test_cancel_later.py": "has handlers of signals, and starts programs",
     "test_wait_ends.py": "starts programs that are ended by signals",
     "test_wait_finish.py": "starts programs",
     "test_wait_signal.py": "handlers of signals belong to the process",

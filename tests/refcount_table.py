@@ -124,6 +124,9 @@ class World:
         sysv_ipc.set_wait_signal(self.signal)
         self.semaphore.value = 1
         self.semaphore.block, self.semaphore.undo = True, False
+        waits: list[Any] = [self.semaphore, self.set, self.queue, *self.atomics.values()]
+        for one in waits:
+            one.cancelled = False
         self.set.values = (1, 0)
         while self.queue.try_receive() is not None:
             pass

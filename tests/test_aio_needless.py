@@ -14,7 +14,7 @@ import pytest
 from helpers import wait_until
 
 import sysv_ipc
-from sysv_ipc import IPC_CREX, CancelledError, _lines, _taken, aio
+from sysv_ipc import IPC_CREX, _lines, _taken, aio
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -103,32 +103,6 @@ def test_a_helper_that_is_only_about_to_call_does_not_call_for_a_task_that_has_l
     wait_until(lambda: not messages._lines._lines)
     messages.handle.send("a")
     assert messages.handle.receive(False) == (b"a", 1)
-
-
-def test_waits_that_have_been_ended_end_before_they_begin() -> None:
-    queue, semaphore = sysv_ipc.MessageQueue(None, IPC_CREX), sysv_ipc.Semaphore(None, IPC_CREX)
-    members = sysv_ipc.SemaphoreSet(None, 2, IPC_CREX)
-    cases: tuple[tuple[Any, Callable[[], object], Callable[[], object]], ...] = (
-        (queue, lambda: queue.receive(timeout=60), lambda: queue.send("x")),
-        (semaphore, lambda: semaphore.acquire(60), semaphore.release),
-        (members, lambda: members.op([(0, -1)], 60), lambda: members.release(0)),
-    )
-    for handle, wait, succeed in cases:
-        sysv_ipc._core._end_waits(handle)
-        with pytest.raises(CancelledError):
-            wait()
-        # What need not wait is as ever.
-        succeed()
-        wait()
-        sysv_ipc._core._allow_waits(handle)
-        timer = threading.Timer(0.01, succeed)
-        timer.start()
-        wait()
-        timer.join()
-        handle.remove()
-    for function in (sysv_ipc._core._end_waits, sysv_ipc._core._allow_waits):
-        with pytest.raises(TypeError):
-            function(5)
 
 
 # ------------------------------------------------------------- garbage collected in the middle

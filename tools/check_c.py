@@ -1,12 +1,16 @@
-"""Check the house rules of C that no compiler knows.
+"""Check the rules for C that no compiler checks.
 
-- The system layer, src/os, never sees Python.h.
-- While the GIL is released only os_ functions and memcpy, memmove, memset
-  are called, and nothing returns.
-- Nothing leaves a critical section by return or goto.
-- Lines end at column 79, functions at 60 lines, files at 600.
-- A difference between platforms lives in src/os.
-- Every script here has its line in README.md.
+- The system layer, src/os, never includes Python.h.
+- While the GIL is released, only os_ functions, memcpy, memmove and memset
+  are called, and there is no return.
+- No return or goto leaves a critical section.
+- Lines have at most 79 columns, functions 60 lines, files 600 lines.
+- Differences between platforms are in src/os.
+- Headers are floors, in the order of FLOORS: a file includes only those of its own floor and below,
+  and nothing of another kind's folder.
+- No circle of calls joins several files; ``--circles`` prints the circles.
+- No two files define a static function or table of the same name.
+- Every script in tools/ has a line in tools/README.md.
 """
 
 import re
@@ -19,6 +23,19 @@ CORE, SYSTEM = "src/core", "src/os"
 FOLDERS = ("src", "tests", "examples", "benchmarks")
 LINE, FUNCTION, FILE = 79, 60, 600
 
+#: The headers from the lowest floor to the highest.
+FLOORS = (
+    *("os/call.h", "os/os.h", "os/semun.h", "os/wait/wait.h", "os/wait/list.h"),
+    *("core/state.h", "core/kind.h", "core/error.h", "core/warning.h", "core/args.h"),
+    *("core/handle.h", "core/identity.h", "core/key.h", "core/wait.h", "core/open.h"),
+    *("core/info.h", "core/listing.h", "core/finish.h"),
+    *("core/semaphore/semaphore.h", "core/semaphore/set.h"),
+    *("core/shared_memory/mapping.h", "core/shared_memory/shared_memory.h"),
+    "core/message_queue/message_queue.h",
+)
+#: The one file that may include every header.
+TOP = "core/module.c"
+
 PLATFORM = re.compile(
     r"\b(__linux__|__linux|linux|__APPLE__|__MACH__|__FreeBSD__|__NetBSD__|__OpenBSD__|_WIN32)\b"
 )
@@ -28,8 +45,17 @@ CALLED_WITHOUT_GIL = re.compile(r"os_\w+|memcpy|memmove|memset")
 KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "_Alignof", "_Static_assert"}
 
 
+#: A definition at the beginning of a line: of a function, whose type is on the line before, or of a
+#: variable.
+DEFINITION = re.compile(
+    r"^(?P<type>[A-Za-z_][^\n;{}()]*)\n(?P<function>\w+)\("
+    r"|^(?!typedef|extern)(?P<kind>[A-Za-z_][\w *]*?\W)(?P<variable>\w+)(?:\[[^\]]*\])* = ",
+    re.MULTILINE,
+)
+
+
 class Problem(NamedTuple):
-    """A rule that is broken at a line of a file, and what to do about it."""
+    """A rule that a line of a file breaks, and what to do about it."""
 
     path: Path
     line: int
@@ -37,7 +63,7 @@ class Problem(NamedTuple):
 
 
 class Region(NamedTuple):
-    """What stands between two macros, and the lines that they are on."""
+    """The text between two macros, and the lines of the macros."""
 
     begin: int
     end: int
@@ -45,7 +71,7 @@ class Region(NamedTuple):
 
 
 def blank(match: re.Match[str]) -> str:
-    """Put spaces where text was, so that lines and columns stay."""
+    """Return spaces instead of the text, so that lines and columns do not move."""
     return re.sub(r"[^\n]", " ", match[0])
 
 
@@ -56,17 +82,17 @@ def without_comments(text: str) -> str:
 
 
 def without_directives(code: str) -> str:
-    """Blank what belongs to the preprocessor, with continued lines."""
+    """Blank preprocessor directives, with continued lines."""
     return re.sub(r"^[ \t]*#(?:\\\n|[^\n])*", blank, code, flags=re.MULTILINE)
 
 
 def line_at(text: str, position: int) -> int:
-    """Tell the number of the line that a position is on."""
+    """Return the number of the line of a position."""
     return text.count("\n", 0, position) + 1
 
 
 def functions(code: str) -> Iterator[tuple[int, int]]:
-    """Find the first and the last line of each function."""
+    """Yield the first and the last line of each function."""
     start = opened = None
     depth = 0
     for match in re.finditer(r"[{};]|^\S", code, flags=re.MULTILINE):
@@ -87,9 +113,9 @@ def functions(code: str) -> Iterator[tuple[int, int]]:
 
 
 def regions(code: str, begin: str, end: str) -> Iterator[Region]:
-    """Find what lies between the outermost pairs of two macros.
+    """Yield the regions between the outermost pairs of two macros.
 
-    A region that nothing closes ends with its function, and has end 0.
+    A region without an end macro ends with its function, and its end is 0.
     """
     depth = start = 0
     for match in re.finditer(rf"\b\w*(?:({begin})|({end}))\w*|^\}}", code, flags=re.MULTILINE):
@@ -106,7 +132,7 @@ def regions(code: str, begin: str, end: str) -> Iterator[Region]:
 
 
 def jumps(path: Path, region: Region, where: str) -> Iterator[Problem]:
-    """Find what leaves a region other than by its end."""
+    """Yield jumps out of a region, and a region without an end."""
     if region.end == 0:
         yield Problem(path, region.begin, f"{where} is not closed in this function: close it")
     for match in JUMP.finditer(region.text):
@@ -117,7 +143,7 @@ def jumps(path: Path, region: Region, where: str) -> Iterator[Problem]:
 
 
 def check_gil(path: Path, code: str) -> Iterator[Problem]:
-    """Find what may not run without the GIL, which is all but system calls and copies."""
+    """Yield calls without the GIL of other functions than system calls and copies."""
     begin, end = "BEGIN_ALLOW_THREADS|PyEval_SaveThread", "END_ALLOW_THREADS|PyEval_RestoreThread"
     for region in regions(code, begin, end):
         yield from jumps(path, region, "a part that runs without the GIL")
@@ -130,13 +156,13 @@ def check_gil(path: Path, code: str) -> Iterator[Problem]:
 
 
 def check_critical_sections(path: Path, code: str) -> Iterator[Problem]:
-    """Find jumps out of a critical section: they would never give back its lock."""
+    """Yield jumps out of a critical section, which would never release its lock."""
     for region in regions(code, "BEGIN_CRITICAL_SECTION", "END_CRITICAL_SECTION"):
         yield from jumps(path, region, "a critical section")
 
 
 def check_platforms(path: Path, code: str) -> Iterator[Problem]:
-    """Find questions about the platform outside the system layer."""
+    """Yield #if about a platform outside the system layer."""
     for number, line in enumerate(code.splitlines(), 1):
         if re.match(r"\s*#\s*(el)?if", line) and (match := PLATFORM.search(line)):
             yield Problem(
@@ -145,7 +171,7 @@ def check_platforms(path: Path, code: str) -> Iterator[Problem]:
 
 
 def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
-    """Find lines, functions and files that are too long."""
+    """Yield lines, functions and files that are too long."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
         if len(line) > LINE:
@@ -160,31 +186,147 @@ def check_sizes(path: Path, text: str, code: str) -> Iterator[Problem]:
 
 
 def check_os_layer(path: Path, text: str) -> Iterator[Problem]:
-    """Find Python in the layer that has to run without the GIL."""
+    """Yield #include of Python in the layer that must run without the GIL."""
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(
             r"\s*#\s*include\s*[<\"]((?:.*/)?Python\.h|(?:\.\./)*core/.*\.h)[>\"]", line
         ):
             yield Problem(
-                path, number, f"{match[1]} in the system layer: what needs Python belongs in core"
+                path,
+                number,
+                f"{match[1]} in the system layer: code that uses Python belongs in src/core",
             )
 
 
+def floor_of(path: Path) -> int:
+    """Return the floor of a file below src: that of its header, or the highest of its folder.
+
+    In the folder of a kind, and in os/wait, a C file may include all headers of the folder.
+    """
+    name = path.as_posix()
+    header = path.with_suffix(".h").as_posix()
+    if name == TOP:
+        return len(FLOORS)
+    if header in FLOORS and (path.suffix == ".h" or len(path.parts) == 2):
+        return FLOORS.index(header)
+    folder = [i for i, each in enumerate(FLOORS) if Path(each).parent == path.parent]
+    return max(folder, default=-1)
+
+
+def check_floors(root: Path, path: Path) -> Iterator[Problem]:
+    """Find includes of a floor above the file's own, or of another kind's folder."""
+    source = path.relative_to(root / "src")
+    floor = floor_of(source)
+    if floor < 0 or (path.suffix == ".h" and source.as_posix() not in FLOORS):
+        yield Problem(path, 1, "on no floor: add its header to FLOORS in tools/check_c.py")
+        return
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        included = re.match(r'\s*#\s*include\s*"(.+)"', line)
+        if included is None:
+            continue
+        name = included[1]
+        if name not in FLOORS:
+            yield Problem(path, number, f"{name} is on no floor: name headers from src, as FLOORS")
+        elif FLOORS.index(name) > floor:
+            yield Problem(path, number, f"{name} is on a floor above this file: move what it needs")
+        elif is_other_kind(source.parent, Path(name).parent) and source.as_posix() != TOP:
+            yield Problem(path, number, f"{name} belongs to another kind: move what both need")
+
+
+def is_other_kind(own: Path, other: Path) -> bool:
+    """Return whether both are folders of kinds, and not the same."""
+    core = Path("core")
+    return own != other and own.parent == other.parent == core
+
+
+class Definitions(NamedTuple):
+    """The names that a C file defines, and the lines that they are on."""
+
+    external: dict[str, int]
+    static: dict[str, int]
+
+
+def definitions(code: str) -> Definitions:
+    """Find the functions and variables that a file defines."""
+    found = Definitions({}, {})
+    for match in DEFINITION.finditer(code):
+        name = match["function"] or match["variable"]
+        kind = match["type"] or match["kind"]
+        names = found.static if re.search(r"\bstatic\b", kind) else found.external
+        names.setdefault(name, line_at(code, match.start()))
+    return found
+
+
+def sources(root: Path) -> dict[Path, str]:
+    """Read the C files of src without comments and directives."""
+    return {
+        path: without_directives(without_comments(path.read_text()))
+        for path in sorted((root / "src").rglob("*.c"))
+    }
+
+
+def check_statics(root: Path) -> Iterator[Problem]:
+    """Find static names that two files define."""
+    first: dict[str, Path] = {}
+    for path, code in sources(root).items():
+        for name, line in definitions(code).static.items():
+            other = first.setdefault(name, path)
+            if other != path:
+                told = f"static {name} is in {other.relative_to(root)} too: put the type before it"
+                yield Problem(path, line, told)
+
+
+def circles(root: Path) -> list[list[Path]]:
+    """Return the largest sets of files that reach each other by calls, of two files or more."""
+    texts = sources(root)
+    home = {name: path for path, code in texts.items() for name in definitions(code).external}
+    calls = {
+        path: {home[word] for word in set(re.findall(r"\w+", code)) if word in home} - {path}
+        for path, code in texts.items()
+    }
+
+    def reached(start: Path) -> set[Path]:
+        seen: set[Path] = set()
+        todo = [start]
+        while todo:
+            new = calls[todo.pop()] - seen
+            seen |= new
+            todo += new
+        return seen
+
+    reach = {path: reached(path) for path in calls}
+    found = {
+        tuple(sorted({path} | {other for other in reach[path] if path in reach[other]}))
+        for path in calls
+        if path in reach[path]
+    }
+    return [list(circle) for circle in sorted(found)]
+
+
+def check_circles(root: Path) -> Iterator[Problem]:
+    """Report each circle at its first file."""
+    for circle in circles(root):
+        names = ", ".join(path.relative_to(root / "src").as_posix() for path in circle)
+        yield Problem(circle[0], 1, f"a circle of calls: {names}")
+
+
 def check_tools(root: Path) -> Iterator[Problem]:
-    """Find scripts that nobody would find."""
+    """Yield scripts that tools/README.md does not list."""
     readme = root / "tools" / "README.md"
     listed = readme.read_text() if readme.exists() else ""
     for script in sorted((root / "tools").glob("*.*")):
         if script != readme and f"`{script.name}`" not in listed:
-            yield Problem(readme, 1, f"no line for `{script.name}`: add what it is for")
+            yield Problem(readme, 1, f"no line for `{script.name}`: add its purpose")
 
 
 def check_file(root: Path, path: Path) -> Iterator[Problem]:
-    """Hold one C file against all rules that are for it."""
+    """Yield every rule that a C file breaks."""
     text = path.read_text()
     no_comments = without_comments(text)
     code = without_directives(no_comments)
     yield from check_sizes(path, text, code)
+    if path.is_relative_to(root / "src"):
+        yield from check_floors(root, path)
     if path.is_relative_to(root / SYSTEM):
         yield from check_os_layer(path, text)
     elif path.is_relative_to(root / CORE):
@@ -194,11 +336,19 @@ def check_file(root: Path, path: Path) -> Iterator[Problem]:
 
 
 def main() -> int:
-    """Check the tree that is named, else the one that this script is in."""
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
+    """Check the tree that is named, or the one that this script is in."""
+    arguments = sys.argv[1:]
+    only_circles = "--circles" in arguments
+    if only_circles:
+        arguments.remove("--circles")
+    root = Path(arguments[0] if arguments else Path(__file__).parents[1]).resolve()
+    if only_circles:
+        for problem in check_circles(root):
+            print(problem.text)
+        return 0
     files = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.[ch]"))]
     problems = [problem for path in files for problem in check_file(root, path)]
-    problems += check_tools(root)
+    problems += [*check_statics(root), *check_circles(root), *check_tools(root)]
     for path, line, text in problems:
         print(f"{path.relative_to(root)}:{line}: {text}")
     return 1 if problems else 0

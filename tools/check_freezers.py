@@ -1,7 +1,7 @@
-"""Freeze a program that uses the package, without any option for it, and run what comes out.
+"""Freeze a program that uses the package, without options for the package, and run the result.
 
-The interpreter that runs this has the package, NumPy and the freezers named as arguments: NumPy is
-to be there, so that a freezer might take it along.
+The arguments name freezers.  They, the package and NumPy must be installed for this interpreter:
+NumPy, so that a freezer could add it by mistake.
 """
 
 import os
@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-#: What the extension reaches by itself (cures, lists) comes first, before the program's imports
-#: could have brought it along.
+#: Modules that the extension imports itself (cures, listing) are used first, before imports of the
+#: program could have added them.
 PROGRAM = """
 import sysv_ipc
 
@@ -48,25 +48,25 @@ segment.detach()
 segment.remove()
 semaphore.remove()
 assert "numpy" not in sys.modules and importlib.util.find_spec("numpy") is None
-print("as it should be")
+print("everything works")
 """
 
 
 def pyinstaller(folder: Path, program: Path) -> Path:
-    """Freeze by PyInstaller and return what is to be run."""
+    """Freeze with PyInstaller and return the program to run."""
     options = ("--log-level=ERROR", "-y", "--distpath=dist", "--workpath=work", "--specpath=.")
     run(folder, "-m", "PyInstaller", *options, program)
     return folder / "dist/program/program"
 
 
 def cx_freeze(folder: Path, program: Path) -> Path:
-    """Freeze by cx_Freeze and return what is to be run."""
+    """Freeze with cx_Freeze and return the program to run."""
     run(folder, "-m", "cx_Freeze", "--script", program, "build_exe", "--build-exe=dist", "--silent")
     return folder / "dist/program"
 
 
 def nuitka(folder: Path, program: Path) -> Path:
-    """Compile by Nuitka and return what is to be run."""
+    """Compile with Nuitka and return the program to run."""
     options = ("--standalone", "--assume-yes-for-downloads", "--quiet")
     run(folder, "-m", "nuitka", *options, program)
     return folder / "program.dist/program.bin"
@@ -80,7 +80,7 @@ FREEZERS: dict[str, Callable[[Path, Path], Path]] = {
 
 
 def run(folder: Path, *arguments: str | Path) -> None:
-    """Run Python, and end with what it said where it fails."""
+    """Run Python; if it fails, exit with its output."""
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:
@@ -88,10 +88,10 @@ def run(folder: Path, *arguments: str | Path) -> None:
 
 
 def main() -> int:
-    """Freeze by each of those that are named, else by all."""
+    """Freeze with the freezers that are named, otherwise with all."""
     names = sys.argv[1:] or list(FREEZERS)
     if unknown := set(names) - set(FREEZERS):
-        print(f"no such freezer: {', '.join(unknown)}; there are {', '.join(FREEZERS)}")
+        print(f"no such freezer: {', '.join(unknown)}; choose from {', '.join(FREEZERS)}")
         return 2
     alone = ["unshare", "--ipc"] if os.geteuid() == 0 else ["unshare", "--ipc", "--map-root-user"]
     failed = []
@@ -100,14 +100,14 @@ def main() -> int:
             program = Path(folder) / "program.py"
             program.write_text(PROGRAM)
             frozen = FREEZERS[name](Path(folder), program)
-            # Out of reach of what is installed.
+            # Move it, so that it cannot use the installed packages.
             moved = Path(folder) / "moved"
             shutil.move(frozen.parent, moved)
             done = subprocess.run(
                 [*alone, str(moved / frozen.name)], capture_output=True, text=True, timeout=120
             )
             size = sum(path.stat().st_size for path in moved.rglob("*") if path.is_file()) >> 20
-        right = done.returncode == 0 and done.stdout.endswith("as it should be\n")
+        right = done.returncode == 0 and done.stdout.endswith("everything works\n")
         print(f"{'ok' if right else 'FAILED'}: {name} ({size} MB)", flush=True)
         if not right:
             print(done.stdout + done.stderr)

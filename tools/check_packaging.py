@@ -1,9 +1,9 @@
-"""Build what is released, look into it, and test what it installs.
+"""Build the sdist and the wheel, check their contents, and test the installed package.
 
-All happens in a copy of the tree, in a folder with a space in its name: the
-sdist is built from the copy, the wheel from the sdist; an editable install is
-tried; the wheel is installed into a fresh environment, where PyInstaller
-freezes a program and the tests run with no source tree near.  They come last.
+The work is done in a copy of the tree, in a folder with a space in its name.
+The sdist is built from the copy, the wheel from the sdist.  Then an editable
+install is tried, PyInstaller freezes a program with the wheel, and the tests
+run against the wheel without a source tree.
 """
 
 import os
@@ -19,7 +19,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1].resolve()
-# What an outer make, or a checkout's environment, must not lend to the copy.
+# Variables of an outer make or of a checkout's environment, which the copy must not use.
 UNWANTED = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONPATH", "VIRTUAL_ENV", "GIT_DIR")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED}
 EDITABLE = """
@@ -30,12 +30,12 @@ sys.exit(0 if folder == pathlib.Path("src/sysv_ipc").resolve() else f"not editab
 
 
 def say(text: str) -> None:
-    """Tell what comes next, before its own output."""
+    """Print a heading before the output of the next step."""
     print(f"== {text}", flush=True)
 
 
 def run(*command: str | Path, cwd: Path, quiet: bool = False) -> None:
-    """Run a command, or end with what it was; quietly, only a failure shows what it said."""
+    """Run a command; exit if it fails.  With quiet, print its output only then."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -50,15 +50,15 @@ def run(*command: str | Path, cwd: Path, quiet: bool = False) -> None:
 
 
 def require(found: set[str], expected: set[str], what: str) -> None:
-    """Compare two sets of names, which have to be the same."""
+    """Exit unless two sets of names are equal."""
     problems = [f"{what} lacks {name}" for name in sorted(expected - found)]
-    problems += [f"{what} should not hold {name}" for name in sorted(found - expected)]
+    problems += [f"{what} should not contain {name}" for name in sorted(found - expected)]
     if problems:
         sys.exit("\n".join(problems))
 
 
 def source_files() -> list[str]:
-    """List the files of the project: what git knows or would take, or all of an unpacked sdist."""
+    """Return the project's files: those that git does not ignore, or all of an unpacked sdist."""
     if (ROOT / ".git").exists():
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -73,7 +73,7 @@ def source_files() -> list[str]:
 
 
 def copy_tree(tree: Path, files: list[str]) -> None:
-    """Copy the project, and commit it there, because an sdist is made from a commit."""
+    """Copy the project and commit it there, because an sdist is made from a commit."""
     for name in files:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tree / name)
@@ -84,7 +84,7 @@ def copy_tree(tree: Path, files: list[str]) -> None:
 
 
 def check_sdist(sdist: Path, files: list[str]) -> None:
-    """Expect the project and its metadata, and nothing that was generated."""
+    """Exit unless the sdist contains the project and its metadata, and no generated files."""
     with tarfile.open(sdist) as archive:
         found = {name.partition("/")[2] for name in archive.getnames() if "/" in name}
         folders = {m.name.partition("/")[2] for m in archive.getmembers() if m.isdir()}
@@ -92,7 +92,7 @@ def check_sdist(sdist: Path, files: list[str]) -> None:
 
 
 def check_wheel(wheel: Path, files: list[str]) -> None:
-    """Expect what is imported, what types are checked with, and the licence."""
+    """Exit unless the wheel contains modules, stubs, metadata and the licence, and nothing else."""
     version = re.search(r"version: '(.+?)'", (ROOT / "meson.build").read_text())
     assert version is not None
     info = f"sysv_ipc-{version[1]}.dist-info"
@@ -124,14 +124,14 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
         "License-Expression": "MIT",
     }.items():
         if metadata[field] != value:
-            sys.exit(f"the wheel's metadata say {field}: {metadata[field]}, not {value}")
+            sys.exit(f"the wheel's metadata has {field}: {metadata[field]} instead of {value}")
     for requirement in metadata.get_all("Requires-Dist", []):
         if "extra ==" not in requirement:
-            sys.exit(f"the wheel needs {requirement}: there are to be no run-time dependencies")
+            sys.exit(f"the wheel requires {requirement}: it must not have run-time dependencies")
 
 
 def main() -> None:
-    """Build, look, install, test."""
+    """Build, check, install and test."""
     if len(sys.argv) < 2:
         sys.exit("usage: tools/check_packaging.py PYTHON [PYTEST ARGUMENT]...")
     python, pytest_arguments = sys.argv[1], sys.argv[2:]
@@ -171,13 +171,13 @@ def main() -> None:
         shutil.rmtree(tree)
 
         say("frozen by PyInstaller")
-        # What the tests need, rich and Pillow, would bring NumPy along by itself.
+        # The tests' own packages, rich and Pillow, would make the freezer add NumPy.
         run("tools/setup.sh", python, "freezer", "freeze", cwd=unpacked)
         freezer = unpacked / "freezer" / "bin" / "python"
         run(freezer, *pip, "install", "--no-deps", wheel, cwd=unpacked)
         run(freezer, "tools/check_freezers.py", "pyinstaller", cwd=unpacked)
 
-        say("the tests against the wheel, with no source tree near")
+        say("the tests against the wheel, without a source tree")
         run("tools/setup.sh", python, "fresh", "test", cwd=unpacked)
         fresh = unpacked / "fresh" / "bin" / "python"
         run(fresh, *pip, "install", "--no-deps", wheel, cwd=unpacked)

@@ -1,12 +1,12 @@
-"""Check what the built extension shows to others and keeps to itself.
+"""Check the exported symbols and the writable data of the extension.
 
 - It exports one symbol, PyInit__core.
-- It has no writable data but the tables that CPython wants writable, the state
-  of waits, and the memory that os/sem.c reads values into: anything else would
+- It has no writable data except the tables that CPython modifies, the state of
+  waits, and the memory into which src/os/sem.c reads values.  Other data would
   be shared by all interpreters and threads of the process.
 
-Give it the file of an extension; without one, it looks at that of
-the interpreter that runs it.
+The argument is the file of an extension; without it, the script checks the
+extension that is installed for its interpreter.
 """
 
 import importlib.util
@@ -16,20 +16,19 @@ import sys
 from collections.abc import Iterator
 
 EXPORTED = {"PyInit__core"}
-# The tables of types, of the module and of argument names that CPython's API
-# takes without const, by the names that the house gives them; and what
-# threads have to share.
+# The names of tables that CPython's API takes without const (types, the module,
+# arguments), and of data that threads must share.
 WRITABLE = re.compile(
     r"(\w+_)?(methods|getset|members|slots|spec|module|fields|description|names)"
     r"|(os_)?wait_\w+|sem_area"
 )
-# What compiler and linker put into every shared library.
+# Symbols that the compiler and the linker add to every shared library.
 TOOLCHAIN = re.compile(r"completed|__dso_handle|__TMC_END__|_edata|_end|__bss_start")
 SECTIONS = re.compile(r"\.(data|bss|tdata|tbss)(\..*)?")
 
 
 def objdump(option: str, path: str) -> Iterator[tuple[str, str]]:
-    """Yield section and name of each symbol of a symbol table."""
+    """Yield the section and the name of each symbol in a symbol table."""
     command = ["objdump", option, path]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for line in text.splitlines():
@@ -39,7 +38,7 @@ def objdump(option: str, path: str) -> Iterator[tuple[str, str]]:
 
 
 def check(path: str) -> Iterator[str]:
-    """Yield what is wrong with an extension."""
+    """Yield the problems of an extension."""
     exported = {name for section, name in objdump("-T", path) if section != "*UND*"}
     for name in sorted(exported - EXPORTED):
         yield f"exports {name}: make it static, or declare it only in a header of core/"
@@ -49,8 +48,8 @@ def check(path: str) -> Iterator[str]:
     if not symbols:
         yield "has no symbol table: build it without stripping"
     for section, symbol in symbols:
-        # The compiler numbers the static variables of functions, and marks what it has
-        # brought together from several files.
+        # The compiler numbers the static variables of functions, and marks symbols that
+        # it has merged from several files.
         name = re.sub(r"(\.\d+)?(\.lto_priv(\.\d+)?)?$", "", symbol)
         if not SECTIONS.fullmatch(section) or section.startswith(".data.rel.ro"):
             continue
@@ -60,19 +59,19 @@ def check(path: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Check the extension that is named, else the one that is installed."""
+    """Check the extension that is named, otherwise the one that is installed."""
     if len(sys.argv) > 1:
         path = sys.argv[1]
     else:
         spec = importlib.util.find_spec("sysv_ipc._core")
         if spec is None or spec.origin is None:
-            print("sysv_ipc is not installed for this interpreter: make test installs it")
+            print("sysv_ipc is not installed for this interpreter: run make test to install it")
             return 1
         path = spec.origin
     try:
         problems = list(check(path))
     except FileNotFoundError:
-        problems = ["cannot be looked into, there is no objdump: apt-get install binutils"]
+        problems = ["cannot be checked, there is no objdump: apt-get install binutils"]
     for problem in problems:
         print(f"{path}: {problem}")
     return 1 if problems else 0

@@ -1,10 +1,9 @@
 """Compile every C file and C test for other machines, C libraries and systems, warnings as errors.
 
-Nothing is linked or run.  Debian's cross compilers stand for other machines, musl-gcc for Alpine,
-zig (PyPI's ziglang) for Alpine of 32 bits, macOS and FreeBSD, whose headers it brings along.
-Python.h is that of the interpreter that runs this, with a pyconfig.h whose sizes are those of the
-target.  What is left undefined of atomics would need a library, libatomic, which few have: no
-object file may name such a function.
+Nothing is linked or run.  Debian's cross compilers compile for other machines, musl-gcc for Alpine,
+and zig (PyPI's ziglang), which contains the headers, for 32-bit Alpine, macOS and FreeBSD.
+Python.h is that of this interpreter, with a pyconfig.h that has the sizes of the target.  No object
+file may refer to an atomic function of libatomic, because few systems have that library.
 """
 
 import concurrent.futures
@@ -32,22 +31,22 @@ ZIG = (sys.executable, "-m", "ziglang", "cc", "-target")
 
 
 class Target(NamedTuple):
-    """What is compiled for: its name, the compiler with its arguments, and who brings it."""
+    """A target: its name, the compiler with arguments, and the package of the compiler."""
 
     name: str
     compiler: tuple[str, ...]
     package: str
-    #: Whether it has IPC namespaces, which the C tests need.
+    #: True if it has IPC namespaces, which the C tests need.
     is_linux: bool = True
 
 
 def debian(name: str, triple: str, *arguments: str) -> Target:
-    """Return a target of one of Debian's cross compilers."""
+    """Return a target for one of Debian's cross compilers."""
     package = f"gcc-{triple} libc6-dev-{ARCHITECTURES[triple]}-cross"
     return Target(name, (f"{triple}-gcc", *arguments), package)
 
 
-#: Debian's names of what gcc names by triples.
+#: Debian's names for the triples of gcc.
 ARCHITECTURES = {
     "arm-linux-gnueabihf": "armhf",
     "aarch64-linux-gnu": "arm64",
@@ -65,7 +64,7 @@ TARGETS = [
     debian("i386, 64-bit time_t", "i686-linux-gnu", *TIME64),
     debian("mipsel", "mipsel-linux-gnu"),
     debian("s390x", "s390x-linux-gnu"),
-    # Alpine's 32 bits have a long of 32 and a time_t of 64.
+    # On 32-bit Alpine, long has 32 bits and time_t has 64.
     Target("musl, i386", (*ZIG, "x86-linux-musl"), ""),
     Target("musl, armv6", (*ZIG, "arm-linux-musleabihf", "-mcpu=arm1176jzf_s"), ""),
     Target("musl, armv7", (*ZIG, "arm-linux-musleabihf", "-mcpu=generic+v7a"), ""),
@@ -75,7 +74,7 @@ TARGETS = [
         for machine in ("x86_64", "aarch64")
     ),
 ]
-#: Sizes that a pyconfig.h tells, and the compiler's own words for them.
+#: The sizes in a pyconfig.h, and the compiler's macros for them.
 SIZES = {
     "INT": "__SIZEOF_INT__",
     "LONG": "__SIZEOF_LONG__",
@@ -92,21 +91,21 @@ SIZES = {
 
 
 def make_headers(folder: Path) -> None:
-    """Put this interpreter's headers into a folder, with a pyconfig.h for any machine."""
+    """Link this interpreter's headers in a folder, with a pyconfig.h for any machine."""
     for header in Path(sysconfig.get_path("include")).iterdir():
         if header.name != "pyconfig.h":
             (folder / header.name).symlink_to(header)
     with open(sysconfig.get_config_h_filename(), encoding="utf-8") as file:
         values = sysconfig.parse_config_h(file)
     if "SIZEOF_LONG" not in values:
-        sys.exit(f"{sysconfig.get_config_h_filename()} tells no sizes")
+        sys.exit(f"{sysconfig.get_config_h_filename()} contains no sizes")
     values |= {f"SIZEOF_{name}": value for name, value in SIZES.items()}
     lines = [f"#define {name} {value}\n" for name, value in values.items() if value != 0]
     (folder / "pyconfig.h").write_text("".join(lines))
 
 
 def compile_one(target: Target, source: Path, headers: Path, folder: Path) -> str:
-    """Compile one file and return what is wrong, or nothing."""
+    """Compile one file; return the errors, or an empty string."""
     output = folder / f"{target.name}-{source.parent.name}-{source.stem}.o"
     command = [*target.compiler, *FLAGS, "-isystem", str(headers), "-I", str(SOURCE), "-c"]
     done = subprocess.run(
@@ -114,14 +113,14 @@ def compile_one(target: Target, source: Path, headers: Path, folder: Path) -> st
     )
     if done.returncode != 0:
         return done.stdout + done.stderr
-    # The names of an object file's symbols stand in it as they are, whatever its format: no nm is
-    # needed, of which each reads some machines only.
+    # Every format of object files contains the names of symbols as text, so no nm is needed; each
+    # nm supports only some machines.
     names = sorted({name.decode() for name in re.findall(rb"__atomic_\w+", output.read_bytes())})
     return f"{source.name} needs libatomic: {', '.join(names)}\n" if names else ""
 
 
 def finds_headers(compiler: str) -> bool:
-    """Whether there is such a compiler, with the C library that it compiles for."""
+    """Return True if the compiler and its C library are installed."""
     command = [compiler, "-fsyntax-only", "-x", "c", "-"]
     if not shutil.which(compiler):
         return False
@@ -130,7 +129,7 @@ def finds_headers(compiler: str) -> bool:
 
 
 def missing() -> Iterator[str]:
-    """Yield what is to be installed for the targets."""
+    """Yield a message for each missing package."""
     for target in TARGETS:
         if target.package and not finds_headers(target.compiler[0]):
             yield f"no {target.compiler[0]}, or no headers: apt-get install {target.package}"
@@ -139,7 +138,7 @@ def missing() -> Iterator[str]:
 
 
 def main() -> int:
-    """Compile all for all, and tell the targets for which that fails."""
+    """Compile every file for every target; print the targets for which that fails."""
     if problems := sorted(set(missing())):
         print("\n".join(problems))
         return 1
@@ -164,7 +163,7 @@ def main() -> int:
                     print(f"--- {target}\n{text}", end="")
                     failed.append(target)
     if failed:
-        print(f"not without warnings for: {'; '.join(failed)}")
+        print(f"errors or warnings for: {'; '.join(failed)}")
     return 1 if failed else 0
 
 

@@ -1,13 +1,14 @@
-# Another Debian in a folder, in which the checkout is seen at its own path; for
-# scripts of this folder to source.  They need root, for chroot(2) and mounts.
+# Install another Debian in a folder, in which the checkout is visible at its
+# own path.  Other scripts of this folder source this file.  They need root, for
+# chroot(2) and mounts.
 
 fail() {
     printf '%s\n' "$*" >&2
     exit 1
 }
 
-# Begin the script once more, with its arguments: what it mounts is then seen by
-# it and its children only, and ends with it.
+# Start the script again, with its arguments, in a mount namespace of its own:
+# its mounts are visible only to it and its children, and end with it.
 with_private_mounts() { # ARGUMENT...
     [ "$(id -u)" -eq 0 ] || fail 'not root: chroot(2) and mount(2) need it'
     command -v debootstrap >/dev/null || fail 'no debootstrap: apt-get install debootstrap'
@@ -16,8 +17,8 @@ with_private_mounts() { # ARGUMENT...
     fi
 }
 
-# Put a release into $root, a folder of ~/.cache, where it is not there yet, and
-# mount what programs need; $log has what debootstrap said.
+# Install a release in $root, a folder of ~/.cache, if it is not there yet, and
+# mount the file systems that programs need.  $log has debootstrap's output.
 debian_root() { # NAME RELEASE [DEBOOTSTRAP ARGUMENT]...
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/sysv_ipc release=$2 file mirror
     root=$cache/$1
@@ -26,12 +27,12 @@ debian_root() { # NAME RELEASE [DEBOOTSTRAP ARGUMENT]...
     mirror=$(sed -En 's,^(URIs:|deb) +(https?://[^ ]*/debian)/?( .*)?$,\2,p' \
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 1p) || true
     if [ ! -e "$root/complete" ]; then
-        echo "putting Debian $release into $root"
+        echo "installing Debian $release in $root"
         rm -rf "$root"
         mkdir -p "$cache"
         debootstrap --variant=minbase --include=ca-certificates "$@" "$release" "$root" \
             "${mirror:-http://deb.debian.org/debian}" >"$log" 2>&1 ||
-            fail "it could not be made: see $log"
+            fail "the installation failed: see $log"
         touch "$root/complete"
     fi
     for file in /etc/resolv.conf /etc/hosts; do
@@ -44,7 +45,7 @@ debian_root() { # NAME RELEASE [DEBOOTSTRAP ARGUMENT]...
     show_inside "$PWD"
 }
 
-# Let files and folders be seen in there at their own paths.
+# Make files and folders visible in $root at their own paths.
 show_inside() { # PATH...
     local path
     for path in "$@"; do

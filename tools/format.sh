@@ -1,6 +1,5 @@
 #!/bin/sh
-# Lay out all C and Python as lint wants it; with --check, only tell what is
-# not so.
+# Format all C and Python files; with --check, only print the differences.
 set -eu
 
 if [ $# -lt 1 ]; then

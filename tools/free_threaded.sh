@@ -2,14 +2,14 @@
 # Build a free-threaded CPython from the source package of Debian's stable
 # release, once, and print the path of its interpreter.  The result stays in
 # ~/.cache/sysv_ipc.  With --thread-sanitizer the interpreter itself is built
-# under TSan, so that races show that cross from C into Python.
+# with TSan, so that TSan sees races between C code and the interpreter.
 set -euo pipefail
 
 options=(--disable-gil) name=python3.13t
 case ${1:-} in
 '') ;;
 --thread-sanitizer)
-    # gcc's TSan sees no fences, and CPython has none of its own.
+    # gcc's TSan does not support fences, and CPython does not use any.
     options+=(--with-thread-sanitizer) name=python3.13t-tsan
     ;;
 *)
@@ -37,7 +37,7 @@ for header in ffi.h openssl/ssl.h zlib.h; do
         fail "no <$header>: apt-get install libffi-dev libssl-dev zlib1g-dev"
 done
 
-# apt's own lists are left alone: this needs no root.
+# Use lists of its own instead of apt's, so that this needs no root.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/build"
@@ -49,7 +49,7 @@ apt=(apt-get -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourc
 log=$cache/$name.log
 mkdir -p "$cache"
 exec 3>&1 4>&2 >"$log" 2>&1
-trap 'echo "it could not be built: see $log" >&4' ERR
+trap 'echo "the build failed: see $log" >&4' ERR
 "${apt[@]}" update
 cd "$work"
 "${apt[@]}" source --download-only python3.13
@@ -58,8 +58,8 @@ cd build
 rm -rf "$prefix"
 ./configure --quiet --prefix="$prefix" --with-ensurepip=install "${options[@]}"
 make --quiet -j "$(nproc)"
-# What compiles all modules in advance is asked for its help text instead: it
-# would take longer than all the rest under TSan.
+# --help prevents the compilation of all modules, which would take longer than
+# everything else under TSan.
 make --quiet install COMPILEALL_OPTS=--help
 "$python" -c 'import ctypes, ssl, sysconfig, zlib; assert sysconfig.get_config_var("Py_GIL_DISABLED")'
 install -m 755 /dev/null "$prefix/complete"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Build the package and install it into a virtual environment.  The build
-# folder stays in there, so that only what has changed is compiled again.
+# folder stays in the environment, so that only changed files are compiled again.
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -16,7 +16,7 @@ for argument; do
 done
 
 echo "building into $venv"
-# meson and ninja are to be those of the environment.
+# Use the environment's meson and ninja.
 PATH="$PWD/$venv/bin:$PATH" "$venv/bin/python" -m pip install --quiet --quiet \
     --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
     --config-settings="build-dir=$venv/build" "$@" .

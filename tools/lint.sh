@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every check that needs no running of the tests.  All of them run, and those
-# that failed are named at the end.
+# Run every check that does not run the tests.  All of them run; the end names
+# those that failed.
 set -uo pipefail
 
 if [ $# -ne 1 ]; then
@@ -29,7 +29,7 @@ check() { # NAME COMMAND...
     fi
 }
 
-# Compile everything, C tests included, where no warning is let through.
+# Compile everything, C tests included, with warnings as errors.
 build() { # FOLDER COMPILER [MESON ARGUMENT]...
     local folder=$venv/$1 compiler=$2 log
     shift 2
@@ -47,8 +47,8 @@ tidy() {
         { ! grep -v 'warnings generated'; }
 }
 
-# Tests pass what the types forbid, to see it refused: only those functions of
-# theirs are checked that are annotated.
+# Tests pass arguments that the types forbid, to see that they are rejected.
+# Therefore only the annotated functions of the tests are checked.
 types() {
     local folder folders=()
     for folder in src examples benchmarks tools; do
@@ -59,8 +59,8 @@ types() {
             --allow-untyped-decorators --no-check-untyped-defs tests
 }
 
-# Interpreters before 3.12 do not show the buffer protocol's methods, which the
-# stub needs for types all the same, and there is no _types when a program runs.
+# The stub has the methods of the buffer protocol, which do not exist before
+# 3.12, and a module _types, which does not exist at run time.
 stubs() {
     python -m mypy.stubtest sysv_ipc --concise --ignore-unused-allowlist \
         --allowlist <(printf '%s\n' \
@@ -69,7 +69,8 @@ stubs() {
 
 check 'format' tools/format.sh "$venv" --check
 check 'ruff' ruff check --quiet .
-check 'house rules of C' python tools/check_c.py
+check 'rules for C' python tools/check_c.py
+check 'plain English' python tools/check_words.py
 check 'gcc warnings' build lint-gcc gcc
 check 'clang warnings' build lint-clang clang
 check 'clang-tidy' tidy

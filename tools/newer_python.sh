@@ -1,12 +1,12 @@
 #!/bin/bash
-# Build and test under a CPython that the machine's own release does not have
-# yet: Debian's unstable suite is put into a folder of ~/.cache once, and the
-# checkout is seen in there at its own path.  There the core is compiled with
-# all warnings as errors and the suite runs; arguments go to pytest.
+# Build and test with a CPython that is newer than this machine's: install
+# Debian unstable in a folder of ~/.cache, once, in which the checkout is visible
+# at its own path.  Compile the extension with warnings as errors and run the
+# tests there; arguments go to pytest.
 #
-# It needs root, for chroot(2) and mounts, which end with the script.  SHARE
-# names what else of this machine is to be seen in there at its own path, such
-# as the configuration of pip and the folders that it names.
+# This needs root, for chroot(2) and mounts, which end with the script.  SHARE
+# names other paths that must be visible there, such as the configuration of pip
+# and the folders that it names.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -22,12 +22,12 @@ debian_root debian-unstable unstable
 show_inside ${SHARE:-}
 
 inside() {
-    # The path of this machine's shell holds folders that are not in there.
+    # PATH of this machine names folders that do not exist there.
     PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
         chroot "$root" "$@"
 }
 
-# The date of a mirror that is a snapshot has passed.
+# Accept a mirror that is a snapshot, whose date has passed.
 apt=(inside apt-get -qq -o Acquire::Check-Valid-Until=false)
 "${apt[@]}" update
 python=python$version

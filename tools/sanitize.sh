@@ -1,7 +1,7 @@
 #!/bin/sh
-# The whole test suite with the core built under AddressSanitizer and
-# UndefinedBehaviorSanitizer; then the C tests of the system layer under these
-# two and under ThreadSanitizer.
+# Run the tests with the extension built with AddressSanitizer and
+# UndefinedBehaviorSanitizer; then the C tests of the system layer with these
+# two, and with ThreadSanitizer.
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -14,7 +14,7 @@ command -v gcc >/dev/null || {
     echo 'no gcc: apt-get install gcc' >&2
     exit 1
 }
-# The runtime that is preloaded below is gcc's.
+# The runtime that is preloaded below belongs to gcc.
 export CC=gcc
 
 tools/setup.sh "$python" "$venv" build
@@ -22,23 +22,23 @@ tools/setup.sh "$python" "$venv" test
 tools/install.sh "$venv" -Dbuildtype=debugoptimized -Db_lundef=false \
     -Db_sanitize=address,undefined
 
-# Leaks are not looked for: an interpreter leaves much behind on purpose.  A
-# failing malloc is to return NULL, as it does outside, for the tests of
-# MemoryError.  A report ends in abort(), on which faulthandler shows where
-# Python was.  ASan's reports go into files, because one of a child whose end no
-# test looks at counts too.  UBSan's runtime can only write to standard error,
-# which pytest therefore has to leave alone: it would lose it with the process.
+# Leaks are not detected, because an interpreter does not free everything at its
+# end.  malloc() must return NULL if it fails, for the tests of MemoryError.
+# After a report the process aborts, and faulthandler prints the traceback.
+# ASan's reports go into files, because a test may not check the end of a child.
+# UBSan's runtime can only write to standard error, which pytest must not capture
+# at the level of file descriptors: it would be lost with the process.
 report=$PWD/$venv/report
 rm -f "$report".*
 export ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:abort_on_error=1:log_path='$report'"
 export UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1:print_stacktrace=1"
 
-# pytest's watchdog is a thread that starts with each test: a process forked at
-# that moment inherits the lock of ASan's allocator, held by nobody.
+# pytest's watchdog, a thread that starts with each test, is disabled: a child
+# that is forked at that moment inherits a locked allocator of ASan.
 #
-# libstdc++ comes with it, because ASan looks for its symbols only once, at the
-# start, and an extension in C++ (of NumPy, say) would bring it too late.  All
-# is slower here, so tests may take longer.
+# libstdc++ is preloaded too, because ASan looks up its symbols once, at the
+# start, and an extension in C++, such as NumPy's, would load it too late.  Tests
+# are slower here and get more time.
 rc=0
 env LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so.6)" \
     PYTHONMALLOC=malloc PYTEST_TIMEOUT=600 \
@@ -53,8 +53,8 @@ for file in "$report".*; do
 done
 [ "$rc" -eq 0 ] || exit "$rc"
 
-# ThreadSanitizer needs its part of the address space free, which address
-# randomisation may put something into.
+# ThreadSanitizer needs a part of the address space, which address space
+# randomisation may use.
 unset ASAN_OPTIONS
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 for sanitizer in address,undefined thread; do

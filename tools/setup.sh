@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make a virtual environment, or bring it up to date, with one of the
-# dependency groups of pyproject.toml.  What the machine lacks is named with
-# its cure before anything is made.
+# Create or update a virtual environment with one of the dependency groups of
+# pyproject.toml.  First check that the machine has everything that is needed;
+# otherwise name the command that installs it.
 set -eu
 
 if [ $# -ne 3 ]; then
@@ -23,8 +23,8 @@ new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 }
 
-# The name of an interpreter that is not on the PATH, or is there only as a shim
-# that does not run, is looked up among pyenv's versions.
+# If the interpreter is not on the PATH, or only as a shim that does not run, look
+# for it among pyenv's versions.
 if ! runs "$python"; then
     name=$python
     pyenv=$(command -v pyenv || true)
@@ -55,9 +55,9 @@ if [ -z "$compiler" ]; then
     done
 fi
 [ -n "$compiler" ] || fail 'no C compiler: apt-get install gcc'
-# CC may hold arguments, so it is left to the shell to split.
+# CC may contain arguments, so the shell must split it.
 echo 'int main(void) { return 0; }' | $compiler -x c -o /dev/null - 2>/dev/null ||
-    fail "the C compiler ($compiler) cannot make a program: apt-get install gcc libc6-dev"
+    fail "the C compiler ($compiler) cannot create a program: apt-get install gcc libc6-dev"
 echo '#include <stdio.h>' | $compiler -x c -c -o /dev/null - 2>/dev/null ||
     fail 'no C library headers: apt-get install libc6-dev'
 
@@ -66,23 +66,22 @@ import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
     fail 'no Python.h: apt-get install python3-dev'
 
-# An environment of another interpreter, or one whose interpreter has gone, is
-# of no use.
+# Replace an environment of another interpreter, or of one that was removed.
 identity='import sys; print(sys.base_prefix, sys.version)'
 if [ "$("$venv/bin/python" -c "$identity" 2>/dev/null)" != "$("$python" -c "$identity")" ]; then
-    echo "making $venv with $("$python" -V)"
+    echo "creating $venv with $("$python" -V)"
     rm -rf "$venv"
     "$python" -m venv "$venv"
 fi
 
-# Groups need pip 25.1, newer than what older interpreters bring along.  An older
-# release with a wheel is as good as the newest, which may need a compiler of
-# another language.
-echo "installing what to $group with into $venv"
+# Groups need pip 25.1; older interpreters contain an older pip.  Prefer an older
+# release with a wheel to the newest, which may need a compiler for another
+# language.
+echo "installing the packages of group $group into $venv"
 pip() {
     "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
         --prefer-binary "$@" ||
-        fail "pip could not install what is needed to $group: it needs a package index (PyPI)"
+        fail "pip could not install the packages of group $group: it needs a package index (PyPI)"
 }
 "$venv/bin/python" -c '
 import importlib.metadata, sys

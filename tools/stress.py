@@ -1,9 +1,9 @@
-"""Try to make waits lose something: messages and permits, in processes and threads.
+"""Try to make waits lose messages and permits, in processes and threads.
 
 Senders and receivers wait with random timeouts, are cancelled at random moments and interrupted by
-signals, while the queue is full and empty in turn.  At the end every message has come once, and
-every permit is back; stress_aio.py does the same with tasks.  All happens in an IPC namespace of
-its own.
+signals, while the queue is alternately full and empty.  At the end every message must have arrived
+once, and every permit must be back.  stress_stop.py does the same with consumers that are stopped,
+stress_aio.py with tasks.  The program runs in its own IPC namespace.
 """
 
 import argparse
@@ -22,17 +22,20 @@ from sysv_ipc import IPC_CREX, BusyError, CancelledError, MessageQueue, Semaphor
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import namespace
 
-#: The types of messages: a number, or the end.
+#: For the other stress tests, which import it from here.
+enter_namespace = namespace.enter
+
+#: The types of messages: a number, and the end.
 NUMBER, END = 1, 2
 
 
 def random_timeout(source: random.Random) -> float | None:
-    """Return for ever, hardly any time, or much."""
+    """Return None, a very short timeout, or a long one."""
     return source.choice([None, source.random() * 4e-5, source.random() * 4e-5, 5.0])
 
 
 def disturbed(work: Callable[[], None], cancel: Callable[[], None], seed: int) -> None:
-    """Do the work in the main thread of this process, under signals and cancelling."""
+    """Call work() in the main thread, while signals arrive and cancel() is called."""
     source = random.Random(seed)
     done = threading.Event()
 
@@ -54,7 +57,7 @@ def disturbed(work: Callable[[], None], cancel: Callable[[], None], seed: int) -
 
 
 def again_and_again(call: Callable[[float | None], object], source: random.Random) -> object:
-    """Call until it succeeds, whatever ends it before."""
+    """Call until a call succeeds, after timeouts and cancellations."""
     while True:
         try:
             return call(random_timeout(source))
@@ -63,7 +66,7 @@ def again_and_again(call: Callable[[float | None], object], source: random.Rando
 
 
 def in_threads(work: Callable[[int], None], threads: int, queue: MessageQueue, seed: int) -> None:
-    """Do work(which) in so many threads of this process; the main thread is one of them."""
+    """Call work(which) in a number of threads, of which the main thread is one."""
     others = [threading.Thread(target=work, args=(which,)) for which in range(1, threads)]
     for other in others:
         other.start()
@@ -73,7 +76,7 @@ def in_threads(work: Callable[[int], None], threads: int, queue: MessageQueue, s
 
 
 def send(queue: MessageQueue, numbers: range, threads: int, seed: int) -> None:
-    """Send the numbers, with a rest now and then in which the queue gets empty."""
+    """Send the numbers, with pauses in which the queue becomes empty."""
 
     def work(which: int) -> None:
         source = random.Random(seed * 10 + which)
@@ -89,7 +92,7 @@ def send(queue: MessageQueue, numbers: range, threads: int, seed: int) -> None:
 
 
 def receive(queue: MessageQueue, seen: SharedMemory, threads: int, seed: int) -> None:
-    """Count each number that comes, in threads of one process, until the end has come."""
+    """Count each number that arrives, in threads of one process, until the end arrives."""
 
     def take(which: int) -> None:
         source = random.Random(seed * 10 + which)
@@ -102,7 +105,7 @@ def receive(queue: MessageQueue, seen: SharedMemory, threads: int, seed: int) ->
             if type == END:
                 return
             number = int(content)
-            # Only who has received a number touches its byte.
+            # Only the receiver of a number accesses its byte.
             seen[number] = seen[number] + 1
             if source.random() < 0.0005:
                 time.sleep(0.003)
@@ -111,7 +114,7 @@ def receive(queue: MessageQueue, seen: SharedMemory, threads: int, seed: int) ->
 
 
 def run(function: Callable[[], None]) -> int:
-    """Do it in a process of its own; return its pid."""
+    """Call the function in a new process; return its pid."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -124,7 +127,7 @@ def run(function: Callable[[], None]) -> int:
 
 
 def join(pids: list[int]) -> None:
-    """Wait for the ends of processes, which must be good ones."""
+    """Wait for processes to end; exit if one has failed."""
     for pid in pids:
         status = os.waitpid(pid, 0)[1]
         if status:
@@ -132,7 +135,7 @@ def join(pids: list[int]) -> None:
 
 
 def stress_messages(count: int, senders: int, receivers: int, threads: int) -> None:
-    """Send and receive so many messages in so many processes of so many threads; count them."""
+    """Send and receive messages in several processes with several threads; count them."""
     queue = MessageQueue(None, IPC_CREX)
     queue.max_size = 2000
     seen = SharedMemory(None, IPC_CREX, size=count, init_character=b"\0")
@@ -162,7 +165,7 @@ def stress_messages(count: int, senders: int, receivers: int, threads: int) -> N
 
 
 def stress_permits(count: int) -> None:
-    """Acquire and release so often, and look whether all permits are back."""
+    """Acquire and release repeatedly; exit unless all permits are back."""
     permits = 2
     semaphore = Semaphore(None, IPC_CREX, initial_value=permits)
     start = time.monotonic()
@@ -191,22 +194,25 @@ def stress_permits(count: int) -> None:
 
 
 def main() -> None:
-    """Run all."""
+    """Run all stress tests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--permits", type=int, default=1_000_000)
     parser.add_argument("--tasks-messages", type=int, default=200_000, help="through aio")
+    parser.add_argument("--consumers", type=int, default=2000, help="processes to stop")
     parser.add_argument("--senders", type=int, default=2, help="processes that send")
     parser.add_argument("--receivers", type=int, default=3, help="processes that receive")
     parser.add_argument("--threads", type=int, default=2, help="threads in each of them")
     options = parser.parse_args()
-    namespace.enter()
+    enter_namespace()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)
     stress_messages(options.messages, options.senders, options.receivers, options.threads)
     stress_permits(options.permits)
-    # It imports this file in its turn.
+    # Import them here, because they import this file.
     from stress_aio import stress_tasks
+    from stress_stop import stress_stopped
 
+    stress_stopped(options.consumers)
     stress_tasks(options.tasks_messages, options.senders, options.receivers)
 
 

@@ -49,7 +49,7 @@ async def impatiently(
 
 
 def was_done(error: BaseException | None) -> bool:
-    """Whether what was cancelled had been done, as the CancelledError in the chain tells."""
+    """Return True if the CancelledError in the chain says that the call was done."""
     while error is not None:
         if isinstance(error, asyncio.CancelledError):
             return bool(getattr(error, "done", False))
@@ -103,7 +103,7 @@ async def receive(queue: aio.MessageQueue, seen: SharedMemory, seed: int) -> Non
 
 
 def in_loops(work: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-    """Run work(which) in so many loops, each in a thread of its own; all share an object."""
+    """Run work(which) in LOOPS loops, each in its own thread; all share an object."""
     failed: list[BaseException] = []
 
     def run_loop(which: int) -> None:
@@ -136,7 +136,7 @@ def receive_all(id: int, seen: SharedMemory, seed: int) -> None:
 
 
 def stress_tasks(count: int, senders: int, receivers: int) -> None:
-    """Send and receive so many messages in so many processes, and count them."""
+    """Send and receive count messages in several processes, and count them."""
     queue = sysv_ipc.MessageQueue(None, IPC_CREX)
     queue.max_size = 100
     seen = SharedMemory(None, IPC_CREX, size=count, init_character=b"\0")
@@ -145,7 +145,7 @@ def stress_tasks(count: int, senders: int, receivers: int) -> None:
     join([run(partial(send_all, queue.id, range(i, count, senders), i)) for i in range(senders)])
     queue.send("", True, END)
     join(takers)
-    # What was taken for tasks that have gone has been put back.
+    # Messages that were received for cancelled tasks are in the queue again.
     while (rest := queue.try_receive(NUMBER)) is not None:
         number = int(rest[0])
         seen[number] = seen[number] + 1

@@ -1,10 +1,10 @@
 """Try to crash a segment, or to tear its numbers, while it is detached and attached.
 
-One thread detaches and attaches, the others read, write, view, make arrays and use atomics on the
-same handle, while the process forks children and starts programs that do the same.  Each outcome
-has to be a value, and the right one, or one of the exceptions that the reference tells.  Bytes are
-touched by one thread each, so that a sanitizer's report is never about what the test itself does;
-numbers by all.  All happens in an IPC namespace of its own.
+One thread detaches and attaches.  The others read, write, view, make arrays and use atomics on the
+same handle, while the process forks children and starts programs that do the same.  Each call must
+return the right value or raise an exception that the reference documents.  Each thread uses its own
+bytes, so that a sanitizer does not report races of this program; all threads use the numbers.  The
+program runs in its own IPC namespace.
 """
 
 import argparse
@@ -40,17 +40,17 @@ from sysv_ipc import (
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import namespace
 
-#: Where the numbers are: two that are stored as equal bytes, one that counts, one waited for.
+#: The offsets of the numbers: two whose bytes are equal, a counter, and one to wait for.
 PATTERN64, PATTERN32, COUNTER, STEP = 0, 8, 16, 24
-#: Every user has bytes of its own: more than a copy that keeps the GIL.
+#: The bytes of each thread: enough that a copy releases the GIL.
 FIRST, SIZE = 4096, 100_000
 
-#: The exceptions that the reference tells of, for a handle that others detach and attach.
+#: The documented exceptions for a handle that other threads detach and attach.
 EXPECTED = (NotAttachedError, ReadOnlyError, BufferError, BusyError, CancelledError)
 
 
 class Segment(SharedMemory):
-    """A segment with a number of another attachment, which nobody takes away."""
+    """A segment with a number on another attachment, which is never detached."""
 
     step: Atomic
 
@@ -59,18 +59,18 @@ class Segment(SharedMemory):
 
 
 def check(condition: bool, what: object) -> None:
-    """Fail where a value is none that anybody wrote."""
+    """Raise AssertionError for a value that no thread has written."""
     if not condition:
-        raise AssertionError(f"a value that nobody wrote: {what!r}")
+        raise AssertionError(f"a value that no thread has written: {what!r}")
 
 
 def whole(bytes: bytes) -> None:
-    """Check that all bytes are the same."""
+    """Check that all bytes are equal."""
     check(bytes.count(bytes[:1]) == len(bytes), bytes[:16])
 
 
 def read_and_write(memory: SharedMemory, first: int, source: random.Random) -> None:
-    """Write bytes that are all the same, and read them back."""
+    """Write equal bytes and read them back."""
     data = source.randbytes(1) * source.choice([10, SIZE])
     memory.write(data, first)
     check(memory.read(len(data), first) == data, "read()")
@@ -80,7 +80,7 @@ def read_and_write(memory: SharedMemory, first: int, source: random.Random) -> N
 
 
 def index(memory: SharedMemory, first: int, source: random.Random) -> None:
-    """Use a segment as a bytearray."""
+    """Use a segment like a bytearray."""
     byte = source.randrange(256)
     memory[first] = byte
     check(memory[first] == byte, "index")
@@ -90,7 +90,7 @@ def index(memory: SharedMemory, first: int, source: random.Random) -> None:
 
 
 def view(memory: SharedMemory, first: int, source: random.Random) -> None:
-    """Keep a view for a while, of this attachment or another."""
+    """Keep a view for a while."""
     with memory.view(first, 800, "q") as numbers:
         if not numbers.readonly:
             number = source.randrange(2**60)
@@ -102,7 +102,7 @@ def view(memory: SharedMemory, first: int, source: random.Random) -> None:
 
 
 def array(memory: SharedMemory, first: int, source: random.Random) -> None:
-    """Keep an array, and one that the buffer protocol does not count."""
+    """Keep an array, and one that does not count as an export."""
     numbers: Any = memory.ndarray((10, 100), "<i8", first)
     if numbers.flags.writeable:
         number = source.randrange(2**60)
@@ -113,12 +113,12 @@ def array(memory: SharedMemory, first: int, source: random.Random) -> None:
     del numbers
     if source.random() < 0.1:
         time.sleep(0)
-    # The pattern's byte, or zero after a detach: anything but a crash.
+    # A byte of the segment, or zero after detach(); it must not crash.
     check(0 <= int(uncounted[0]) < 256, "uncounted array")
 
 
 def store(memory: SharedMemory, first: int, source: random.Random) -> None:
-    """Store numbers whose bytes are all the same."""
+    """Store numbers whose bytes are equal."""
     wide, narrow = memory.atomic(PATTERN64, "u64"), memory.atomic(PATTERN32, "u32")
     for _ in range(20):
         byte = source.randrange(256)
@@ -129,14 +129,14 @@ def store(memory: SharedMemory, first: int, source: random.Random) -> None:
 
 
 def check_numbers(wide: Atomic, narrow: Atomic) -> None:
-    """Check that the bytes of each number are all the same."""
+    """Check that the bytes of each number are equal."""
     for number in (wide.load(), wide.exchange(wide.load())):
         check(number % 0x0101010101010101 == 0, hex(number))
     check(narrow.load() % 0x01010101 == 0, hex(narrow.load()))
 
 
 def wait(memory: Segment, first: int, source: random.Random) -> None:
-    """Wait for the next step, or make it, or end the waits."""
+    """Wait for the next step, make it, or cancel the waits."""
     step = memory.atomic(STEP, "u32") if source.random() < 0.5 else memory.step
     step_now = step.load()
     match source.randrange(4):
@@ -151,7 +151,7 @@ def wait(memory: Segment, first: int, source: random.Random) -> None:
 
 
 def attach_and_detach(memory: SharedMemory, first: int, source: random.Random) -> None:
-    """Take the memory away from the others, and give it back."""
+    """Detach the memory that other threads use, and attach it again."""
     match source.randrange(12):
         case 0:
             memory.attach(None, SHM_RDONLY)
@@ -173,17 +173,17 @@ USES = [read_and_write, index, view, array, store, store, wait, wait]
 
 
 class Tally:
-    """How often each use had each outcome, the counter's sum, and what went wrong."""
+    """The number of outcomes of each use, the sum of the counter, and the failures."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start with no outcomes."""
         self.outcomes: dict[str, collections.Counter[str]] = {}
         self.added: dict[str, int] = {}
         self.failures: list[str] = []
         self.stop = threading.Event()
 
     def work(self, number: int, use: Callable[..., None], memory: Segment) -> None:
-        """Use the memory again and again until the end, or until something goes wrong."""
+        """Use the memory repeatedly until the end, or until a failure."""
         source = random.Random(number)
         name = f"{number} {use.__name__}"
         outcomes = self.outcomes.setdefault(name, collections.Counter())
@@ -200,7 +200,7 @@ class Tally:
                 self.failures.append(f"{name}: {traceback.format_exc()}")
                 self.stop.set()
             if source.random() < 0.5:
-                # Now and then all have to have let go, or nobody could detach.
+                # Sometimes no thread may use the memory, otherwise it could never be detached.
                 time.sleep(source.random() * 4e-3)
         self.added[name] = added
 
@@ -209,7 +209,7 @@ class Tally:
 
 
 def in_child(memory: SharedMemory, atomics: tuple[Atomic, ...], number: int) -> None:
-    """Use what was inherited, then a handle of the child's own."""
+    """Use the inherited handle, then a new one."""
     wide, narrow, counter = atomics
     check_numbers(wide, narrow)
     counter.add(1)
@@ -220,7 +220,7 @@ def in_child(memory: SharedMemory, atomics: tuple[Atomic, ...], number: int) -> 
                 use(handle, FIRST + number * SIZE, source)
 
 
-#: What a program that is started does.
+#: The program that is started.
 PROGRAM = """
 import runpy, sys
 names = runpy.run_path(sys.argv[1])
@@ -234,14 +234,14 @@ memory.atomic(names["COUNTER"], "u64").add(1)
 
 @contextlib.contextmanager
 def pinned(memory: SharedMemory) -> Iterator[tuple[Atomic, ...]]:
-    """Numbers of another attachment, which nobody takes away."""
+    """Return numbers on another attachment, which is never detached."""
     own = SharedMemory.from_id(memory.id)
     places = ((PATTERN64, "u64"), (PATTERN32, "u32"), (COUNTER, "u64"))
     yield tuple(own.atomic(offset, type) for offset, type in places)  # type: ignore[arg-type]
 
 
 def start_others(memory: SharedMemory, tally: Tally, end: float) -> tuple[int, int]:
-    """Fork and start programs until the end; return how many of each."""
+    """Fork and start programs until the end; return the number of each."""
     forked = started = 0
     while time.monotonic() < end and not tally.stop.wait(0.05):
         if forked % 10 == 9:
@@ -252,7 +252,7 @@ def start_others(memory: SharedMemory, tally: Tally, end: float) -> tuple[int, i
         with pinned(memory) as atomics:
             pid = os.fork()
             if pid == 0:
-                # Whoever hangs is ended, and seen.
+                # A child that hangs is killed, which fails the test.
                 signal.alarm(120)
                 status = 1
                 try:
@@ -271,7 +271,7 @@ def start_others(memory: SharedMemory, tally: Tally, end: float) -> tuple[int, i
 
 
 def stress(seconds: float) -> Tally:
-    """Let all of them loose for so long."""
+    """Run all uses for a number of seconds."""
     memory = Segment(None, IPC_CREX, size=FIRST + (len(USES) + 2) * SIZE, init_character=b"\0")
     memory.step = SharedMemory.from_id(memory.id).atomic(STEP, "u32")
     tally = Tally()
@@ -296,11 +296,11 @@ def stress(seconds: float) -> Tally:
 
 
 def main() -> None:
-    """Run it, and show what came out."""
+    """Run the stress test and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
-    # That threads and forks do not go together is what this is about.
+    # CPython warns of forks with threads, which this program makes on purpose.
     warnings.simplefilter("ignore", DeprecationWarning)
     namespace.enter()
     print(f"sysv_ipc {sysv_ipc.VERSION} on {sys.version.split()[0]}", flush=True)

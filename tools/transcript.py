@@ -1,8 +1,8 @@
-"""Try the command line as a new user would, in a real terminal, and write down what is seen.
+"""Type commands into a real terminal, as a new user would, and record what it shows.
 
-The terminal is tmux's; the session has an IPC namespace of its own.  What differs each time
-(dates, pids, ages) is made the same, so that docs/command-line-session.txt changes only where
-the program does.  With --check the file is compared and left alone.
+The terminal is tmux; the session has its own IPC namespace.  Dates, pids and ages, which differ
+each time, are replaced by fixed ones, so that docs/command-line-session.txt changes only if the
+program does.  With --check the file is compared and not written.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from typing import Self
 ROOT = Path(__file__).parents[1].resolve()
 PAGE = ROOT / "docs/command-line-session.txt"
 
-#: What is typed; an answer to a question follows its command after a tab.
+#: The lines to type.  An answer to a question follows its command after a tab.
 TYPED = [
     "sysv-ipc",
     "sysv-ipc ls",
@@ -51,24 +51,24 @@ TYPED = [
     "sysv-ipc ls",
 ]
 
-#: What differs from one time to the next; what stands for it is as wide, because of columns.
+#: The parts that differ each time.  Their replacements are as wide, because of the columns.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(\d+s ago\)")
 ENDED = re.compile(r"\b\d+(?= \(ended\))")
 PIDS_AND_AGE = re.compile(r"(?<=  )([\d,]+|-)( +)\d+s(?=  )")
 
 
 def steady(text: str) -> str:
-    """Return what would have been shown at the same moment by the same processes."""
+    """Return the text with fixed dates, pids and ages."""
     text = MOMENT.sub("2026-01-01 12:00:00 (0s ago)", text)
     text = ENDED.sub(lambda match: "9" * len(match[0]), text)
     return PIDS_AND_AGE.sub(lambda match: re.sub(r"\d", "9", match[1]) + match[2] + "0s", text)
 
 
 class Terminal:
-    """A tmux server with one window, which knows nothing of the user's own."""
+    """A tmux server with one window, independent of the user's own servers."""
 
     def __init__(self, folder: Path) -> None:
-        """Start it in a folder."""
+        """Start the server in a folder."""
         self.tmux = ["tmux", "-u", "-f", "/dev/null", "-S", str(folder / "socket")]
         environment = {
             "HOME": str(folder),
@@ -77,7 +77,7 @@ class Terminal:
             "PS1": "$ ",
             "TZ": "UTC",
         }
-        # What an interpreter with sanitizers needs.
+        # An interpreter with sanitizers needs these.
         for name in ("ASAN_OPTIONS", "LD_PRELOAD", "PYTHONMALLOC", "UBSAN_OPTIONS"):
             if name in os.environ:
                 environment[name] = os.environ[name]
@@ -93,16 +93,16 @@ class Terminal:
         subprocess.run([*namespace, *self.tmux, *limit, *new], check=True, cwd=folder, env=clean)
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the terminal."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End all that runs in it."""
+        """End the server and its programs."""
         subprocess.run([*self.tmux, "kill-server"], check=False)
 
     def screen(self) -> str:
-        """Return all that has been shown."""
-        # Long lines come as they were written, not as they were broken.
+        """Return everything that the terminal has shown."""
+        # -J: return long lines as they were written, without the terminal's line breaks.
         command = [*self.tmux, "capture-pane", "-p", "-J", "-S", "-"]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
@@ -113,21 +113,21 @@ class Terminal:
         subprocess.run([*self.tmux, "send-keys", "Enter"], check=True)
 
     def wait_for_prompt(self, number: int) -> None:
-        """Wait until the shell has asked that often, and asks now."""
+        """Wait until the shell has printed this number of prompts."""
         self.wait_for(lambda text: len(re.findall(r"^\$", text, re.M)) == number)
 
     def wait_for(self, condition: Callable[[str], bool]) -> None:
-        """Wait until what is shown is as it has to be."""
+        """Wait until the condition is true for the text on the screen."""
         deadline = time.monotonic() + 60
         while not condition(self.screen()):
             if time.monotonic() > deadline:
-                sys.exit(f"the terminal shows no end of the command:\n{self.screen()}")
+                sys.exit(f"the command did not end; the terminal shows:\n{self.screen()}")
             time.sleep(0.02)
 
 
 def session() -> str:
-    """Type everything, and return what the terminal has shown."""
-    # The shell may still be at its end, writing, when the terminal has gone.
+    """Type all commands and return what the terminal has shown."""
+    # The shell may still write its files for a moment after the terminal has ended.
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with folder as name, Terminal(Path(name)) as terminal:
         terminal.wait_for_prompt(1)
@@ -142,12 +142,12 @@ def session() -> str:
 
 
 def squeezed(text: str) -> str:
-    """Return the text without what hangs on the number of digits that a pid has."""
+    """Return the text independent of the number of digits in a pid."""
     return re.sub("9+", "9", re.sub("[ ─]+", " ", text))
 
 
 def main() -> None:
-    """Write the page, or compare it."""
+    """Write the session file, or compare it."""
     text = steady(session()) + "\n"
     if sys.argv[1:] == ["--check"]:
         before = PAGE.read_text()
@@ -155,7 +155,7 @@ def main() -> None:
             sys.stdout.writelines(
                 difflib.unified_diff(before.splitlines(True), text.splitlines(True), n=1)
             )
-            sys.exit(f"{PAGE.name} is not what is shown now: run tools/transcript.py")
+            sys.exit(f"{PAGE.name} differs from what the program shows: run tools/transcript.py")
     elif sys.argv[1:]:
         sys.exit("usage: tools/transcript.py [--check]")
     else:

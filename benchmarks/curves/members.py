@@ -1,4 +1,4 @@
-"""What calls cost on sets of 1 to 32 000 members."""
+"""Measure calls on sets of 1 to 32 000 members."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ask(bench: Bench) -> Iterator[Table]:
             ),
         }
         for name, (floor, ours) in pairs.items():
-            # Writing the values in the round before must not leave zeros.
+            # The previous round's write of the values must not leave zeros.
             set.values = initial
             times = bench.measure({"floor": floor, "ours": ours})
             add_against_floor(tables[name], str(count), times, None)

@@ -1,4 +1,4 @@
-"""What messages of 0 to 65 536 bytes cost, in one process and with room for the largest."""
+"""Measure messages of 0 to 65 536 bytes, in one process, with a buffer for the largest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls cost beside 1 to 32 000 objects of the same kind, and what memory a handle keeps."""
+"""Measure calls with 1 to 32 000 other objects of the same kind, and the memory of a handle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..harness import (
 
 COUNTS = (1, 10, 100, 1000, 10_000, 32_000)
 
-#: Class, the floors of creating and opening with their arguments, what is done with one.
+#: Class, the floors of creating and opening with their arguments, the call to detach.
 KINDS: list[tuple[type, tuple[str, tuple[int, ...]], tuple[str, tuple[int, ...]]]] = [
     (sysv_ipc.Semaphore, ("sem_create", (1,)), ("sem_open", (1,))),
     (sysv_ipc.MessageQueue, ("msg_create", ()), ("msg_open", ())),
@@ -30,18 +30,18 @@ KINDS: list[tuple[type, tuple[str, tuple[int, ...]], tuple[str, tuple[int, ...]]
 
 
 def options(cls: type) -> dict[str, Any]:
-    """Return how a segment is made without filling it."""
+    """Return the arguments that create a segment without filling it."""
     return {"init_character": None} if cls is sysv_ipc.SharedMemory else {}
 
 
 def curve(bench: Bench, cls: Any, create: Any, reopen: Any) -> tuple[Table, Table]:
-    """Ask about one kind: creating and removing, and opening."""
+    """Measure one kind: creating and removing, and opening."""
     creating, opening = Table(f"{cls.__name__}: create, remove"), Table(f"{cls.__name__}: open")
     detach = ".detach()" if cls is sysv_ipc.SharedMemory else ""
     made: list[Any] = []
     before = resident_bytes()
     for count in COUNTS[: 4 if bench.quick else None]:
-        # One more is made in each turn.
+        # Each turn creates one more object.
         while len(made) < count - 1 or not made:
             made.append(cls(None, IPC_CREX, **options(cls)))
         size = (resident_bytes() - before) / len(made)
@@ -65,7 +65,7 @@ def curve(bench: Bench, cls: Any, create: Any, reopen: Any) -> tuple[Table, Tabl
 
 
 def beside_segments(bench: Bench) -> Table:
-    """Ask whether a queue with room for large messages minds how many segments there are."""
+    """Measure whether the number of segments slows a queue with a large buffer."""
     table = Table("send + receive, room for 64 KiB, beside segments")
     queue = sysv_ipc.MessageQueue(None, IPC_CREX, max_message_size=1 << 16)
     segments: list[sysv_ipc.SharedMemory] = []
@@ -85,7 +85,7 @@ def beside_segments(bench: Bench) -> Table:
 
 
 def add(table: Table, count: int, times: dict[str, list[float]], more: dict[str, Figure]) -> None:
-    """Add a row of times, their ratio and what else there is."""
+    """Add a row of times, their ratio and other figures."""
     figures = {name: Figure(values, "ns") for name, values in times.items()}
     figures["ours to floor"] = Figure(ratios(times["ours"], times["floor"]), "x")
     table.add(str(count), {**figures, **more})

@@ -1,6 +1,6 @@
-"""What a pair of calls costs when 1 to 64 processes make it on one semaphore, on one queue.
+"""Measure a pair of calls of 1 to 64 processes on one semaphore, and on one queue.
 
-The time is that of the whole crowd, divided by the pairs that all of it makes.
+The time is that of all processes, divided by the number of pairs that they make.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def crowd(partners: Sequence[Partner], name: str) -> Contestant:
-    """Let all make their share of the calls."""
+    """Let every process make its share of the calls."""
 
     def run(count: int) -> float:
         share = -(-count // len(partners))

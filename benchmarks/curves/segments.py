@@ -1,4 +1,4 @@
-"""What segments of 4 KiB to 8 GiB cost that nobody touches."""
+"""Measure segments of 4 KiB to 8 GiB whose memory is not accessed."""
 
 from __future__ import annotations
 

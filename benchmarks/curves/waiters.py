@@ -1,9 +1,9 @@
-"""What it costs to end the waits of 1 to 1 000 threads or tasks, and what memory they keep.
+"""Measure the end of the waits of 1 to 1 000 threads or tasks, and their memory.
 
-All wait for a message; then as many are sent.  The time is that of the whole crowd, divided by
-its number, from the first message until the last waiter has ended.  Where many threads come back
-to the interpreter at once they fight for the GIL, which costs more than all the rest: what that is
-tell threads that wait for one event, and threads of 1.2.0 that wait for the same messages.
+All wait for a message; then one is sent for each.  The time is from the first message until the
+last waiter has ended, divided by the number of waiters.  If many threads return to the interpreter
+at the same time, they compete for the GIL, which costs more than everything else.  Threads that
+wait for one event, and threads of 1.2.0 that wait for the same messages, show that cost.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..harness import Bench, Contestant, Figure, Table, add_growth, ratios, resi
 COUNTS = (1, 10, 100, 1000)
 MESSAGE = b"x" * 64
 
-#: What of ours is compared with what.
+#: The contestants that are compared with each other.
 PAIRS = [("ours", "1.2.0"), ("cancel", "Event"), ("tasks", "floor")]
 STACK_BYTES = 1 << 18
 
 
 def nap_seconds(count: int) -> float:
-    """Return how long so many threads need until they wait."""
+    """Return the time that this number of threads needs until they wait."""
     return 0.01 + count * 0.0003
 
 
 class Waiters:
-    """The contestants of one queue, and what memory one of their waiters keeps."""
+    """The contestants of one queue, and the memory of one waiter."""
 
     def __init__(self, bench: Bench, queue: sysv_ipc.MessageQueue, count: int) -> None:
         self.queue, self.count = queue, count
@@ -56,7 +56,7 @@ class Waiters:
             self.queue.receive()
 
     def threads(self, wait: Callable[[], object], end: Callable[[], None]) -> float:
-        """Let threads wait, end their waits, and return the time of one."""
+        """Let threads wait, end their waits, and return the time for one."""
         before = resident_bytes()
         threads = [threading.Thread(target=wait) for _ in range(self.count)]
         for thread in threads:

@@ -1,6 +1,7 @@
-"""How much one CPU-bound thread slows an uncontended pair of calls, here and in 1.2.0.
+"""Measure how much one CPU-bound thread slows an uncontended pair of calls, here and in 1.2.0.
 
-Who gives up the GIL for a call that does not wait has to wait for the busy thread to give it back.
+A thread that releases the GIL for a call that does not block must wait for the busy thread to
+release it again.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from sysv_ipc import IPC_CREX
 
 from ..harness import Bench, Contestant, Figure, Table, python, ratios
 
-#: How many times as many pairs as 1.2.0's this library makes beside a busy thread.
+#: The number of pairs that this library makes beside a busy thread, relative to 1.2.0.
 TIMES_THE_PAIRS = 50
 
 
 @contextlib.contextmanager
 def busy_thread() -> Iterator[None]:
-    """Keep a second thread computing."""
+    """Let a second thread compute."""
     stop = threading.Event()
 
     def spin() -> None:

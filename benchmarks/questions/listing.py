@@ -1,7 +1,6 @@
-"""How long the lists take of as many objects as the kernel allows.
+"""Measure the lists of as many objects as the kernel allows.
 
-The floor is the plain reading of /proc/sysvipc, which is what the kernel costs; ipcs(1) is the
-rival.
+The floor is reading /proc/sysvipc, which is the kernel's part; the rival is ipcs(1).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from sysv_ipc import IPC_CREX
 
 from ..harness import Bench, Figure, Table, python, ratios
 
-#: What is listed: how many, how one is made, our list, how one is removed, the table's name.
+#: The objects to list: number, function that creates one, our list, removal, name of the table.
 KINDS: dict[str, tuple[int, Callable[[], Any], str, Callable[[int], None], str]] = {
     "queues": (
         32000,

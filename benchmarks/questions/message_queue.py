@@ -1,4 +1,4 @@
-"""What a message through a queue costs beyond the kernel's part, within one process."""
+"""Measure a message through a queue, within one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sysv_ipc import IPC_CREX
 
 from ..harness import Bench, Table, add_against_floor, python
 
-#: Name, bytes, statement, what the ratio and the own cost may be.
+#: Name, bytes, statement, and the targets for the ratio and the own cost.
 PAIRS = [
     ("send + receive, 64 B", 64, "q.send(m)\nq.receive()", 1.29, 0.40),
     (
@@ -24,7 +24,7 @@ PAIRS = [
 
 
 def against_old(bench: Bench) -> Table:
-    """Ask about what 1.2.0 has too."""
+    """Measure the calls that 1.2.0 has too."""
     table = Table("queue, one process")
     queue = sysv_ipc.MessageQueue(None, IPC_CREX, max_message_size=8192)
     for name, size, statement, at_most, own_at_most in PAIRS:
@@ -42,7 +42,7 @@ def against_old(bench: Bench) -> Table:
 
 
 def only_here(bench: Bench) -> Table:
-    """Ask about what 1.2.0 lacks."""
+    """Measure the calls that 1.2.0 lacks."""
     table = Table("queue, not in 1.2.0")
     queue = sysv_ipc.MessageQueue(None, IPC_CREX)
     message, buffer, messages = b"x" * 64, bytearray(2048), [b"x" * 64] * 64

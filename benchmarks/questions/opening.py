@@ -1,4 +1,4 @@
-"""What it costs to open an object by its key, and to import the library."""
+"""Measure opening an object by its key, and the import of the library."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from ..harness import (
     ratios,
 )
 
-#: Statement and floor; of two kinds we look at what was opened: whether a semaphore has its value
-#: already, and how many bytes a segment has.
+#: Statement and floor.  Two kinds need a second system call: to see whether a semaphore has its
+#: initial value, and to get the size of a segment.
 KINDS: list[tuple[str, str, str, tuple[int, ...]]] = [
     ("Semaphore", "C(key)", "sem_open", (1,)),
     ("MessageQueue", "C(key)", "msg_open", ()),
-    # 1.2.0 stays attached to what it forgets.
+    # A handle of 1.2.0 that is dropped stays attached.
     ("SharedMemory, and detach", "C(key).detach()", "shm_open", (1,)),
 ]
 IMPORT = "from time import perf_counter as now; t = now(); import sysv_ipc; print(now() - t)"
 
 
 def by_key(bench: Bench) -> Table:
-    """Ask about the constructors of what exists; the handle is dropped each time."""
+    """Measure the constructors with existing objects; the handle is dropped each time."""
     table = Table("open by key")
     for name, statement, call, looks in KINDS:
         cls = name.partition(",")[0]
@@ -51,7 +51,7 @@ def by_key(bench: Bench) -> Table:
 
 
 def fresh_import(python: str) -> Contestant:
-    """Time an import in an interpreter of its own."""
+    """Time an import in a new interpreter."""
 
     def run(count: int) -> float:
         command = [python, "-I", "-c", IMPORT]
@@ -64,7 +64,7 @@ def fresh_import(python: str) -> Contestant:
 
 
 def importing(bench: Bench) -> Table:
-    """Ask about the import in a fresh interpreter."""
+    """Measure the import in a new interpreter."""
     table = Table("import sysv_ipc")
     contestants = {"ours": fresh_import(sys.executable)}
     if bench.old:

@@ -1,7 +1,7 @@
-"""What else a program could use, and what that costs: messages, locks and segments.
+"""Compare messages, locks and segments with other libraries and system calls.
 
-Every row is one kind of channel, lock or segment; the ratio is its time to ours, so that below 1
-we lose.  The notes say why.
+Every row is one kind of channel, lock or segment.  The ratio is its time to ours: below 1 this
+library is slower.  The notes say why.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OURS = "MessageQueue"
 
 @dataclass
 class Channel:
-    """One way to send: what is done to its ends, and how it is taken away."""
+    """A way to send: the calls on both ends, and how to remove it."""
 
     send: str
     receive: str
@@ -42,7 +42,7 @@ class Channel:
 
 
 def make_channels(bench: Bench) -> dict[str, Channel]:
-    """Make one channel of each kind."""
+    """Create one channel of each kind."""
     context = multiprocessing.get_context("fork")
     queue = sysv_ipc.MessageQueue(None, IPC_CREX)
     kept, simple = context.Queue(), context.SimpleQueue()
@@ -82,7 +82,7 @@ def make_channels(bench: Bench) -> dict[str, Channel]:
 
 
 def add_rows(table: Table, column: str, times: Times, ours: str) -> None:
-    """Add a row for each contestant, or a column to the rows that are there."""
+    """Add a row for each contestant, or a column to the existing rows."""
     rows = dict(table.rows)
     for name, values in times.items():
         figures = {column: Figure(values, "ns")}
@@ -95,7 +95,7 @@ def add_rows(table: Table, column: str, times: Times, ours: str) -> None:
 
 
 def messages(bench: Bench) -> Table:
-    """Ask how long 64 bytes take: in one process, to another one, and there and back."""
+    """Measure 64 bytes: in one process, to another one, and there and back."""
     table = Table("a message of 64 B")
     few = bench.few(5 if bench.quick else 60, 0.002 if bench.quick else 0.02)
     there, back = make_channels(bench), make_channels(bench)
@@ -123,15 +123,14 @@ def messages(bench: Bench) -> Table:
         for remove in channel.removal:
             remove()
     table.notes += [
-        "A pipe and a socket know no types and no messages of others; a pipe does not even know",
-        "where a message ends.  Their system calls copy into pages that are there already, where",
-        "msgsnd(2) allocates each message.",
+        "Pipes and sockets have no message types, and a pipe does not separate messages.  Their",
+        "system calls copy into existing pages, while msgsnd(2) allocates each message.",
     ]
     return table
 
 
 def locks(bench: Bench) -> Table:
-    """Ask what taking and giving back costs while nobody waits."""
+    """Measure acquiring and releasing while no process waits."""
     table = Table("a lock, uncontended")
     semaphore = sysv_ipc.Semaphore(None, IPC_CREX, initial_value=1)
     statement = "s.acquire()\ns.release()"
@@ -148,14 +147,14 @@ def locks(bench: Bench) -> Table:
     add_rows(table, "acquire + release", bench.measure(contestants), "Semaphore")
     semaphore.remove()
     table.notes += [
-        "Those that win are POSIX semaphores: words in shared memory, for which nobody enters the",
-        "kernel while nobody waits.  They cannot undo what a dead process did.",
+        "The faster ones are POSIX semaphores: words in shared memory, which need no system call",
+        "while no process waits.  They cannot undo the operations of a dead process.",
     ]
     return table
 
 
 def segments(bench: Bench) -> Table:
-    """Ask what a segment of 64 KiB costs to make, to open and to read from."""
+    """Measure creating, opening and reading a segment of 64 KiB."""
     table = Table("a segment of 64 KiB")
     size = 1 << 16
     ours = sysv_ipc.SharedMemory(None, IPC_CREX, size=size)

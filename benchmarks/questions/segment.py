@@ -1,7 +1,7 @@
-"""What reading, writing, copying and creating segments costs.
+"""Measure reading, writing, copying and creating segments.
 
-Targets are parts of 1.2.0's time in the same run: 40, 30 and 35 ns stand against 261, 266 and
-191 ns of 1.2.0.
+Targets are parts of 1.2.0's time in the same run: 40, 30 and 35 ns for 261, 266 and 191 ns of
+1.2.0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..harness import Bench, Contestant, Figure, Table, python, ratios
 
 MIB = 1 << 20
 
-#: Statement, and what it may take of 1.2.0's time.
+#: Statement, and its target as a part of 1.2.0's time.
 SMALL = [
     ("m.read(64)", 40 / 261),
     ("m.write(b)", 30 / 266),
@@ -29,7 +29,7 @@ SMALL = [
 
 
 def small(bench: Bench) -> Table:
-    """Ask about calls in which the library's own cost is all there is."""
+    """Measure calls that make no system call."""
     table = Table("segment, 64 B")
     segment = sysv_ipc.SharedMemory(None, IPC_CREX)
     for statement, at_most in SMALL:
@@ -49,12 +49,12 @@ def small(bench: Bench) -> Table:
     return table
 
 
-#: Statement on an atomic number, and the nanoseconds that it may take.
+#: Statement on an atomic number, and its target in nanoseconds.
 ATOMIC = [("a.add(1)", 60.0), ("a.load()", None), ("a.store(7)", None)]
 
 
 def atomics(bench: Bench) -> Table:
-    """Ask about numbers that are shared with programs in C."""
+    """Measure atomic numbers."""
     table = Table("segment, atomic numbers")
     segment = sysv_ipc.SharedMemory(None, IPC_CREX, init_character=None)
     for statement, at_most in ATOMIC:
@@ -65,7 +65,7 @@ def atomics(bench: Bench) -> Table:
 
 
 def large(bench: Bench) -> Table:
-    """Ask about a copy that is larger than the caches."""
+    """Measure a copy that is larger than the caches."""
     size = (64 if bench.quick else 256) * MIB
     table = Table("segment, large copies")
     segment = sysv_ipc.SharedMemory(None, IPC_CREX, size=size)
@@ -89,7 +89,7 @@ def large(bench: Bench) -> Table:
 
 
 def speed_kept(segment: sysv_ipc.SharedMemory, buffer: bytearray) -> float:
-    """Return what a computing thread does while we copy, as a part of what it does alone."""
+    """Return the work of a computing thread during a copy, as a part of its work without one."""
     turns, stop = [0], threading.Event()
 
     def compute() -> None:
@@ -111,12 +111,12 @@ def speed_kept(segment: sysv_ipc.SharedMemory, buffer: bytearray) -> float:
 
 
 def address_of(buffer: Any) -> int:
-    """Return where its bytes are; the caller keeps them there."""
+    """Return the address of the bytes; the caller must keep the buffer."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
 def creating(bench: Bench) -> Table:
-    """Ask about a large segment that nobody has touched yet."""
+    """Measure creating a large segment whose memory is not accessed."""
     size = (64 if bench.quick else 512) * MIB
     table = Table(f"creating a segment of {size // MIB} MiB")
     statement = "m = SharedMemory(None, IPC_CREX, size=size{})\nm.remove()\nm.detach()"

@@ -1,7 +1,7 @@
-"""What a pair of calls on a semaphore costs beyond the kernel's part.
+"""Measure a pair of calls on a semaphore.
 
-The floor makes the system calls that the library makes: semop(2) with IPC_NOWAIT, also where a
-timeout is given, because a call that need not wait does not hand it to the kernel.
+The floor makes the same system calls as the library: semop(2) with IPC_NOWAIT, also for a call with
+a timeout, because the library passes the timeout to the kernel only if it must wait.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAILED = "try:\n    s.acquire(0)\nexcept BusyError:\n    pass"
 
 
 def uncontended(bench: Bench) -> Table:
-    """Ask about the calls that succeed at once."""
+    """Measure calls that succeed at once."""
     table = Table("semaphore, uncontended")
     semaphore = sysv_ipc.Semaphore(None, IPC_CREX, initial_value=1)
     for name, statement, at_most, own_at_most in PAIRS:
@@ -39,14 +39,14 @@ def uncontended(bench: Bench) -> Table:
 
 
 def busy(bench: Bench) -> Table:
-    """Ask about the calls that find nothing to take."""
+    """Measure calls that fail because the value is 0."""
     table = Table("semaphore, busy")
     semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
     floor = bench.floor("sem_busy", semaphore.id)
 
     def failed(module: Any, handle: Any) -> Any:
-        # CPython counts the lines of a function up to where an exception passes: in one that
-        # is twenty times as long as a user's, that takes longer than all the rest.
+        # CPython counts the lines of a function up to the exception: in a function that is
+        # twenty times as long as a user's, that takes longer than everything else.
         return python(FAILED, unrolled=1, s=handle, BusyError=module.BusyError)
 
     contestants = {"floor": floor, "ours": failed(sysv_ipc, semaphore)}
@@ -60,7 +60,7 @@ def busy(bench: Bench) -> Table:
 
 
 def members(bench: Bench) -> Table:
-    """Ask about several members of a set at once."""
+    """Measure operations on several members of a set in one call."""
     table = Table("set of 4 members, all in one call")
     set = sysv_ipc.SemaphoreSet(None, 4, IPC_CREX, initial_values=[1] * 4)
     floor = bench.floor("sem_pair", set.id, 4)

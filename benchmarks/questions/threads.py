@@ -1,7 +1,7 @@
-"""How much more two threads do than one, each with objects of its own.
+"""Measure how much more two threads do than one, each with its own objects.
 
-Without the GIL they do not hinder each other.  With it they take turns, except where a call waits
-in the kernel; the floor, whose calls never hold it, shows what the machine can do.
+Without the GIL they do not slow each other.  With it they take turns, except while a call waits in
+the kernel.  The floor never holds the GIL and shows the limit of the machine.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sysv_ipc import IPC_CREX
 
 from ..harness import Bench, Contestant, Figure, Table, python, ratios
 
-#: What two threads do without the GIL, in parts of what one does.
+#: The target without the GIL: the work of two threads, relative to one.
 AT_LEAST = 1.7
 
 
 def together(sides: list[Contestant]) -> Contestant:
-    """Let each make the calls in a thread of its own; the time is that of one call of all."""
+    """Let each contestant run in its own thread; return the time divided by all calls."""
 
     def run(count: int) -> float:
         barrier = threading.Barrier(len(sides) + 1)
@@ -46,7 +46,7 @@ def together(sides: list[Contestant]) -> Contestant:
 
 
 def figures(bench: Bench, make: Callable[[], Contestant], at_least: float | None) -> Figure:
-    """Return what two threads do in parts of what one does."""
+    """Return the work of two threads, relative to one."""
     sides = [make(), make()]
     contestants = {"one": together(sides[:1]), "two": together(sides)}
     times = bench.few(10 if bench.quick else 40, 0.02).measure(contestants)
@@ -69,8 +69,8 @@ def ask(bench: Bench) -> Iterator[Table]:
         ),
         "queue, 64 B": (
             lambda: bench.floor("msg_pair", next(full).id, 64, 1),
-            # A message of its own too: two threads that count the references to one object
-            # hinder each other.
+            # Each thread has its own message, because reference counts of a shared object slow
+            # both threads.
             lambda: python("q.send(m)\nq.receive()", q=next(full), m=bytes(bytearray(64))),
         ),
     }

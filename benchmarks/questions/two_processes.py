@@ -1,7 +1,7 @@
-"""How much of raw C's throughput messages have from one process to another.
+"""Measure the throughput of messages between two processes, relative to raw C.
 
-The sender and the receiver of each contestant are of its own kind.  Lists of 64 are sent and
-received in one call; the floor makes a system call for each message in either case.
+The sender and the receiver of each contestant are of the same kind.  Lists of 64 are sent and
+received in one call; the floor makes a system call for each message in both cases.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..harness import Bench, Contestant, Figure, Table, python, ratios
 from ..partner import Partner, per
 
 LIST = 64
-#: What single messages and lists reach of raw C.
+#: The targets for single messages and for lists, relative to raw C.
 TARGETS = {"ours": 0.92, "lists": 0.97}
 SIZES = (1, 64, 256, 1024, 2048, 4096, 8192)
 
 
 def list_receiver(queue: sysv_ipc.MessageQueue) -> Contestant:
-    """Receive so many lists: a call takes what is there, which may be less."""
+    """Receive messages in lists; a call returns the messages that are there, at most a list."""
 
     def run(count: int) -> float:
         left = count * LIST
@@ -59,7 +59,7 @@ def sides(
 def throughput(
     bench: Bench, size: int, rounds: int, targets: Mapping[str, float]
 ) -> dict[str, Figure]:
-    """Return what one message of this size takes, and the part of the floor's throughput."""
+    """Return the time of one message of this size, and the throughput relative to the floor."""
     queue = sysv_ipc.MessageQueue(None, IPC_CREX, max_message_size=max(size, 64))
     send, receive = sides(bench, queue, size)
     with Partner(send) as partner:

@@ -1,8 +1,8 @@
-"""How late a timeout, a message and a cancel are, against the old way: polling with naps.
+"""Measure how late a timeout, a message and a cancel() are, compared with polling.
 
-The old way is what programs do without this library: try with NOWAIT, sleep, try again.  Latency
-is the time from the message, the deadline or the cancel until the waiting thread goes on; CPU is
-that of the whole process while 16 threads wait.
+Polling is the usual way without this library: try with NOWAIT, sleep, try again.  Latency is the
+time from the message, the deadline or cancel() until the waiting thread continues.  CPU is that of
+the whole process while 16 threads wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Receive = Callable[[MessageQueue, float], float | None]
 
 
 def polling(nap: float) -> Receive:
-    """Receive as programs do that cannot wait with a timeout."""
+    """Receive by polling."""
 
     def receive(queue: MessageQueue, timeout: float) -> float | None:
         deadline = time.perf_counter() + timeout
@@ -48,14 +48,14 @@ CONTESTANTS: dict[str, Receive] = {
 
 
 def lateness(receive: Receive, queue: MessageQueue) -> float:
-    """Return how long after its deadline a call comes back, in seconds."""
+    """Return the time from its deadline until a call returns, in seconds."""
     start = time.perf_counter()
     receive(queue, 0.005)
     return time.perf_counter() - start - 0.005
 
 
 def latency(receive: Receive, queue: MessageQueue) -> float:
-    """Return how long after it was sent a message is there, in seconds."""
+    """Return the time from sending a message until it is received, in seconds."""
     took: list[float] = []
 
     def wait() -> None:
@@ -71,7 +71,7 @@ def latency(receive: Receive, queue: MessageQueue) -> float:
 
 
 def cancel_latency(queue: MessageQueue) -> float:
-    """Return how long after cancel() the waiting thread goes on, in seconds."""
+    """Return the time from cancel() until the waiting thread continues, in seconds."""
     took: list[float] = []
 
     def wait() -> None:
@@ -89,7 +89,7 @@ def cancel_latency(queue: MessageQueue) -> float:
 
 
 def idle_cpu(receive: Receive, queue: MessageQueue, seconds: float) -> float:
-    """Measure the part of a core that 16 threads cost while nothing comes, in per cent."""
+    """Return the part of a core that 16 waiting threads use, in per cent."""
     threads = [threading.Thread(target=receive, args=(queue, seconds + 0.5)) for _ in range(16)]
     for thread in threads:
         thread.start()
@@ -103,7 +103,7 @@ def idle_cpu(receive: Receive, queue: MessageQueue, seconds: float) -> float:
 
 
 def spread(name: str, seconds: list[float]) -> dict[str, Figure]:
-    """Return the median and what 99 of 100 stay below."""
+    """Return the median and the 99th percentile."""
     late = sorted(seconds)[int(len(seconds) * 0.99)]
     middle = statistics.median(seconds)
     return {name: Figure([middle * 1e3], "ms"), f"{name}, 99 %": Figure([late * 1e3], "ms")}

@@ -1,7 +1,9 @@
 /* Binding and converting arguments.  A converter stands for one meaning
  * wherever that argument occurs; all conversion ends before the kernel is
  * asked for anything. */
-#include "core/core.h"
+
+#include "core/args.h"
+#include "core/warning.h"
 
 #include <errno.h>
 #include <math.h>
@@ -183,29 +185,52 @@ forgive_signaling_nan(PyObject *value)
     return 0;
 }
 
-/* A timeout that is not a number in double's range: for ever, or refused. */
+/* A timeout for which float() has raised OverflowError: for ever, or refused
+ * if it is negative.  The OverflowError stays if it cannot be compared. */
 static int
 timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
 {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
     PyObject *zero = PyLong_FromLong(0);
-    int negative = -1;
-    if (zero != NULL) {
-        negative = PyObject_RichCompareBool(value, zero, Py_LT);
-        Py_DECREF(zero);
+    int negative = zero == NULL ? -1
+                                : PyObject_RichCompareBool(value, zero, Py_LT);
+    Py_XDECREF(zero);
+    if (negative < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Clear();
+        PyErr_Restore(type, error, traceback);
+        return -1;
     }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
     if (negative < 0) {
         return -1;
     }
     if (negative) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "=%s", timeout_text);
+        (void)core_refuse_text(state, EINVAL, CORE_NO_TARGET, timeout_text);
         return -1;
     }
     *out = OS_FOREVER;
     return 0;
 }
 
+/* timeout is True or False. */
+static int
+warn_of_timeout(CoreState *state, PyObject *value)
+{
+    return core_warn(
+        state, CORE_SLIP_TIMEOUT,
+        PyUnicode_FromString(
+            value == Py_True
+                ? "timeout=True is one second: timeout=None, the "
+                  "default, waits for ever"
+                : "timeout=False is no time at all: timeout=0 says "
+                  "so, timeout=None waits for ever"));
+}
+
 int
-core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
+core_timeout_slow(CoreState *state, PyObject *value, int64_t *out)
 {
     if (value == Py_None) {
         *out = OS_FOREVER;
@@ -221,7 +246,7 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
             return 0;
         }
     }
-    if (PyBool_Check(value) && core_warn_of_timeout(state, value) < 0) {
+    if (PyBool_Check(value) && warn_of_timeout(state, value) < 0) {
         return -1;
     }
     if (!core_is_real(value)) {
@@ -231,7 +256,6 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_Clear();
             return timeout_out_of_range(state, value, out);
         }
         /* An array of two is no number; any other's exception stays. */
@@ -247,7 +271,7 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
         seconds = NAN;
     }
     if (isnan(seconds) || seconds < 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "=%s", timeout_text);
+        (void)core_refuse_text(state, EINVAL, CORE_NO_TARGET, timeout_text);
         return -1;
     }
     double ns = ceil(seconds * 1e9);
@@ -256,7 +280,7 @@ core_timeout_given(CoreState *state, PyObject *value, int64_t *out)
 }
 
 PyObject *
-core_index_given(PyObject *value, const char *what)
+core_index_named(PyObject *value, const char *what)
 {
     if (!PyIndex_Check(value)) {
         PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.100s",
@@ -285,7 +309,7 @@ core_tuple(CoreState *state, PyObject *value, const char *what)
         Py_DECREF(item);
         if (rc == 0 && PyList_GET_SIZE(list) > MOST_ITEMS) {
             rc = -1;
-            (void)core_refuse(state, E2BIG, CORE_NO_SUBJECT,
+            (void)core_refuse(state, E2BIG, CORE_NO_TARGET,
                               "%s: this one has more than %d items", what,
                               MOST_ITEMS);
         }
@@ -308,17 +332,17 @@ core_check_iterable(PyObject *value, const char *what)
 }
 
 int
-core_integer_given(CoreState *state, PyObject *value, const char *what,
-                   long long minimum, long long maximum, long long *out)
+core_integer_slow(CoreState *state, PyObject *value, const char *what,
+                  long long minimum, long long maximum, long long *out)
 {
-    PyObject *number = core_index_given(value, what);
+    PyObject *number = core_index_named(value, what);
     if (number == NULL) {
         return -1;
     }
     int overflow;
     long long result = PyLong_AsLongLongAndOverflow(number, &overflow);
     if (overflow != 0 || result < minimum || result > maximum) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "%s must be from %lld to %lld, not %S", what,
                           minimum, maximum, number);
         Py_DECREF(number);
@@ -330,7 +354,7 @@ core_integer_given(CoreState *state, PyObject *value, const char *what,
 }
 
 int
-core_bool_given(PyObject *value, bool *out)
+core_bool_slow(PyObject *value, bool *out)
 {
     int truth = PyObject_IsTrue(value);
     if (truth < 0) {
@@ -367,51 +391,4 @@ core_bytes_release(struct core_bytes *bytes)
     if (bytes->buffer.obj != NULL) {
         PyBuffer_Release(&bytes->buffer);
     }
-}
-
-int
-core_patience_given(CoreState *state, PyObject *block, PyObject *timeout,
-                    struct core_patience *out)
-{
-    bool may_wait = true;
-    if (core_bool(block, &may_wait) < 0 ||
-        (may_wait && block != NULL && core_warn_of_block(state, block) < 0) ||
-        core_timeout_as_ns(state, timeout, &out->timeout_ns) < 0) {
-        return -1;
-    }
-    if (!may_wait) {
-        out->timeout_ns = 0;
-    }
-    return 0;
-}
-
-static PyObject *
-as_seconds(int64_t timeout_ns)
-{
-    if (timeout_ns == OS_FOREVER) {
-        Py_RETURN_NONE;
-    }
-    return PyFloat_FromDouble((double)timeout_ns / 1e9);
-}
-
-PyObject *
-core_seconds(PyObject *module, PyObject *value)
-{
-    int64_t timeout_ns = OS_FOREVER;
-    return core_timeout_as_ns(core_state_of_module(module), value,
-                              &timeout_ns) < 0
-               ? NULL
-               : as_seconds(timeout_ns);
-}
-
-PyObject *
-core_patience(PyObject *module, PyObject *args)
-{
-    PyObject *block, *timeout;
-    struct core_patience patience;
-    return !PyArg_ParseTuple(args, "OO:_patience", &block, &timeout) ||
-                   core_patience_get(core_state_of_module(module), block,
-                                     timeout, &patience) < 0
-               ? NULL
-               : as_seconds(patience.timeout_ns);
 }

@@ -1,73 +1,65 @@
 /* -errno to exception: the only place.  The classes are in exceptions.c; the
  * cures are Python (cures.py), and BusyError, the one error on a hot path, has
  * none. */
-#include "core/core.h"
+#include "core/error.h"
 
 #include <errno.h>
 
 int
 core_error_init(CoreState *state)
 {
-    state->semaphore_name = PyUnicode_FromString(core_semaphore_kind.name);
-    state->shared_memory_name =
-        PyUnicode_FromString(core_shared_memory_kind.name);
-    state->message_queue_name =
-        PyUnicode_FromString(core_message_queue_kind.name);
+    for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
+        state->kinds[i].name =
+            PyUnicode_InternFromString(core_kind_name(state->kinds[i].kind));
+    }
     state->busy_again = Py_BuildValue("(is)", EAGAIN, strerror(EAGAIN));
     state->busy_no_message = Py_BuildValue("(is)", ENOMSG, strerror(ENOMSG));
-    state->about_name = PyUnicode_InternFromString("_about");
+    state->target_name = PyUnicode_InternFromString("_target");
     state->detail_name = PyUnicode_InternFromString("_detail");
     return PyErr_Occurred() ? -1 : 0;
 }
 
 /* (kind, key, id), each None where unknown. */
 static PyObject *
-subject_as_tuple(CoreState *state, struct core_subject subject)
+target_as_tuple(CoreState *state, struct core_target target)
 {
     PyObject *kind = NULL;
-    if (subject.kind != NULL) {
-        kind = *core_state_object(state, subject.kind->name_object);
+    if (target.kind != NULL) {
+        kind = state->kinds[target.kind->index].name;
     }
-    PyObject *key = subject.key == CORE_NO_KEY
+    PyObject *key = target.key == CORE_NO_KEY
                         ? Py_NewRef(Py_None)
-                        : PyLong_FromLongLong(subject.key);
-    PyObject *id = subject.id == CORE_NO_ID ? Py_NewRef(Py_None)
-                                            : PyLong_FromLong(subject.id);
-    PyObject *about =
+                        : PyLong_FromLongLong(target.key);
+    PyObject *id = target.id == CORE_NO_ID ? Py_NewRef(Py_None)
+                                           : PyLong_FromLong(target.id);
+    PyObject *tuple =
         key == NULL || id == NULL
             ? NULL
             : PyTuple_Pack(3, kind != NULL ? kind : Py_None, key, id);
     Py_XDECREF(key);
     Py_XDECREF(id);
-    return about;
+    return tuple;
 }
 
 /* What an exception is made of. */
 struct made {
     PyObject *cls; /* NULL is that of the errno */
     int error;     /* 0 is none */
-    const char *operation;
-    struct core_subject subject;
-    PyObject *detail; /* what was wrong, or NULL; one that begins with "=" is
-                       * the whole text, for programs that compare it */
+    enum core_operation operation;
+    struct core_target target;
+    PyObject *detail;   /* what was wrong, or NULL */
+    bool detail_is_all; /* str() shows nothing else */
 };
 
 /* The exception with nothing but class, errno and text. */
 static PyObject *
 make_bare(const struct made *made)
 {
-    Py_UCS4 first = made->detail != NULL && PyUnicode_GET_LENGTH(made->detail)
-                        ? PyUnicode_READ_CHAR(made->detail, 0)
-                        : 0;
-    if (made->error != 0 && first != '=') {
+    if (made->error != 0 && !made->detail_is_all) {
         return PyObject_CallFunction(made->cls, "is", made->error,
                                      strerror(made->error));
     }
-    PyObject *text =
-        PyUnicode_Substring(made->detail, first == '=', PY_SSIZE_T_MAX);
-    PyObject *error = text == NULL ? NULL
-                                   : PyObject_CallOneArg(made->cls, text);
-    Py_XDECREF(text);
+    PyObject *error = PyObject_CallOneArg(made->cls, made->detail);
     PyObject *number = error == NULL || made->error == 0
                            ? NULL
                            : PyLong_FromLong(made->error);
@@ -78,18 +70,18 @@ make_bare(const struct made *made)
     return error;
 }
 
-/* Tell what it is about; 0 or -1. */
+/* Set _target and _detail: 0, or -1 with an exception. */
 static int
 add_attributes(CoreState *state, PyObject *error, const struct made *made,
-               PyObject *about)
+               PyObject *tuple)
 {
-    if (PyObject_SetAttr(error, state->about_name, about) < 0) {
+    if (PyObject_SetAttr(error, state->target_name, tuple) < 0) {
         return -1;
     }
     PyObject *detail = Py_XNewRef(made->detail);
     if (detail == NULL && made->error == EINVAL &&
         made->cls == state->ExistentialError) {
-        PyObject *what = core_describe(about);
+        PyObject *what = core_describe(tuple);
         if (what != NULL) {
             detail = PyUnicode_FromFormat("%U no longer exists", what);
             Py_DECREF(what);
@@ -106,7 +98,13 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
     return rc;
 }
 
-/* Tell the cure.  Whatever keeps it away must not hide the error: 0, or -1 for
+static const char *const verbs[] = {
+#define X(name, verb) verb,
+    CORE_OPERATIONS(X)
+#undef X
+};
+
+/* Add the cure.  Whatever keeps it away must not hide the error: 0, or -1 for
  * what is no Exception (Ctrl-C). */
 static int
 add_cure(CoreState *state, PyObject *error, const struct made *made)
@@ -117,10 +115,11 @@ add_cure(CoreState *state, PyObject *error, const struct made *made)
     if (add_notes == NULL) {
         return 0;
     }
-    if (made->subject.kind != NULL) {
-        type = *core_state_object(state, made->subject.kind->type);
+    if (made->target.kind != NULL) {
+        type = state->kinds[made->target.kind->index].type;
     }
-    done = PyObject_CallFunction(add_notes, "OsO", error, made->operation,
+    done = PyObject_CallFunction(add_notes, "OisO", error,
+                                 (int)made->operation, verbs[made->operation],
                                  type != NULL ? type : Py_None);
     Py_XDECREF(done);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
@@ -133,7 +132,7 @@ add_cure(CoreState *state, PyObject *error, const struct made *made)
 static PyObject *
 raise_made(CoreState *state, struct made made)
 {
-    PyObject *about = subject_as_tuple(state, made.subject);
+    PyObject *tuple = target_as_tuple(state, made.target);
     PyObject *error = NULL;
     if (made.cls == NULL) {
         made.cls = core_exception_class(state, made.error);
@@ -141,15 +140,15 @@ raise_made(CoreState *state, struct made made)
     if (made.cls == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
     }
-    else if (about != NULL) {
+    else if (tuple != NULL) {
         error = make_bare(&made);
     }
-    if (error != NULL && add_attributes(state, error, &made, about) == 0 &&
+    if (error != NULL && add_attributes(state, error, &made, tuple) == 0 &&
         add_cure(state, error, &made) == 0) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     }
     Py_XDECREF(error);
-    Py_XDECREF(about);
+    Py_XDECREF(tuple);
     Py_XDECREF(made.detail);
     return NULL;
 }
@@ -157,7 +156,7 @@ raise_made(CoreState *state, struct made made)
 /* BusyError(*arguments), filled in as OSError.__new__() does it, without the
  * way there: this is the one error that programs raise in a loop. */
 static PyObject *
-raise_busy(CoreState *state, PyObject *arguments, struct core_subject subject)
+raise_busy(CoreState *state, PyObject *arguments, struct core_target target)
 {
     PyTypeObject *cls = (PyTypeObject *)state->BusyError;
     CoreError *error = (CoreError *)cls->tp_alloc(cls, 0);
@@ -168,8 +167,8 @@ raise_busy(CoreState *state, PyObject *arguments, struct core_subject subject)
     error->base.myerrno = Py_NewRef(PyTuple_GET_ITEM(arguments, 0));
     error->base.strerror = Py_NewRef(PyTuple_GET_ITEM(arguments, 1));
     error->base.written = -1;
-    error->about = subject_as_tuple(state, subject);
-    if (error->about != NULL) {
+    error->target = target_as_tuple(state, target);
+    if (error->target != NULL) {
         PyErr_SetObject(state->BusyError, (PyObject *)error);
     }
     Py_DECREF(error);
@@ -177,153 +176,112 @@ raise_busy(CoreState *state, PyObject *arguments, struct core_subject subject)
 }
 
 PyObject *
-core_raise(CoreState *state, ssize_t rc, const char *operation,
-           struct core_subject subject)
+core_raise(CoreState *state, ssize_t rc, enum core_operation operation,
+           struct core_target target)
 {
     if (rc == CORE_RAISED) {
         return NULL;
     }
     if (rc == -EAGAIN && state->BusyError != NULL) {
-        return raise_busy(state, state->busy_again, subject);
+        return raise_busy(state, state->busy_again, target);
     }
     if (rc == -ENOMSG && state->BusyError != NULL) {
-        return raise_busy(state, state->busy_no_message, subject);
+        return raise_busy(state, state->busy_no_message, target);
     }
-    return raise_made(state,
-                      (struct made){NULL, (int)-rc, operation, subject, NULL});
-}
-
-struct core_subject
-core_handle_subject(PyObject *op)
-{
-    CoreHandle *self = core_handle(op);
-    return (struct core_subject){
-        self->kind,
-        core_handle_key(op),
-        core_handle_id(op),
-    };
-}
-
-struct core_subject
-core_handle_subject_by_id(PyObject *op, int id)
-{
-    struct core_subject subject = core_handle_subject(op);
-    if (subject.id != id) {
-        subject.id = id;
-        subject.key = CORE_NO_KEY;
-    }
-    return subject;
-}
-
-static void
-raise_never_initialised(CoreHandle *self)
-{
-    (void)core_refuse_as(
-        self->state, self->state->ExistentialError, 0,
-        (struct core_subject){self->kind, CORE_NO_KEY, CORE_NO_ID},
-        "this %s was never initialised: %s.__init__() has "
-        "not run or has failed",
-        self->kind->name, Py_TYPE(self)->tp_name);
-}
-
-int
-core_handle_check(CoreHandle *self)
-{
-    if (core_handle_id((PyObject *)self) >= 0) {
-        return 0;
-    }
-    raise_never_initialised(self);
-    return -1;
+    return raise_made(state, (struct made){
+                                 .error = (int)-rc,
+                                 .operation = operation,
+                                 .target = target,
+                             });
 }
 
 PyObject *
-core_raise_gone(CoreState *state, ssize_t rc, const char *operation,
-                struct core_subject subject)
+core_raise_gone(CoreState *state, ssize_t rc, enum core_operation operation,
+                struct core_target target)
 {
     if (rc != -EINVAL) {
-        return core_raise(state, rc, operation, subject);
+        return core_raise(state, rc, operation, target);
     }
-    return raise_made(state, (struct made){state->ExistentialError, EINVAL,
-                                           operation, subject, NULL});
-}
-
-PyObject *
-core_handle_raise(PyObject *op, ssize_t rc, const char *operation)
-{
-    return core_handle_raise_by_id(op, core_handle_id(op), rc, operation);
-}
-
-PyObject *
-core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,
-                        const char *operation)
-{
-    CoreHandle *self = core_handle(op);
-    if (rc == CORE_RAISED) {
-        return NULL;
-    }
-    if (id < 0) {
-        raise_never_initialised(self);
-        return NULL;
-    }
-    struct core_subject subject = core_handle_subject_by_id(op, id);
-    struct os_info info;
-    if (rc == -EINVAL && self->kind->stat(subject.id, &info) == -EINVAL) {
-        return core_raise_gone(self->state, rc, operation, subject);
-    }
-    return core_raise(self->state, rc, operation, subject);
+    return raise_made(state, (struct made){
+                                 .cls = state->ExistentialError,
+                                 .error = EINVAL,
+                                 .operation = operation,
+                                 .target = target,
+                             });
 }
 
 static PyObject *
-refuse(CoreState *state, PyObject *cls, int error, struct core_subject subject,
+refuse(CoreState *state, PyObject *cls, int error, struct core_target target,
        const char *format, va_list arguments)
 {
     PyObject *detail = PyUnicode_FromFormatV(format, arguments);
     if (detail == NULL) {
         return NULL;
     }
-    return raise_made(state, (struct made){cls, error, "", subject, detail});
+    return raise_made(state, (struct made){
+                                 .cls = cls,
+                                 .error = error,
+                                 .target = target,
+                                 .detail = detail,
+                             });
 }
 
 PyObject *
-core_refuse(CoreState *state, int error, struct core_subject subject,
+core_refuse(CoreState *state, int error, struct core_target target,
             const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)refuse(state, NULL, error, subject, format, arguments);
+    (void)refuse(state, NULL, error, target, format, arguments);
     va_end(arguments);
     return NULL;
 }
 
 PyObject *
 core_refuse_as(CoreState *state, PyObject *cls, int error,
-               struct core_subject subject, const char *format, ...)
+               struct core_target target, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)refuse(state, cls, error, subject, format, arguments);
+    (void)refuse(state, cls, error, target, format, arguments);
     va_end(arguments);
     return NULL;
 }
 
+PyObject *
+core_refuse_text(CoreState *state, int error, struct core_target target,
+                 const char *text)
+{
+    PyObject *detail = PyUnicode_FromString(text);
+    if (detail == NULL) {
+        return NULL;
+    }
+    return raise_made(state, (struct made){
+                                 .error = error,
+                                 .target = target,
+                                 .detail = detail,
+                                 .detail_is_all = true,
+                             });
+}
+
 void
-core_error_set_subject(CoreState *state, struct core_subject subject)
+core_error_set_target(CoreState *state, struct core_target target)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *about =
+    PyObject *tuple =
         state->Error != NULL &&
                 PyObject_TypeCheck(value, (PyTypeObject *)state->Error)
-            ? ((CoreError *)value)->about
+            ? ((CoreError *)value)->target
             : NULL;
     /* A program's own error, from its __index__(), has none. */
-    if (about != NULL && PyTuple_Check(about) &&
-        PyTuple_GET_SIZE(about) == 3 &&
-        PyTuple_GET_ITEM(about, 0) == Py_None) {
-        about = subject_as_tuple(state, subject);
-        if (about != NULL) {
-            Py_SETREF(((CoreError *)value)->about, about);
+    if (tuple != NULL && PyTuple_Check(tuple) &&
+        PyTuple_GET_SIZE(tuple) == 3 &&
+        PyTuple_GET_ITEM(tuple, 0) == Py_None) {
+        tuple = target_as_tuple(state, target);
+        if (tuple != NULL) {
+            Py_SETREF(((CoreError *)value)->target, tuple);
         }
         else {
             PyErr_Clear();
@@ -333,7 +291,7 @@ core_error_set_subject(CoreState *state, struct core_subject subject)
 }
 
 void
-core_error_tell_attempts(CoreState *state)
+core_error_add_attempts(CoreState *state, int attempts)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -343,12 +301,12 @@ core_error_tell_attempts(CoreState *state)
         PyObject_TypeCheck(value, (PyTypeObject *)state->Error)) {
         CoreError *error = (CoreError *)value;
         PyObject *told = error->detail == NULL || error->detail == Py_None
-                             ? core_describe(error->about)
+                             ? core_describe(error->target)
                              : Py_NewRef(error->detail);
         PyObject *detail =
-            told == NULL ? NULL
-                         : PyUnicode_FromFormat("%S, tried %d times", told,
-                                                CORE_MOST_ATTEMPTS);
+            told == NULL
+                ? NULL
+                : PyUnicode_FromFormat("%S, tried %d times", told, attempts);
         if (detail != NULL) {
             Py_XSETREF(error->detail, detail);
         }

@@ -2,9 +2,9 @@
  *
  * They are made here and not in Python because making them there is a third
  * of what the import of sysv_ipc costs.  An exception carries two attributes
- * for its text and its properties: _about, (kind, key, id) of the object, and
+ * for its text and its properties: _target, (kind, key, id) of the object, and
  * _detail, what was wrong where a description of the object does not tell. */
-#include "core/core.h"
+#include "core/error.h"
 
 #include <errno.h>
 
@@ -29,28 +29,28 @@ attribute(PyObject *error, const char *name, PyObject **value)
     return 0;
 }
 
-/* One of kind, key and id, borrowed from about; NULL where it is None. */
+/* One of kind, key and id, borrowed from target; NULL where it is None. */
 static PyObject *
-part(PyObject *about, Py_ssize_t index)
+part(PyObject *target, Py_ssize_t index)
 {
-    if (about == NULL || !PyTuple_Check(about) ||
-        PyTuple_GET_SIZE(about) <= index) {
+    if (target == NULL || !PyTuple_Check(target) ||
+        PyTuple_GET_SIZE(target) <= index) {
         return NULL;
     }
-    PyObject *value = PyTuple_GET_ITEM(about, index);
+    PyObject *value = PyTuple_GET_ITEM(target, index);
     return value == Py_None ? NULL : value;
 }
 
 static PyObject *
 error_get_part(PyObject *error, void *index)
 {
-    PyObject *about;
-    if (attribute(error, "_about", &about) < 0) {
+    PyObject *target;
+    if (attribute(error, "_target", &target) < 0) {
         return NULL;
     }
-    PyObject *value = part(about, (Py_ssize_t)(intptr_t)index);
+    PyObject *value = part(target, (Py_ssize_t)(intptr_t)index);
     Py_XINCREF(value);
-    Py_XDECREF(about);
+    Py_XDECREF(target);
     if (value == NULL) {
         Py_RETURN_NONE;
     }
@@ -58,10 +58,10 @@ error_get_part(PyObject *error, void *index)
 }
 
 PyObject *
-core_describe(PyObject *about)
+core_describe(PyObject *target)
 {
-    PyObject *kind = part(about, 0), *key = part(about, 1);
-    PyObject *id = part(about, 2);
+    PyObject *kind = part(target, 0), *key = part(target, 1);
+    PyObject *id = part(target, 2);
     if (kind == NULL) {
         return NULL;
     }
@@ -75,24 +75,24 @@ core_describe(PyObject *about)
     return PyObject_Str(kind);
 }
 
-/* What was wrong, or what it was about: a new reference in *told, NULL if
+/* What was wrong, or what it was target: a new reference in *told, NULL if
  * there is nothing to tell; 0, or -1 with an exception. */
 static int
 tell(PyObject *error, PyObject **told)
 {
-    PyObject *about;
+    PyObject *target;
     if (attribute(error, "_detail", told) < 0 || *told != NULL) {
         return *told != NULL ? 0 : -1;
     }
-    if (attribute(error, "_about", &about) < 0) {
+    if (attribute(error, "_target", &target) < 0) {
         return -1;
     }
-    *told = core_describe(about);
-    Py_XDECREF(about);
+    *told = core_describe(target);
+    Py_XDECREF(target);
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* The C library's text, then what it was about. */
+/* The C library's text, then what it was target. */
 static PyObject *
 error_str(PyObject *error)
 {
@@ -128,7 +128,7 @@ static PyGetSetDef error_getset[] = {
 static int
 add_forgotten(PyObject *error, PyObject *state)
 {
-    static const char *const names[] = {"_about", "_detail", "errno"};
+    static const char *const names[] = {"_target", "_detail", "errno"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         PyObject *value;
         int rc = attribute(error, names[i], &value);
@@ -211,7 +211,7 @@ error_traverse(PyObject *op, visitproc visit, void *arg)
 {
     CoreError *self = (CoreError *)op;
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->about);
+    Py_VISIT(self->target);
     Py_VISIT(self->detail);
     return ((PyTypeObject *)PyExc_OSError)->tp_traverse(op, visit, arg);
 }
@@ -220,7 +220,7 @@ static int
 error_clear(PyObject *op)
 {
     CoreError *self = (CoreError *)op;
-    Py_CLEAR(self->about);
+    Py_CLEAR(self->target);
     Py_CLEAR(self->detail);
     return ((PyTypeObject *)PyExc_OSError)->tp_clear(op);
 }
@@ -234,7 +234,7 @@ error_dealloc(PyObject *op)
     if (self->weak_references != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    Py_CLEAR(self->about);
+    Py_CLEAR(self->target);
     Py_CLEAR(self->detail);
     /* OSError's expects to find it tracked. */
     PyObject_GC_Track(op);
@@ -243,7 +243,7 @@ error_dealloc(PyObject *op)
 }
 
 static PyMemberDef error_members[] = {
-    {"_about", T_OBJECT, offsetof(CoreError, about), 0, NULL},
+    {"_target", T_OBJECT, offsetof(CoreError, target), 0, NULL},
     {"_detail", T_OBJECT, offsetof(CoreError, detail), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CoreError, weak_references),
      READONLY, NULL},
@@ -255,7 +255,7 @@ PyDoc_STRVAR(
     "The base of all errors of this library.\n"
     "\n"
     "errno and strerror are the C library's; kind, key and id tell what\n"
-    "object it was about, each None where unknown.");
+    "object it was target, each None where unknown.");
 
 static PyType_Slot error_slots[] = {
     {Py_tp_doc, (void *)error_doc},

@@ -6,7 +6,7 @@
  * attributes.  Calls in a hot path are not, because that would take a system
  * call.  A pickle, which may be opened in another process, carries all that
  * tells. */
-#include "core/info.h"
+#include "core/identity.h"
 
 #include <errno.h>
 
@@ -23,10 +23,11 @@ is_same_lock_held(PyObject *op, int id, const struct os_info *now,
         return true;
     }
     *namespace = (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
-    bool removed_segment = kind == &core_shared_memory_kind &&
-                           now->shm.marked_for_removal;
+    int64_t creator = CORE_LOAD_INT64(&core_handle(op)->creator);
+    bool has_lost_key = kind->is_marked != NULL && kind->is_marked(now);
     return !atomic_load(&core_handle(op)->gone) &&
-           (key == CORE_NO_KEY || now->key == key || removed_segment) &&
+           (creator == 0 || creator == core_creator(now)) &&
+           (key == CORE_NO_KEY || now->key == key || has_lost_key) &&
            (kind->same == NULL || kind->same(op, now));
 }
 
@@ -49,13 +50,13 @@ core_handle_is_same(PyObject *op, int id, const struct os_info *now)
 int
 core_handle_raise_another(PyObject *op, int id)
 {
-    struct core_subject subject = core_handle_subject_by_id(op, id);
+    struct core_target target = core_handle_target_by_id(op, id);
     (void)core_refuse_as(core_handle(op)->state,
                          core_handle(op)->state->ExistentialError, EIDRM,
-                         subject,
+                         target,
                          "this %s is gone, or in another IPC namespace: id %d "
                          "names another object now",
-                         subject.kind->name, id);
+                         core_kind_name(target.kind), id);
     return -1;
 }
 
@@ -69,28 +70,93 @@ core_handle_check_same(PyObject *op, int id)
                : 0;
 }
 
-/* ----------------------------------------------------------------- pickles */
+/* Gone, also if the id names another object now, or a segment that goes when
+ * the last one detaches. */
+static bool
+is_removed(PyObject *op)
+{
+    const struct core_kind *kind = core_handle(op)->kind;
+    struct os_info info;
+    int id = core_handle_id(op);
+    int rc = core_kind_stat_any(kind, id, &info);
+    if (rc == 0) {
+        return !core_handle_is_same(op, id, &info) ||
+               (kind->is_marked != NULL && kind->is_marked(&info));
+    }
+    return rc == -EINVAL || rc == -EIDRM;
+}
 
-/* The numbers of an identity: those that an object keeps, and those that only
- * grow. */
-struct facts {
-    long long namespace, namespace_id, user_namespace;
-    long long key, amount, cuid, cgid;
-    long long change_time, first_time, second_time;
-    long long uid, gid, mode, max_size;
-};
+PyObject *
+core_handle_repr(PyObject *op, const char *extra)
+{
+    int id = core_handle_id(op);
+    const char *name = Py_TYPE(op)->tp_name;
+    if (id < 0) {
+        return PyUnicode_FromFormat("<%s: never initialised>", name);
+    }
+    const char *state = is_removed(op) ? ", removed" : "";
+    int64_t key = core_handle_key(op);
+    if (key == CORE_NO_KEY) {
+        return PyUnicode_FromFormat("<%s key=?, id=%d%s%s>", name, id, extra,
+                                    state);
+    }
+    return PyUnicode_FromFormat("<%s key=0x%x, id=%d%s%s>", name,
+                                (unsigned int)key, id, extra, state);
+}
+
+PyObject *
+core_handle_remove(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    int id = core_handle_id(op);
+    if (core_handle_check_same(op, id) < 0) {
+        return NULL;
+    }
+    int rc = core_handle(op)->kind->remove(id);
+    if (rc < 0) {
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_REMOVE);
+    }
+    if (core_handle(op)->kind->is_marked == NULL && core_handle_id(op) == id) {
+        atomic_store(&core_handle(op)->gone, true);
+    }
+    Py_RETURN_NONE;
+}
+
+int
+core_handle_stat(PyObject *op, struct os_info *info)
+{
+    int id = core_handle_id(op);
+    int rc = core_handle(op)->kind->stat(id, info);
+    if (rc < 0) {
+        (void)core_handle_raise_by_id(op, id, rc, CORE_OPERATION_STAT);
+        return -1;
+    }
+    return core_handle_is_same(op, id, info)
+               ? 0
+               : core_handle_raise_another(op, id);
+}
+
+PyObject *
+core_handle_get_removed(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(is_removed(op));
+}
+
+/* ----------------------------------------------------------------- pickles */
 
 /* The time of change of an object that may not be looked at. */
 #define UNKNOWN (-1)
 
-#define FACT_COUNT (sizeof(struct facts) / sizeof(long long))
+#define FACT_COUNT (sizeof(struct core_facts) / sizeof(long long))
 
 static void
 get_facts(const struct core_kind *kind, const struct os_info *info,
-          struct facts *facts)
+          struct core_facts *facts)
 {
     struct os_namespace namespace = os_namespace(OS_NAMESPACE_IPC);
-    *facts = (struct facts){
+    *facts = (struct core_facts){
         .namespace = (long long)namespace.inode,
         .namespace_id = (long long)namespace.id,
         .user_namespace = (long long)os_namespace(OS_NAMESPACE_USER).inode,
@@ -102,25 +168,12 @@ get_facts(const struct core_kind *kind, const struct os_info *info,
         .gid = info->gid,
         .mode = info->mode,
     };
-    if (kind == &core_shared_memory_kind) {
-        facts->amount = (long long)info->shm.size;
-        facts->first_time = info->shm.last_attach_time;
-        facts->second_time = info->shm.last_detach_time;
-    }
-    else if (kind == &core_message_queue_kind) {
-        facts->max_size = (long long)info->msg.max_size;
-        facts->first_time = info->msg.last_send_time;
-        facts->second_time = info->msg.last_receive_time;
-    }
-    else {
-        facts->amount = (long long)info->sem.nsems;
-        facts->first_time = info->sem.last_operation_time;
-    }
+    kind->add_facts(info, facts);
 }
 
 /* Raise it if the object is gone. */
 static int
-look(PyObject *op, struct facts *facts)
+look(PyObject *op, struct core_facts *facts)
 {
     CoreHandle *self = core_handle(op);
     int id = core_handle_id(op);
@@ -130,8 +183,8 @@ look(PyObject *op, struct facts *facts)
         return core_handle_raise_another(op, id);
     }
     if (rc == -EINVAL || rc == -EIDRM) {
-        (void)core_raise_gone(self->state, -EINVAL, "stat",
-                              core_handle_subject_by_id(op, id));
+        (void)core_raise_gone(self->state, -EINVAL, CORE_OPERATION_STAT,
+                              core_handle_target_by_id(op, id));
         return -1;
     }
     get_facts(self->kind, &info, facts);
@@ -141,10 +194,10 @@ look(PyObject *op, struct facts *facts)
     return 0;
 }
 
-PyObject *
-core_identity(PyObject *op)
+static PyObject *
+identity_of(PyObject *op)
 {
-    struct facts facts;
+    struct core_facts facts;
     char boot[64];
     if (look(op, &facts) < 0) {
         return NULL;
@@ -161,14 +214,14 @@ core_identity(PyObject *op)
     }
     return numbers == NULL
                ? NULL
-               : Py_BuildValue("(ssN)", core_handle(op)->kind->name, boot,
-                               numbers);
+               : Py_BuildValue("(ssN)", core_kind_name(core_handle(op)->kind),
+                               boot, numbers);
 }
 
 /* The object's owner, mode or size was changed since, which explains a later
  * time of change. */
 static bool
-was_changed(const struct facts *then, const struct facts *now)
+was_changed(const struct core_facts *then, const struct core_facts *now)
 {
     return then->uid != now->uid || then->gid != now->gid ||
            then->mode != now->mode || then->max_size != now->max_size;
@@ -176,8 +229,8 @@ was_changed(const struct facts *then, const struct facts *now)
 
 /* Why it is not the same object, or NULL. */
 static const char *
-difference(const struct core_kind *kind, const struct facts *then,
-           const struct facts *now)
+difference(const struct core_kind *kind, const struct core_facts *then,
+           const struct core_facts *now)
 {
     bool known = then->namespace != 0 && now->namespace != 0;
     bool id_differs = then->namespace_id != 0 && now->namespace_id != 0 &&
@@ -185,20 +238,17 @@ difference(const struct core_kind *kind, const struct facts *then,
     if (id_differs || (known && then->namespace != now->namespace)) {
         return "it is in another IPC namespace";
     }
-    bool key_differs =
-        then->key != now->key && then->key != CORE_NO_KEY &&
-        !(kind == &core_shared_memory_kind && now->key == IPC_PRIVATE);
+    bool key_differs = then->key != now->key && then->key != CORE_NO_KEY &&
+                       !(kind->is_marked != NULL && now->key == IPC_PRIVATE);
     if (then->change_time == UNKNOWN || now->change_time == UNKNOWN) {
         return key_differs ? "its id names another object now" : NULL;
     }
     bool creator_differs =
         then->user_namespace == now->user_namespace &&
         (then->cuid != now->cuid || then->cgid != now->cgid);
-    /* SETVAL and SETALL change that of a set too. */
-    bool is_set = kind != &core_shared_memory_kind &&
-                  kind != &core_message_queue_kind;
-    bool time_differs = then->change_time != now->change_time &&
-                        (!known || (!is_set && !was_changed(then, now)));
+    bool time_differs =
+        then->change_time != now->change_time &&
+        (!known || (kind->keeps_change_time && !was_changed(then, now)));
     if (key_differs || creator_differs || time_differs ||
         then->amount != now->amount || now->first_time < then->first_time ||
         now->second_time < then->second_time) {
@@ -208,27 +258,22 @@ difference(const struct core_kind *kind, const struct facts *then,
 }
 
 static const struct core_kind *
-kind_of_name(const char *name)
+kind_of_name(const CoreState *state, const char *name)
 {
-    static const struct core_kind *const kinds[] = {
-        &core_semaphore_kind,
-        &core_shared_memory_kind,
-        &core_message_queue_kind,
-    };
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (strcmp(name, kinds[i]->name) == 0) {
-            return kinds[i];
+    for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
+        if (strcmp(name, core_kind_name(state->kinds[i].kind)) == 0) {
+            return state->kinds[i].kind;
         }
     }
     return NULL;
 }
 
-int
-core_identity_check(CoreState *state, PyObject *identity, PyObject *id)
+static int
+identity_check(CoreState *state, PyObject *identity, PyObject *id)
 {
     const char *name, *boot;
     PyObject *numbers;
-    struct facts then, now;
+    struct core_facts then, now;
     struct os_info info;
     char boot_now[64];
     long long number = -1;
@@ -237,7 +282,7 @@ core_identity_check(CoreState *state, PyObject *identity, PyObject *id)
         core_integer(state, id, "id", INT_MIN, INT_MAX, &number) < 0) {
         return -1;
     }
-    const struct core_kind *kind = kind_of_name(name);
+    const struct core_kind *kind = kind_of_name(state, name);
     if (kind == NULL || PyTuple_GET_SIZE(numbers) != (Py_ssize_t)FACT_COUNT) {
         PyErr_SetString(PyExc_ValueError,
                         "this pickle was made by another version of sysv_ipc");
@@ -270,11 +315,60 @@ core_identity_check(CoreState *state, PyObject *identity, PyObject *id)
     if (why != NULL) {
         (void)core_refuse_as(
             state, state->ExistentialError, ENOENT,
-            (struct core_subject){kind, then.key, (int)number},
+            (struct core_target){kind, then.key, (int)number},
             "the %s that was pickled, with key %lld and id %lld, is not here: "
             "%s",
-            kind->name, then.key, number, why);
+            core_kind_name(kind), then.key, number, why);
         return -1;
     }
     return 0;
+}
+
+PyObject *
+core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
+{
+    PyObject *make = NULL, *own = NULL, *reopen = NULL, *identity = NULL;
+    if (attributes == NULL && !PyErr_Occurred()) {
+        attributes = PyDict_New();
+    }
+    /* Making what is passed may have failed. */
+    if (!PyErr_Occurred() && core_handle_check(core_handle(op)) == 0) {
+        make = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
+        own = make == NULL ? NULL
+                           : PyObject_CallMethod(op, "__getstate__", NULL);
+        reopen = own == NULL
+                     ? NULL
+                     : PyObject_GetAttrString(core_module_of_type(Py_TYPE(op)),
+                                              "_reopen");
+        identity = reopen == NULL ? NULL : identity_of(op);
+    }
+    /* It lets go of all of them, also if one is lacking. */
+    return Py_BuildValue("(N(NNNN)N)", reopen, make, arguments, attributes,
+                         identity, own);
+}
+
+/* Undo core_handle_reduce(): open by id if it still names the object, then set
+ * what is the handle's own.  Pickles of version 2.0.0 have no identity. */
+PyObject *
+core_reopen(PyObject *module, PyObject *args)
+{
+    PyObject *make, *arguments, *attributes, *identity = Py_None;
+    PyObject *name, *value;
+    Py_ssize_t position = 0;
+    if (!PyArg_ParseTuple(args, "OO!O!|O:_reopen", &make, &PyTuple_Type,
+                          &arguments, &PyDict_Type, &attributes, &identity)) {
+        return NULL;
+    }
+    if (identity != Py_None && PyTuple_GET_SIZE(arguments) > 0 &&
+        identity_check(core_state_of_module(module), identity,
+                       PyTuple_GET_ITEM(arguments, 0)) < 0) {
+        return NULL;
+    }
+    PyObject *op = PyObject_CallObject(make, arguments);
+    while (op != NULL && PyDict_Next(attributes, &position, &name, &value)) {
+        if (PyObject_SetAttr(op, name, value) < 0) {
+            Py_CLEAR(op);
+        }
+    }
+    return op;
 }

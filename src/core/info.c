@@ -3,25 +3,26 @@
  * The fields are listed once (info.h): the attributes of the objects and the
  * items of their records are made from the same lists. */
 #include "core/info.h"
-#include "core/open.h"
 
 #include <errno.h>
 
-#define DEFINE_FIELD(name, place, type, maximum, doc) \
+#define DEFINE_FIELD(name, place, type, maximum, operation, doc) \
     const struct core_field core_field_##name = {     \
-        #name, doc, offsetof(struct os_info, place), type, maximum};
+        #name, doc, offsetof(struct os_info, place), type, maximum,          \
+        CORE_OPERATION_##operation};
 CORE_COMMON_FIELDS(DEFINE_FIELD)
 CORE_SEMAPHORE_FIELDS(DEFINE_FIELD)
 CORE_SHARED_MEMORY_FIELDS(DEFINE_FIELD)
 CORE_MESSAGE_QUEUE_FIELDS(DEFINE_FIELD)
 
-#define FIELD(name, place, type, maximum, doc) \
-    {#name, doc, offsetof(struct os_info, place), type, maximum},
-#define NONE(name, doc) {#name, doc, 0, CORE_NONE, 0}
-#define END {NULL, NULL, 0, CORE_END, 0}
+#define FIELD(name, place, type, maximum, operation, doc) \
+    {#name, doc, offsetof(struct os_info, place), type, maximum,              \
+     CORE_OPERATION_##operation},
+#define NONE(name, doc) {#name, doc, 0, CORE_NONE, 0, CORE_OPERATION_NONE}
+#define END {NULL, NULL, 0, CORE_END, 0, CORE_OPERATION_NONE}
 #define NAMES                                                             \
-    FIELD(key, key, CORE_INT, 0, "The key; 0 is IPC_PRIVATE.")            \
-    FIELD(id, id, CORE_INT, 0, "The id.")
+    FIELD(key, key, CORE_INT, 0, NONE, "The key; 0 is IPC_PRIVATE.") \
+    FIELD(id, id, CORE_INT, 0, NONE, "The id.")
 
 static const struct core_field semaphore_fields[] = {
     NAMES CORE_COMMON_FIELDS(FIELD) CORE_SEMAPHORE_FIELDS(FIELD)
@@ -31,7 +32,7 @@ static const struct core_field semaphore_fields[] = {
 };
 static const struct core_field shared_memory_fields[] = {
     NAMES CORE_COMMON_FIELDS(FIELD)
-        FIELD(size, shm.size, CORE_UINT64, 0, "The size in bytes.")
+        FIELD(size, shm.size, CORE_UINT64, 0, NONE, "The size in bytes.")
             CORE_SHARED_MEMORY_FIELDS(FIELD)
                 NONE(resident,
                      "Bytes in memory; None where info() made the record."),
@@ -46,7 +47,8 @@ static const struct core_field message_queue_fields[] = {
 };
 
 #define NUMBER(name, doc) \
-    {#name, doc, offsetof(struct os_limits, name), CORE_UINT64, 0}
+    {#name,  doc, offsetof(struct os_limits, name), CORE_UINT64, 0,          \
+     CORE_OPERATION_NONE}
 static const struct core_field limits_fields[] = {
     NUMBER(semmsl, "kernel.sem, first: the most members of a set."),
     NUMBER(semmns, "kernel.sem, second: the most semaphores in all sets."),
@@ -78,97 +80,6 @@ static const struct core_field member_fields[] = {
     NONE(waiting_for_zero, "How many wait for zero."),
     END,
 };
-
-const struct core_kind core_semaphore_kind = {
-    .name = "semaphore",
-    .name_object = offsetof(CoreState, semaphore_name),
-    .record = CORE_RECORD_SemaphoreInfo,
-    .type = offsetof(CoreState, semaphore_type),
-    .spare = offsetof(CoreState, semaphore_spare),
-    .beside_mode = "initial_value",
-    .get = os_sem_get,
-    .create = core_semaphore_create,
-    .accept = core_semaphore_accept,
-    .stat = os_sem_stat,
-    .set = os_sem_set,
-    .remove = os_sem_remove,
-    .list = os_sem_list,
-    .last_place = os_sem_last_place,
-    .same = core_semaphore_same,
-};
-
-/* The same objects, seen whole: a member is never equal to its set. */
-const struct core_kind core_semaphore_set_kind = {
-    .name = "semaphore",
-    .name_object = offsetof(CoreState, semaphore_name),
-    .record = CORE_RECORD_SemaphoreInfo,
-    .type = offsetof(CoreState, semaphore_set_type),
-    .spare = offsetof(CoreState, semaphore_set_spare),
-    .get = os_sem_get,
-    .create = core_semaphore_create,
-    .accept = core_semaphore_accept,
-    .stat = os_sem_stat,
-    .set = os_sem_set,
-    .remove = os_sem_remove,
-    .list = os_sem_list,
-    .last_place = os_sem_last_place,
-    .same = core_semaphore_set_same,
-};
-
-const struct core_kind core_shared_memory_kind = {
-    .name = "shared memory",
-    .name_object = offsetof(CoreState, shared_memory_name),
-    .record = CORE_RECORD_SharedMemoryInfo,
-    .type = offsetof(CoreState, shared_memory_type),
-    .spare = offsetof(CoreState, shared_memory_spare),
-    .beside_mode = "size",
-    .get = os_shm_get,
-    .create = core_create,
-    .stat = os_shm_stat,
-    .set = os_shm_set,
-    .remove = os_shm_remove,
-    .list = os_shm_list,
-    .last_place = os_shm_last_place,
-    .same = core_shared_memory_same,
-};
-
-static int
-message_queue_get(key_t key, size_t Py_UNUSED(size), int flags)
-{
-    return os_msg_get(key, flags);
-}
-
-const struct core_kind core_message_queue_kind = {
-    .name = "message queue",
-    .name_object = offsetof(CoreState, message_queue_name),
-    .record = CORE_RECORD_MessageQueueInfo,
-    .type = offsetof(CoreState, message_queue_type),
-    .spare = offsetof(CoreState, message_queue_spare),
-    .beside_mode = "max_message_size",
-    .get = message_queue_get,
-    .create = core_create,
-    .stat = os_msg_stat,
-    .set = os_msg_set,
-    .remove = os_msg_remove,
-    .list = os_msg_list,
-    .last_place = os_msg_last_place,
-};
-
-int
-core_kind_stat_any(const struct core_kind *kind, int id, struct os_info *info)
-{
-    int rc = kind->stat(id, info);
-    if (rc != -EACCES) {
-        return rc;
-    }
-    /* An object's place is the low 15 bits of its id, or 24 where the kernel
-     * was booted with ipcmni_extend. */
-    if (kind->list(id & 0x7fff, info) == id ||
-        kind->list(id & 0xffffff, info) == id) {
-        return 0;
-    }
-    return -EACCES;
-}
 
 PyObject *
 core_field_value(const struct core_field *field, const void *values)
@@ -239,6 +150,13 @@ make_type(const struct record *record)
     return (PyObject *)PyStructSequence_NewType(&description);
 }
 
+/* Where the state holds the type of a record. */
+static PyObject **
+record_type(CoreState *state, enum core_record record)
+{
+    return (PyObject **)(void *)((char *)state + records[record].type);
+}
+
 int
 core_info_init(PyObject *module, CoreState *state)
 {
@@ -253,7 +171,7 @@ core_info_init(PyObject *module, CoreState *state)
             Py_XDECREF(type);
             return -1;
         }
-        *core_state_object(state, records[i].type) = type;
+        *record_type(state, (enum core_record)i) = type;
     }
     return 0;
 }
@@ -263,7 +181,7 @@ static PyObject *
 make_record(CoreState *state, enum core_record which, const void *values)
 {
     const struct core_field *fields = records[which].fields;
-    PyObject *type = *core_state_object(state, records[which].type);
+    PyObject *type = *record_type(state, which);
     PyObject *record = PyStructSequence_New((PyTypeObject *)type);
     if (record == NULL) {
         return NULL;
@@ -291,4 +209,68 @@ PyObject *
 core_info_limits(CoreState *state, const struct os_limits *limits)
 {
     return make_record(state, CORE_RECORD_Limits, limits);
+}
+
+/* ------------------------------------------------------------- attributes */
+
+PyObject *
+core_handle_get_field(PyObject *op, void *field)
+{
+    struct os_info info;
+    if (core_handle_stat(op, &info) < 0) {
+        return NULL;
+    }
+    return core_field_value(field, &info);
+}
+
+PyObject *
+core_handle_info(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    struct os_info info;
+    if (core_handle_stat(op, &info) < 0) {
+        return NULL;
+    }
+    return core_info_record(core_handle(op)->state, core_handle(op)->kind,
+                            &info, core_handle_id(op));
+}
+
+/* IPC_SET takes all of uid, gid and mode: read them, change one, write. */
+int
+core_handle_set_field(PyObject *op, PyObject *value, void *closure)
+{
+    const struct core_field *field = closure;
+    CoreHandle *self = core_handle(op);
+    int id = core_handle_id(op);
+    long long number = 0;
+    if (core_handle_refuse_delete(value, field->name) < 0) {
+        return -1;
+    }
+    if (core_integer(self->state, value, field->name, 0,
+                     (long long)field->maximum, &number) < 0) {
+        core_error_set_target(self->state, core_handle_target(op));
+        return -1;
+    }
+    /* The owner may change also what the mode does not let it read. */
+    struct os_info info;
+    int rc = core_kind_stat_any(self->kind, id, &info);
+    if (rc == 0 && !core_handle_is_same(op, id, &info)) {
+        return core_handle_raise_another(op, id);
+    }
+    if (rc < 0) {
+        (void)core_handle_raise_by_id(op, id, rc, field->operation);
+        return -1;
+    }
+    char *place = (char *)&info + field->offset;
+    if (field->type == CORE_UINT) {
+        *(unsigned int *)(void *)place = (unsigned int)number;
+    }
+    else {
+        *(uint64_t *)(void *)place = (uint64_t)number;
+    }
+    rc = self->kind->set(id, &info);
+    if (rc < 0) {
+        (void)core_handle_raise_by_id(op, id, rc, field->operation);
+        return -1;
+    }
+    return 0;
 }

@@ -1,10 +1,10 @@
 /* Keys: converting them, making them from names and paths. */
-#include "core/open.h"
+#include "core/key.h"
 
 #include <errno.h>
 
 int
-core_key_given(CoreState *state, PyObject *value, struct core_key *out)
+core_key_slow(CoreState *state, PyObject *value, struct core_key *out)
 {
     if (value == Py_None) {
         out->type = CORE_KEY_RANDOM;
@@ -13,7 +13,7 @@ core_key_given(CoreState *state, PyObject *value, struct core_key *out)
     }
     if (!PyLong_CheckExact(value) && !PyIndex_Check(value)) {
         (void)core_refuse_as(state, state->KeyTypeError, EINVAL,
-                             CORE_NO_SUBJECT,
+                             CORE_NO_TARGET,
                              "a key must be an int, None or IPC_PRIVATE, not "
                              "%.100s",
                              Py_TYPE(value)->tp_name);
@@ -27,13 +27,13 @@ core_key_given(CoreState *state, PyObject *value, struct core_key *out)
     long long wide = PyLong_AsLongLongAndOverflow(number, &overflow);
     key_t key = (key_t)(uint32_t)wide;
     if (overflow != 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "a key must be from KEY_MIN (%lld) to KEY_MAX "
                           "(%lld), not %S",
                           LLONG_MIN, LLONG_MAX, number);
     }
     else if (key == IPC_PRIVATE && wide != IPC_PRIVATE) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "the key %S would become IPC_PRIVATE: the kernel "
                           "takes its low 32 bits, and they are 0",
                           number);
@@ -67,7 +67,7 @@ project_id(CoreState *state, PyObject *value)
     }
     int low = (int)(PyLong_AsUnsignedLongMask(number) & 0xff);
     if (low == 0 && !PyErr_Occurred()) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "the low byte of ftok()'s id must not be 0, and "
                           "that of %S is: use 1 to 255",
                           number);

@@ -2,6 +2,7 @@
  * the kernel's tables, and the limits.
  *
  * What only /proc knows is added by listing.py. */
+#include "core/listing.h"
 #include "core/info.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@ warn_of_unreadable(const struct core_kind *kind, int count)
         PyExc_RuntimeWarning, 1,
         "the list lacks %d %s object%s that the caller may not read: this "
         "kernel lists only what may be read (Linux before 4.17)",
-        count, kind->name, count == 1 ? "" : "s");
+        count, core_kind_name(kind), count == 1 ? "" : "s");
 }
 
 /* One record for each object of a kind, readable or not. */
@@ -25,7 +26,7 @@ list_kind(PyObject *module, const struct core_kind *kind)
     CoreState *state = core_state_of_module(module);
     int last = kind->last_place();
     if (last < 0) {
-        return core_raise(state, last, "list", CORE_NO_SUBJECT);
+        return core_raise(state, last, CORE_OPERATION_LIST, CORE_NO_TARGET);
     }
     PyObject *records = PyList_New(0);
     int unreadable = 0;
@@ -42,7 +43,7 @@ list_kind(PyObject *module, const struct core_kind *kind)
         }
         if (id < 0) {
             Py_DECREF(records);
-            return core_raise(state, id, "list", CORE_NO_SUBJECT);
+            return core_raise(state, id, CORE_OPERATION_LIST, CORE_NO_TARGET);
         }
         PyObject *record = core_info_record(state, kind, &info, id);
         if (record == NULL || PyList_Append(records, record) < 0) {
@@ -100,7 +101,8 @@ semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     if (bind_flag(module, &signature, args, nargs, keywords, &members) < 0) {
         return NULL;
     }
-    PyObject *records = list_kind(module, &core_semaphore_kind);
+    PyObject *records = list_kind(
+        module, core_state_of_module(module)->kinds[CORE_KIND_semaphore].kind);
     PyObject *function = core_state_of_module(module)->with_members;
     return members ? complete(module, records, function, members) : records;
 }
@@ -115,7 +117,9 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     if (bind_flag(module, &signature, args, nargs, keywords, &pids) < 0) {
         return NULL;
     }
-    PyObject *records = list_kind(module, &core_shared_memory_kind);
+    PyObject *records = list_kind(
+        module,
+        core_state_of_module(module)->kinds[CORE_KIND_shared_memory].kind);
     return complete(module, records, core_state_of_module(module)->with_memory,
                     pids);
 }
@@ -123,7 +127,9 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 message_queues(PyObject *module, PyObject *Py_UNUSED(unused))
 {
-    return list_kind(module, &core_message_queue_kind);
+    return list_kind(
+        module,
+        core_state_of_module(module)->kinds[CORE_KIND_message_queue].kind);
 }
 
 static PyObject *
@@ -133,7 +139,7 @@ limits_record(PyObject *module, PyObject *Py_UNUSED(unused))
     struct os_limits limits;
     int rc = os_limits_get(&limits);
     if (rc < 0) {
-        return core_raise(state, rc, "list", CORE_NO_SUBJECT);
+        return core_raise(state, rc, CORE_OPERATION_LIST, CORE_NO_TARGET);
     }
     return core_info_limits(state, &limits);
 }

@@ -2,53 +2,31 @@
  * package sysv_ipc exports what is public of it.
  *
  * The state is made once by core_exec and only read afterwards, except the
- * free lists of handles and impatient_until_ns. */
-#include "core/info.h"
+ * free lists of handles and lock_short_until_ns. */
+#include "core/finish.h"
+#include "core/listing.h"
 #include "core/message_queue/message_queue.h"
-#include "core/open.h"
+#include "core/semaphore/set.h"
+#include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
-
-CoreState *
-core_state_of_module(PyObject *module)
-{
-    return PyModule_GetState(module);
-}
-
-CoreState *
-core_state_of_type(PyTypeObject *type)
-{
-    PyObject *module = PyType_GetModuleByDef(type, &core_module);
-    return module == NULL ? NULL : core_state_of_module(module);
-}
 
 /* ---------------------------------------------------------------- exists() */
 
 static const struct core_kind *
 kind_of_type(CoreState *state, PyObject *type)
 {
-    const struct {
-        PyObject *type;
-        const struct core_kind *kind;
-    } kinds[] = {
-        {state->semaphore_type, &core_semaphore_kind},
-        {state->semaphore_set_type, &core_semaphore_set_kind},
-        {state->shared_memory_type, &core_shared_memory_kind},
-        {state->message_queue_type, &core_message_queue_kind},
-    };
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        int is = PyType_Check(type)
-                     ? PyType_IsSubtype((PyTypeObject *)type,
-                                        (PyTypeObject *)kinds[i].type)
-                     : 0;
-        if (is) {
-            return kinds[i].kind;
+    for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
+        if (PyType_Check(type) &&
+            PyType_IsSubtype((PyTypeObject *)type,
+                             (PyTypeObject *)state->kinds[i].type)) {
+            return state->kinds[i].kind;
         }
     }
+#define X(kind, class, ...) #class ", "
     PyErr_Format(PyExc_TypeError,
-                 "type must be Semaphore, SemaphoreSet, SharedMemory, "
-                 "MessageQueue or a subclass, not %R",
-                 type);
+                 "type must be " CORE_KINDS(X) "or a subclass, not %R", type);
+#undef X
     return NULL;
 }
 
@@ -64,18 +42,18 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
         return NULL;
     }
     const struct core_kind *kind = kind_of_type(state, type);
-    if (kind == NULL || core_key_convert(state, key_value, &key) < 0) {
+    if (kind == NULL || core_key(state, key_value, &key) < 0) {
         return NULL;
     }
     if (key.type != CORE_KEY_VALUE) {
-        return core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        return core_refuse(state, EINVAL, CORE_NO_TARGET,
                            "None and IPC_PRIVATE name no object");
     }
     /* No permission bits are asked for, so none can be lacking. */
     int rc = kind->get(key.value, 0, 0);
     if (rc < 0 && rc != -ENOENT && rc != -EACCES) {
-        return core_raise(state, rc, "open",
-                          (struct core_subject){kind, key.value, CORE_NO_ID});
+        return core_raise(state, rc, CORE_OPERATION_OPEN,
+                          (struct core_target){kind, key.value, CORE_NO_ID});
     }
     return PyBool_FromLong(rc != -ENOENT);
 }
@@ -85,7 +63,7 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
 static PyObject *
 remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
 {
-    PyObject *number = core_index_given(value, "id");
+    PyObject *number = core_index_named(value, "id");
     if (number == NULL) {
         return NULL;
     }
@@ -99,8 +77,8 @@ remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
     int rc = kind->remove((int)id);
     if (rc < 0) {
         return core_raise_gone(
-            core_state_of_module(module), rc, "remove",
-            (struct core_subject){kind, CORE_NO_KEY, (int)id});
+            core_state_of_module(module), rc, CORE_OPERATION_REMOVE,
+            (struct core_target){kind, CORE_NO_KEY, (int)id});
     }
     Py_RETURN_NONE;
 }
@@ -127,8 +105,8 @@ static PyObject *
 core_attach_by_id(PyObject *module, PyObject *args, PyObject *keywords)
 {
     CoreState *state = core_state_of_module(module);
-    return core_shared_memory_from_id(state->shared_memory_type, args,
-                                      keywords);
+    return core_shared_memory_from_id(
+        state->kinds[CORE_KIND_shared_memory].type, args, keywords);
 }
 
 /* ----------------------------------------------------------- interpreters */
@@ -164,6 +142,9 @@ add_constants(PyObject *module)
                      {"SHM_RND", SHM_RND},
 #define X(name, value) {#name, value},
                      OS_SHM_FLAGS(X)
+#undef X
+#define X(name, verb) {"_OPERATION_" #name, CORE_OPERATION_##name},
+                         CORE_OPERATIONS(X)
 #undef X
     };
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
@@ -276,8 +257,6 @@ static PyMethodDef core_methods[] = {
     {"_reopen", core_reopen, METH_VARARGS, NULL},
     {"_seconds", core_seconds, METH_O, NULL},
     {"_patience", core_patience, METH_VARARGS, NULL},
-    {"_end_waits", core_end_waits, METH_O, NULL},
-    {"_allow_waits", core_allow_waits, METH_O, NULL},
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,
      core_set_wait_signal_doc},
@@ -297,55 +276,6 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
     return type;
 }
 
-static PyObject *
-make_finish(void)
-{
-    static PyMethodDef finish_methods = {"_finish_waits", core_finish_waits,
-                                         METH_NOARGS, NULL};
-    return PyCFunction_New(&finish_methods, NULL);
-}
-
-/* Call module.register(finish): 0, or -1 with an exception. */
-static int
-register_with(const char *name)
-{
-    PyObject *finish = make_finish();
-    PyObject *module = finish == NULL ? NULL : PyImport_ImportModule(name);
-    PyObject *result =
-        module == NULL ? NULL
-                       : PyObject_CallMethod(module, "register", "O", finish);
-    Py_XDECREF(finish);
-    Py_XDECREF(module);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-/* Called by the main interpreter, which may not have imported us. */
-static int
-register_in_main(void *Py_UNUSED(unused))
-{
-    if (PyInterpreterState_Get() == PyInterpreterState_Main() &&
-        register_with("atexit") < 0) {
-        PyErr_Clear();
-    }
-    return 0;
-}
-
-/* When the main interpreter ends, daemon threads may wait in this library,
- * also those of another interpreter: see core_finish_waits(). */
-static int
-register_finish(void)
-{
-    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
-        os_wait_finish(false);
-        return register_with("sysv_ipc._ending");
-    }
-    if (os_wait_claim_finish()) {
-        (void)Py_AddPendingCall(register_in_main, NULL);
-    }
-    return 0;
-}
-
 /* What the core needs of Python is imported with it: after chroot(2) it would
  * be out of reach. */
 static int
@@ -361,7 +291,7 @@ import_python_part(CoreState *state)
     }
     Py_XDECREF(cures);
     Py_XDECREF(listing);
-    return PyErr_Occurred() ? -1 : register_finish();
+    return PyErr_Occurred() ? -1 : core_finish_register();
 }
 
 static int
@@ -369,23 +299,25 @@ core_exec(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
     os_wait_set_up();
+#define X(name, ...) state->kinds[CORE_KIND_##name].kind = &core_##name##_kind;
+    CORE_KINDS(X)
+#undef X
     if (core_exceptions_init(module, state) < 0 ||
         core_error_init(state) < 0 || core_arguments_init(state) < 0 ||
         core_kept_init(state) < 0) {
         return -1;
     }
-    state->semaphore_type =
-        add_type(module, &core_semaphore_spec, core_semaphore_call);
-    state->semaphore_set_type =
-        add_type(module, &core_semaphore_set_spec, core_semaphore_set_call);
+#define X(kind, ...)                                                      \
+    state->kinds[CORE_KIND_##kind].type =                                 \
+        add_type(module, &core_##kind##_spec, core_##kind##_call);
+    CORE_KINDS(X)
+#undef X
     state->operations_type = add_type(module, &core_operations_spec, NULL);
-    state->shared_memory_type =
-        add_type(module, &core_shared_memory_spec, core_shared_memory_call);
-    state->message_queue_type =
-        add_type(module, &core_message_queue_spec, core_message_queue_call);
     state->atomic_type = add_type(module, &core_atomic_spec, NULL);
-    /* No name in the module: only ndarray() makes them. */
+    /* No names in the module: only ndarray() and iterate() make them. */
     state->pin_type = PyType_FromModuleAndSpec(module, &core_pin_spec, NULL);
+    state->message_iterator_type =
+        PyType_FromModuleAndSpec(module, &core_message_iterator_spec, NULL);
     if (PyErr_Occurred()) {
         return -1;
     }
@@ -406,6 +338,10 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(name, ...) Py_VISIT(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
+    for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
+        Py_VISIT(state->kinds[i].type);
+        Py_VISIT(state->kinds[i].name);
+    }
     return 0;
 }
 
@@ -413,11 +349,15 @@ static int
 core_clear(PyObject *module)
 {
     CoreState *state = core_state_of_module(module);
-    core_handle_free_spares(state);
+    core_handle_clear_free_lists(state);
     core_kept_clear(state);
 #define X(name, ...) Py_CLEAR(state->name);
     CORE_STATE_OBJECTS(X)
 #undef X
+    for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
+        Py_CLEAR(state->kinds[i].type);
+        Py_CLEAR(state->kinds[i].name);
+    }
     for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
         Py_CLEAR(state->arguments[i]);
     }

@@ -2,6 +2,7 @@
  * msgget(2) with the rules for flags and modes that the kinds share; and what
  * all types do when they are called. */
 #include "core/open.h"
+#include "core/warning.h"
 
 #include <errno.h>
 
@@ -23,17 +24,123 @@ static int
 refuse_request(CoreState *state, const struct core_request *request,
                const char *text)
 {
-    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT, "%s", text);
+    (void)core_refuse(state, EINVAL, CORE_NO_TARGET, "%s", text);
     note_misplaced(request);
     return -1;
 }
 
+/* Modes that people write, but for what they mean. */
+static const int usual_modes[] = {
+    0400, 0440, 0444, 0600, 0620, 0622, 0640, 0644, 0660, 0664,
+    0666, 0700, 0711, 0744, 0750, 0755, 0770, 0775, 0777,
+};
+
+static bool
+is_usual_mode(long long mode)
+{
+    for (size_t i = 0; i < sizeof(usual_modes) / sizeof(usual_modes[0]); i++) {
+        if (mode == usual_modes[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the decimal digits of a number, which is no usual mode itself (400
+ * is 0o620), are those of one. */
+static bool
+is_decimal_mode(long long number)
+{
+    if (number < 0 || number > 999 || is_usual_mode(number)) {
+        return false;
+    }
+    int digits[] = {(int)number / 100, (int)number / 10 % 10,
+                    (int)number % 10};
+    return digits[0] < 8 && digits[1] < 8 && digits[2] < 8 &&
+           is_usual_mode(digits[0] * 64 + digits[1] * 8 + digits[2]);
+}
+
+/* Whether flags for creating were given in a mode; 644, for one, has those
+ * bits by chance. */
+static bool
+mode_has_flags(long long mode)
+{
+    return (mode & (IPC_CREAT | IPC_EXCL)) != 0 && !is_decimal_mode(mode);
+}
+
+/* "was probably meant", with the argument behind mode where a number would
+ * make sense there, because it is given by position. */
+static PyObject *
+meant(const struct core_request *request, long long number, const char *mode)
+{
+    return request->kind->after_mode == NULL
+               ? PyUnicode_FromFormat("%s was probably meant", mode)
+               : PyUnicode_FromFormat("%s=%lld or %s was probably meant",
+                                      request->kind->after_mode, number, mode);
+}
+
+static int
+warn_of_mode(CoreState *state, const struct core_request *request,
+             long long number)
+{
+    bool creates = (request->flags & IPC_CREAT) != 0 ||
+                   request->key.type == CORE_KEY_PRIVATE;
+    bool decimal = creates && is_decimal_mode(number);
+    bool misplaced = mode_has_flags(number);
+    bool unusable = creates && (request->mode & 0600) == 0;
+    char mode[64] = "mode=0o600", given[64];
+    if (!decimal && !misplaced && !unusable) {
+        return 0;
+    }
+    (void)PyOS_snprintf(given, sizeof(given), "mode=%lld (0o%llo)", number,
+                        (unsigned long long)(unsigned int)number);
+    if (decimal) {
+        (void)PyOS_snprintf(given, sizeof(given), "mode=%lld", number);
+        (void)PyOS_snprintf(mode, sizeof(mode), "mode=0o%lld", number);
+    }
+    else if (misplaced) {
+        (void)PyOS_snprintf(mode, sizeof(mode), "flags=%s, mode=0o%03o",
+                            number & IPC_EXCL ? "IPC_CREX" : "IPC_CREAT",
+                            (unsigned int)request->mode);
+    }
+    PyObject *words = misplaced && !creates
+                          ? PyUnicode_FromFormat("%s was probably meant", mode)
+                          : meant(request, number, mode);
+    const char *why =
+        decimal ? "is not octal"
+        : misplaced
+            ? "has IPC_CREAT or IPC_EXCL in it, which count in flags only"
+            : "gives the owner of a new object neither read nor write";
+    PyObject *text =
+        words == NULL ? NULL
+                      : PyUnicode_FromFormat("%s %s: %U", given, why, words);
+    Py_XDECREF(words);
+    return core_warn(state, CORE_SLIP_MODE, text);
+}
+
+static int
+warn_of_flags(CoreState *state, long long flags)
+{
+    unsigned int bits = (unsigned int)(flags & OS_MODE_MASK);
+    if (bits == 0) {
+        return 0;
+    }
+    char mode[16];
+    (void)PyOS_snprintf(mode, sizeof(mode), "0o%03o", bits);
+    return core_warn(
+        state, CORE_SLIP_FLAGS,
+        PyUnicode_FromFormat("the permission bits in flags do not "
+                             "count without a mode: mode=%s was "
+                             "probably meant",
+                             mode));
+}
+
 int
-core_request_given(CoreState *state, struct core_request *request,
-                   PyObject *key, PyObject *flags, PyObject *mode)
+core_request_slow(CoreState *state, struct core_request *request,
+                  PyObject *key, PyObject *flags, PyObject *mode)
 {
     long long flags_number = 0, mode_number = 0;
-    if (core_key_convert(state, key, &request->key) < 0 ||
+    if (core_key(state, key, &request->key) < 0 ||
         core_integer(state, flags, "flags", INT_MIN, UINT_MAX, &flags_number) <
             0 ||
         core_integer(state, mode, "mode", INT_MIN, INT_MAX, &mode_number) <
@@ -44,7 +151,7 @@ core_request_given(CoreState *state, struct core_request *request,
     if (mode != NULL) {
         request->mode = (int)mode_number & OS_MODE_MASK;
         request->mode_has_flags = !(request->flags & IPC_CREAT) &&
-                                  core_mode_has_flags(mode_number);
+                                  mode_has_flags(mode_number);
     }
     if ((request->flags & (IPC_CREAT | IPC_EXCL)) == IPC_EXCL) {
         return refuse_request(state, request,
@@ -54,8 +161,8 @@ core_request_given(CoreState *state, struct core_request *request,
         return refuse_request(state, request,
                               "Key can only be None if IPC_EXCL is set");
     }
-    return mode != NULL ? core_warn_of_mode(state, request, mode_number)
-                        : core_warn_of_flags(state, flags_number);
+    return mode != NULL ? warn_of_mode(state, request, mode_number)
+                        : warn_of_flags(state, flags_number);
 }
 
 int
@@ -87,11 +194,11 @@ core_open_again(struct core_request *request, int rc)
 
 int
 core_open_gone(CoreState *state, const struct core_request *request, int rc,
-               const char *operation, struct core_subject subject)
+               enum core_operation operation, struct core_target target)
 {
-    (void)core_raise_gone(state, rc, operation, subject);
+    (void)core_raise_gone(state, rc, operation, target);
     if (request->attempts >= CORE_MOST_ATTEMPTS) {
-        core_error_tell_attempts(state);
+        core_error_add_attempts(state, CORE_MOST_ATTEMPTS);
     }
     return -1;
 }
@@ -199,20 +306,22 @@ int
 core_open_failed(CoreState *state, const struct core_request *request,
                  const struct core_opened *opened, int rc)
 {
-    struct core_subject subject = {request->kind, opened->key, CORE_NO_ID};
+    struct core_target target = {request->kind, opened->key, CORE_NO_ID};
     if (rc == -EBUSY) {
-        (void)core_refuse(state, EAGAIN, subject,
+        (void)core_refuse(state, EAGAIN, target,
                           "the set with key %d (0x%x) has no values yet: its "
                           "creator is at work, or has died; try again, or "
                           "remove it",
                           (int)opened->key, (unsigned int)opened->key);
     }
     else {
-        (void)core_raise(state, rc, opened->created ? "create" : "open",
-                         subject);
+        (void)core_raise(state, rc,
+                         opened->created ? CORE_OPERATION_CREATE
+                                         : CORE_OPERATION_OPEN,
+                         target);
     }
     if (request->attempts >= CORE_MOST_ATTEMPTS) {
-        core_error_tell_attempts(state);
+        core_error_add_attempts(state, CORE_MOST_ATTEMPTS);
     }
     if (rc != CORE_RAISED) {
         note_misplaced(request);
@@ -261,11 +370,11 @@ core_construct_new(const struct core_constructor *constructor,
 void
 core_construct_failed(CoreHandle *self, PyObject *key)
 {
-    struct core_subject subject = {self->kind, CORE_NO_KEY, CORE_NO_ID};
+    struct core_target target = {self->kind, CORE_NO_KEY, CORE_NO_ID};
     if (PyLong_CheckExact(key)) {
-        subject.key = (key_t)PyLong_AsUnsignedLongMask(key);
+        target.key = (key_t)PyLong_AsUnsignedLongMask(key);
     }
-    core_error_set_subject(self->state, subject);
+    core_error_set_target(self->state, target);
 }
 
 int

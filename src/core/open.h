@@ -1,44 +1,11 @@
-/* Making handles: calling a type, keys, and what opens or creates by key. */
-#ifndef SYSV_IPC_OPEN_H
-#define SYSV_IPC_OPEN_H
+/* Calling a type, and opening or creating an object by key. */
+#ifndef SYSV_IPC_CORE_OPEN_H
+#define SYSV_IPC_CORE_OPEN_H
 
-#include "core/core.h"
+#include "core/handle.h"
+#include "core/key.h"
 
 #include <errno.h>
-
-/* Programs open the same object again and again.  After a system call the
- * processor has to find out anew where calls through pointers go, those to the
- * interpreter among them: so what leads from the type's call to the system
- * call is inline, and asks the interpreter for as little as possible.  Memory
- * may be that of a handle before (handle.c). */
-
-/* A new object of a kind whose objects have this size, all zero but for the
- * handle: id -1 and no key. */
-static inline PyObject *
-core_handle_make(CoreState *state, PyTypeObject *type,
-                 const struct core_kind *kind, size_t size)
-{
-    PyObject **spare = core_state_object(state, kind->spare), *op = *spare;
-    bool exact = (PyObject *)type == *core_state_object(state, kind->type);
-    if (exact && op != NULL) {
-        *spare = NULL;
-        memset(op + 1, 0, size - sizeof(*op));
-        (void)PyObject_Init(op, type);
-        PyObject_GC_Track(op);
-    }
-    else {
-        op = type->tp_alloc(type, 0);
-    }
-    if (op != NULL) {
-        CoreHandle *self = core_handle(op);
-        self->state = state;
-        self->kind = kind;
-        self->exact = exact;
-        core_handle_set_place(self, (struct core_place){-1, 0});
-        CORE_STORE_INT64(&self->key, CORE_NO_KEY);
-    }
-    return op;
-}
 
 /* ------------------------------------------------------- calling a type */
 
@@ -105,39 +72,7 @@ core_construct(const struct core_constructor *constructor, PyObject *type,
                               keywords);                                     \
     }
 
-CORE_WHOLE PyObject *core_semaphore_call(PyObject *type, PyObject *const *args,
-                                         size_t nargsf, PyObject *keywords);
-CORE_WHOLE PyObject *core_message_queue_call(PyObject *type,
-                                             PyObject *const *args,
-                                             size_t nargsf,
-                                             PyObject *keywords);
-PyObject *core_semaphore_set_call(PyObject *type, PyObject *const *args,
-                                  size_t nargsf, PyObject *keywords);
-PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
-                                  size_t nargsf, PyObject *keywords);
-
-/* ------------------------------------------------------ keys and opening */
-
-struct core_key {
-    enum { CORE_KEY_VALUE, CORE_KEY_RANDOM, CORE_KEY_PRIVATE } type;
-    key_t value;
-};
-CORE_SELDOM int core_key_given(CoreState *state, PyObject *value,
-                               struct core_key *out);
-
-static inline int
-core_key_convert(CoreState *state, PyObject *value, struct core_key *out)
-{
-    if (PyLong_CheckExact(value)) {
-        int overflow;
-        long long wide = PyLong_AsLongLongAndOverflow(value, &overflow);
-        if (overflow == 0 && (uint32_t)wide != IPC_PRIVATE) {
-            *out = (struct core_key){CORE_KEY_VALUE, (key_t)(uint32_t)wide};
-            return 0;
-        }
-    }
-    return core_key_given(state, value, out);
-}
+/* --------------------------------------------------------------- opening */
 
 /* What a constructor asks for, and what it got. */
 struct core_request {
@@ -160,9 +95,9 @@ struct core_opened {
     int access; /* the permission bits that were asked for */
 };
 /* flags and mode as the constructors take them; mode may be NULL. */
-CORE_SELDOM int core_request_given(CoreState *state,
-                                   struct core_request *request, PyObject *key,
-                                   PyObject *flags, PyObject *mode);
+CORE_SELDOM int core_request_slow(CoreState *state,
+                                  struct core_request *request, PyObject *key,
+                                  PyObject *flags, PyObject *mode);
 
 static inline int
 core_request_convert(CoreState *state, const struct core_kind *kind,
@@ -173,8 +108,8 @@ core_request_convert(CoreState *state, const struct core_kind *kind,
     request->flags = 0;
     request->mode = -1;
     return flags == NULL && mode == NULL && key != Py_None
-               ? core_key_convert(state, key, &request->key)
-               : core_request_given(state, request, key, flags, mode);
+               ? core_key(state, key, &request->key)
+               : core_request_slow(state, request, key, flags, mode);
 }
 
 CORE_SELDOM int core_open_or_create(CoreState *state,
@@ -207,6 +142,15 @@ core_open(CoreState *state, const struct core_kind *kind,
     return core_open_or_create(state, request, opened);
 }
 
+/* Every call that is made again because others changed its object, or because
+ * a sandbox says that they did, counts its attempts and looks for signals.
+ * After an attempt that failed with rc: CORE_AGAIN, or what to give up with,
+ * rc or CORE_RAISED. */
+#define CORE_MOST_ATTEMPTS 1000
+#define CORE_AGAIN (INT_MIN + 1)
+CORE_SELDOM int core_try_again(int *attempts, ssize_t rc);
+
+/* Make a new object with one system call: core_kind.create of most kinds. */
 int core_create(struct core_request *request, key_t key);
 /* What to make of rc, an error of a call by id: CORE_AGAIN where it means that
  * what was opened or created, the one or the other, is gone, so that
@@ -215,16 +159,7 @@ CORE_SELDOM int core_open_again(struct core_request *request, int rc);
 /* Raise such an error: -1. */
 CORE_SELDOM int core_open_gone(CoreState *state,
                                const struct core_request *request, int rc,
-                               const char *operation,
-                               struct core_subject subject);
-
-/* Semaphores are created and given their values in one step for others. */
-int core_semaphore_create(struct core_request *request, key_t key);
-int core_semaphore_accept(CoreState *state, int id, bool quick);
-
-/* Of the kinds: whether this can be the handle's object. */
-bool core_semaphore_same(PyObject *op, const struct os_info *now);
-bool core_semaphore_set_same(PyObject *op, const struct os_info *now);
-bool core_shared_memory_same(PyObject *op, const struct os_info *now);
+                               enum core_operation operation,
+                               struct core_target target);
 
 #endif

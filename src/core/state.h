@@ -1,4 +1,5 @@
-/* The module state, and what the compiler and CPython give threads. */
+/* The module state, the list of kinds, and differences between compilers and
+ * versions of CPython. */
 #ifndef SYSV_IPC_CORE_STATE_H
 #define SYSV_IPC_CORE_STATE_H
 
@@ -6,6 +7,7 @@
 #include <Python.h>
 #include <structmember.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* Critical sections came with CPython 3.13; before it the GIL is one. */
 #ifdef Py_BEGIN_CRITICAL_SECTION
@@ -60,7 +62,7 @@ typedef int64_t core_shared_int64;
     X(ReadOnlyError, Error, NULL,                                             \
       "A write through a read-only attachment.")                              \
     X(CancelledError, Error, NULL,                                            \
-      "Another thread ended the wait with cancel() (ECANCELED).")             \
+      "cancel() ended the wait (ECANCELED).") \
     X(InternalError, Error, NULL, "A bug in this library.")
 
 /* Each return to where a function was called before the system call costs
@@ -70,25 +72,45 @@ typedef int64_t core_shared_int64;
 #define CORE_WHOLE __attribute__((flatten))
 #define CORE_SELDOM __attribute__((noinline))
 
-/* All objects of the module state: the struct, traverse and clear are made
- * from this list. */
+/* The kinds of object: X(kind, class, what messages call it).  State, free
+ * lists, types and the tables of kinds are made from this list; a kind has its
+ * own folder, or shares one, and defines core_<kind>_kind, core_<kind>_spec
+ * and core_<kind>_call there. */
+#define CORE_KINDS(X)                               \
+    X(semaphore, Semaphore, "semaphore")            \
+    X(semaphore_set, SemaphoreSet, "semaphore")     \
+    X(shared_memory, SharedMemory, "shared memory") \
+    X(message_queue, MessageQueue, "message queue")
+
+enum core_kind_index {
+#define X(kind, ...) CORE_KIND_##kind,
+    CORE_KINDS(X)
+#undef X
+        CORE_KIND_COUNT
+};
+
+struct core_kind;
+
+/* What the module keeps for a kind. */
+struct core_kind_state {
+    const struct core_kind *kind;
+    PyObject *type, *name;
+    PyObject *free_list; /* memory for the next handle: no references */
+};
+
+/* Objects of the module state: the struct, traverse and clear are made from
+ * this list. */
 #define CORE_STATE_OBJECTS(X) \
     X(Error)                  \
     CORE_EXCEPTIONS(X)        \
-    X(semaphore_type)         \
-    X(semaphore_set_type)     \
     X(operations_type)        \
-    X(shared_memory_type)     \
     X(pin_type)               \
     X(atomic_type)            \
-    X(message_queue_type)     \
-    X(semaphore_name)         \
-    X(shared_memory_name)     \
-    X(message_queue_name)     \
+    X(message_iterator_type)  \
     X(busy_again)             \
     X(busy_no_message)        \
     X(ArgumentWarning)        \
-    X(about_name)             \
+    X(target_name)            \
     X(add_notes)              \
     X(with_members)           \
     X(with_memory)            \
@@ -112,6 +134,7 @@ typedef int64_t core_shared_int64;
     X(initial_values)     \
     X(interval)           \
     X(key)                \
+    X(later)              \
     X(limit)              \
     X(max_message_size)   \
     X(members)            \
@@ -156,24 +179,33 @@ typedef struct {
 #define X(name, ...) PyObject *name;
     CORE_STATE_OBJECTS(X)
 #undef X
-    _Atomic(struct core_kept *) kept_reserve; /* kept.c */
+    _Atomic(struct core_kept *) kept_reserve; /* message_queue/kept.c */
     PyObject *arguments[CORE_ARGUMENT_COUNT]; /* their names, interned */
-    /* Memory for the next handle of each type (handle.c): no references. */
-    PyObject *semaphore_spare, *semaphore_set_spare;
-    PyObject *shared_memory_spare, *message_queue_spare;
-    /* Until then creators hardly wait for their lock (semaphore_create.c). */
-    core_shared_int64 impatient_until_ns;
+    struct core_kind_state kinds[CORE_KIND_COUNT];
+    /* Until then creators hardly wait for their lock (semaphore/create.c). */
+    core_shared_int64 lock_short_until_ns;
 } CoreState;
 
-/* An object of the state, by its offset, which is what a core_kind knows. */
-static inline PyObject **
-core_state_object(CoreState *state, size_t offset)
+extern PyModuleDef core_module;
+
+static inline CoreState *
+core_state_of_module(PyObject *module)
 {
-    return (PyObject **)(void *)((char *)state + offset);
+    return PyModule_GetState(module);
 }
 
-extern PyModuleDef core_module;
-CoreState *core_state_of_module(PyObject *module);
-CoreState *core_state_of_type(PyTypeObject *type);
+/* The module of a type or of one of its bases, borrowed. */
+static inline PyObject *
+core_module_of_type(PyTypeObject *type)
+{
+    return PyType_GetModuleByDef(type, &core_module);
+}
+
+static inline CoreState *
+core_state_of_type(PyTypeObject *type)
+{
+    PyObject *module = core_module_of_type(type);
+    return module == NULL ? NULL : core_state_of_module(module);
+}
 
 #endif

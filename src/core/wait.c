@@ -4,7 +4,9 @@
  * Callers try at once with the GIL held, since most calls do not block and
  * giving up the GIL costs far more than the call where another thread is
  * busy.  What comes here has to wait, for an object that was there. */
-#include "core/core.h"
+
+#include "core/wait.h"
+#include "core/warning.h"
 
 #include <errno.h>
 
@@ -20,6 +22,103 @@
 #define FINISH_GRACE_NS 10000000
 #define FINISH_PARK_MS 1000
 #define FINISH_NAP_NS 50000000
+
+/* -------------------------------------------------------------- deadlines */
+
+/* Where a value cannot be shown, because its repr() raises or an int has too
+ * many digits, the call is legal all the same: the text without it.  Not if
+ * somebody wants the program to end. */
+static PyObject *
+instead_of_value(const char *text)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception) ||
+        PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return NULL;
+    }
+    PyErr_Clear();
+    return PyUnicode_FromString(text);
+}
+
+/* block is true, and neither the object True nor left out. */
+static int
+warn_of_block(CoreState *state, PyObject *value)
+{
+    if (PyBool_Check(value) || !core_is_real(value)) {
+        return 0;
+    }
+    PyObject *one = PyLong_FromLong(1);
+    int equal = one == NULL ? -1 : PyObject_RichCompareBool(value, one, Py_EQ);
+    Py_XDECREF(one);
+    if (equal != 0) {
+        return equal < 0 ? -1 : 0;
+    }
+    PyObject *number = PyLong_Check(value) ? PyNumber_Long(value)
+                                           : Py_NewRef(value);
+    PyObject *text =
+        number == NULL ? NULL
+        : PyLong_Check(value)
+            ? PyUnicode_FromFormat("block=%R is true, as any number but 0: "
+                                   "type=%R or timeout=%R was probably meant",
+                                   number, number, number)
+            : PyUnicode_FromFormat("block=%R is true, as any number but 0: "
+                                   "timeout=%R was probably meant",
+                                   number, number);
+    Py_XDECREF(number);
+    if (text == NULL) {
+        text = instead_of_value("block is a number, and true, as any but 0: "
+                                "type or timeout was probably meant");
+    }
+    return core_warn(state, CORE_SLIP_BLOCK, text);
+}
+
+int
+core_deadline_slow(CoreState *state, PyObject *block, PyObject *timeout,
+                   struct core_deadline *out)
+{
+    bool may_wait = true;
+    if (core_bool(block, &may_wait) < 0 ||
+        (may_wait && block != NULL && warn_of_block(state, block) < 0) ||
+        core_timeout_as_ns(state, timeout, &out->timeout_ns) < 0) {
+        return -1;
+    }
+    if (!may_wait) {
+        out->timeout_ns = 0;
+    }
+    return 0;
+}
+
+static PyObject *
+as_seconds(int64_t timeout_ns)
+{
+    if (timeout_ns == OS_FOREVER) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble((double)timeout_ns / 1e9);
+}
+
+PyObject *
+core_seconds(PyObject *module, PyObject *value)
+{
+    int64_t timeout_ns = OS_FOREVER;
+    return core_timeout_as_ns(core_state_of_module(module), value,
+                              &timeout_ns) < 0
+               ? NULL
+               : as_seconds(timeout_ns);
+}
+
+PyObject *
+core_patience(PyObject *module, PyObject *args)
+{
+    PyObject *block, *timeout;
+    struct core_deadline deadline;
+    return !PyArg_ParseTuple(args, "OO:_patience", &block, &timeout) ||
+                   core_deadline(core_state_of_module(module), block, timeout,
+                                 &deadline) < 0
+               ? NULL
+               : as_seconds(deadline.timeout_ns);
+}
+
+/* ---------------------------------------------------------------- waiting */
 
 /* Say once that a signal is the program's now: 0, or -1 if that raises. */
 static int
@@ -68,11 +167,11 @@ attempt_while_finishing(const struct os_wait *wait, const struct os_call *call,
 
 ssize_t
 core_wait(struct os_wait_owner *owner, const struct os_call *call,
-          struct core_patience *patience)
+          struct core_deadline *deadline)
 {
-    bool for_ever = patience->timeout_ns == OS_FOREVER;
-    if (!for_ever && patience->deadline_ns == 0) {
-        patience->deadline_ns = os_clock_ns() + patience->timeout_ns;
+    bool for_ever = deadline->timeout_ns == OS_FOREVER;
+    if (!for_ever && deadline->ends_ns == 0) {
+        deadline->ends_ns = os_clock_ns() + deadline->timeout_ns;
     }
     struct os_wait wait;
     int taken = os_wait_begin(&wait, owner, runs_handlers());
@@ -87,7 +186,7 @@ core_wait(struct os_wait_owner *owner, const struct os_call *call,
         }
         int64_t left_ns = OS_FOREVER;
         if (!for_ever) {
-            left_ns = patience->deadline_ns - os_clock_ns();
+            left_ns = deadline->ends_ns - os_clock_ns();
             left_ns = left_ns < 0 ? 0 : left_ns;
         }
         if (!os_wait_may_block(&wait)) {
@@ -152,44 +251,74 @@ core_finish_waits(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyObject *
-core_handle_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+/* A wait registers itself before it looks at the flag, and the flag is set
+ * before the waits are interrupted: either the wait sees the flag, or it is
+ * seen here. */
+static int
+cancel(struct os_wait_owner *owner, bool later)
 {
-    if (core_handle_check(core_handle(op)) < 0 ||
-        core_wait_cancel(&core_handle(op)->waits) < 0) {
+    if (later) {
+        atomic_store(&owner->cancelled, true);
+    }
+    return core_wait_cancel(owner);
+}
+
+PyObject *
+core_cancel(CoreState *state, struct os_wait_owner *owner,
+            PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "cancel", 1, 1, 0, {CORE_ARG_later}};
+    PyObject *given[1];
+    bool later = false;
+    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
+        core_bool(given[0], &later) < 0 || cancel(owner, later) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
-static bool
-set_waits_end(PyObject *module, PyObject *op, bool end)
+int
+core_set_cancelled(struct os_wait_owner *owner, PyObject *value)
 {
-    if (!core_is_handle(core_state_of_module(module), op)) {
-        PyErr_SetString(PyExc_TypeError, "no handle");
-        return false;
+    bool cancelled = false;
+    if (core_handle_refuse_delete(value, "cancelled") < 0 ||
+        core_bool(value, &cancelled) < 0) {
+        return -1;
     }
-    atomic_store(&core_handle(op)->waits.ended, end);
-    return true;
+    if (cancelled) {
+        return cancel(owner, true);
+    }
+    atomic_store(&owner->cancelled, false);
+    return 0;
 }
 
 PyObject *
-core_end_waits(PyObject *module, PyObject *op)
+core_handle_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *keywords)
 {
-    if (!set_waits_end(module, op, true) ||
-        core_wait_cancel(&core_handle(op)->waits) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    CoreHandle *self = core_handle(op);
+    return core_handle_check(self) < 0
+               ? NULL
+               : core_cancel(self->state, &self->waits, args, nargs, keywords);
 }
 
 PyObject *
-core_allow_waits(PyObject *module, PyObject *op)
+core_handle_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
 {
-    if (!set_waits_end(module, op, false)) {
+    if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    Py_RETURN_NONE;
+    return PyBool_FromLong(atomic_load(&core_handle(op)->waits.cancelled));
+}
+
+int
+core_handle_set_cancelled(PyObject *op, PyObject *value,
+                          void *Py_UNUSED(closure))
+{
+    return core_handle_check(core_handle(op)) < 0
+               ? -1
+               : core_set_cancelled(&core_handle(op)->waits, value);
 }
 
 PyObject *
@@ -204,13 +333,13 @@ core_set_wait_signal(PyObject *module, PyObject *value)
     int before = os_wait_get_signal();
     int rc = os_wait_set_signal((int)number);
     if (rc == -EBUSY) {
-        return core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        return core_refuse(state, EINVAL, CORE_NO_TARGET,
                            "the program uses signal %lld itself: choose one "
                            "without a handler, such as a realtime signal",
                            number);
     }
     if (rc < 0) {
-        return core_refuse(state, -rc, CORE_NO_SUBJECT,
+        return core_refuse(state, -rc, CORE_NO_TARGET,
                            "signal %lld means something to the system, or is "
                            "none: choose a realtime signal",
                            number);
@@ -221,73 +350,23 @@ core_set_wait_signal(PyObject *module, PyObject *value)
     return PyLong_FromLong(before);
 }
 
-CORE_SELDOM static ssize_t
-wait_for_semaphore(PyObject *op, int id, struct sembuf *operations,
-                   size_t count, int64_t timeout_ns)
-{
-    struct os_call call = {
-        .attempt = os_sem_op_attempt,
-        .keeps_deadline = OS_SEM_KEEPS_DEADLINE,
-        .id = id,
-        .size = count,
-        .operations = operations,
-    };
-    struct core_patience patience = {.timeout_ns = timeout_ns};
-    return core_wait(&core_handle(op)->waits, &call, &patience);
-}
-
-/* While the interpreter ends, only what takes nothing that others may be left
- * without is done at once. */
-CORE_SELDOM static ssize_t
-operate_while_finishing(PyObject *op, int id, struct sembuf *operations,
-                        size_t count, int64_t timeout_ns)
-{
-    bool takes = false;
-    for (size_t i = 0; i < count; i++) {
-        takes |= operations[i].sem_op < 0;
-    }
-    if (takes && timeout_ns != 0) {
-        return os_sem_get_pid(id, 0) == -EINVAL
-                   ? -EINVAL
-                   : wait_for_semaphore(op, id, operations, count, timeout_ns);
-    }
-    int rc = os_sem_op(id, operations, count, 0);
-    return rc == -EAGAIN && timeout_ns != 0
-               ? wait_for_semaphore(op, id, operations, count, timeout_ns)
-               : rc;
-}
-
-ssize_t
-core_semaphore_operate(PyObject *op, int id, struct sembuf *operations,
-                       size_t count, int64_t timeout_ns)
-{
-    if (os_wait_is_finishing()) {
-        return operate_while_finishing(op, id, operations, count, timeout_ns);
-    }
-    /* More are not tried with the GIL held. */
-    if (count <= OS_SEM_TRIED_MAX) {
-        int rc = os_sem_try(id, operations, count);
-        if (rc != -EAGAIN || timeout_ns == 0) {
-            return rc;
-        }
-    }
-    else if (os_sem_get_pid(id, 0) == -EINVAL) {
-        return -EINVAL;
-    }
-    return wait_for_semaphore(op, id, operations, count, timeout_ns);
-}
-
 /* ------------------------------------------------------------------- docs */
 
 const char core_handle_cancel_doc[] = PyDoc_STR(
-    "cancel($self, /)\n--\n\n"
-    "End every wait that is in progress on this handle.\n"
+    "cancel($self, /, later=False)\n--\n\n"
+    "End every wait that is in progress on this object.\n"
     "\n"
-    "It may be called from another thread, or from a signal handler in the\n"
-    "same one.  Each of them raises CancelledError (ECANCELED), unless it had "
-    "succeeded\n"
-    "already: then it reports success.  Nothing is lost.  The handle stays\n"
-    "usable, and other handles of the same object are left alone.");
+    "Each wait raises CancelledError (ECANCELED), unless it had already\n"
+    "succeeded: then it reports success.  Nothing is lost.  Other handles "
+    "for\n"
+    "the same thing are left alone.  If later is true, each wait that begins\n"
+    "afterwards ends too as soon as it would have to block, until the\n"
+    "attribute cancelled is set to False.  cancel() may be called from\n"
+    "another thread, or from a signal handler in the same one.");
+const char core_cancelled_doc[] = PyDoc_STR(
+    "True after cancel(later=True): calls that would have to block raise\n"
+    "CancelledError.  False allows them to block again; setting True is the\n"
+    "same as cancel(later=True).");
 const char core_set_wait_signal_doc[] = PyDoc_STR(
     "set_wait_signal($module, signalnum, /)\n--\n\n"
     "Choose the signal that ends waits; returns the one before.\n"

@@ -1,13 +1,13 @@
-/* OS_CALL(semop, id, operations, count) makes the call semop(2) and returns
- * its result or -errno, as a long.
+/* OS_CALL(semop, id, operations, count) makes the system call semop(2) and
+ * returns its result or -errno, as a long.
  *
- * Where the kernel takes the very arguments of the C library's function, it
- * is called without that function between.  A processor does not know the
- * way back from a system call: each return behind it costs as much as tens of
- * instructions, and a library's function has one or two of them, an errno in
- * the thread's storage, and with threads a point of cancellation.  What stands
- * in for the C library by LD_PRELOAD does not see these calls; strace(1) and
- * valgrind(1) do. */
+ * If the kernel takes the same arguments as the function of the C library, the
+ * kernel is called directly.  Return-address predictions are lost across a
+ * system call, so each return after it costs as much as tens of instructions.
+ * A function of the C library adds one or two of these returns, sets errno in
+ * thread-local storage, and is a cancellation point in programs with threads.
+ * Functions that replace the C library's by LD_PRELOAD do not see these calls;
+ * strace(1) and valgrind(1) do. */
 #ifndef SYSV_IPC_CALL_H
 #define SYSV_IPC_CALL_H
 
@@ -22,7 +22,8 @@
 #define OS_CALL_WORDS(a, b, c, d, e, ...) \
     (long)(a), (long)(b), (long)(c), (long)(d), (long)(e)
 
-/* See syscall(2) for the registers, and for those that the kernel destroys. */
+/* See syscall(2) for the registers, and for the registers that the kernel
+ * overwrites. */
 static inline long
 os_call_kernel(long number, long a, long b, long c, long d, long e)
 {

@@ -1,14 +1,15 @@
-/* Waiting for a 32-bit number in shared memory to change, futex(2), between
- * any processes that map it: never FUTEX_PRIVATE_FLAG.
+/* Wait for a 32-bit number in shared memory to change, futex(2).  The number
+ * may be mapped by several processes, so FUTEX_PRIVATE_FLAG is never used.
  *
- * Where a system has no such call, os_futex_wait() only looks, and os/wait.c
- * naps between two looks; there nobody sleeps who could be woken. */
+ * If a system has no such call, os_futex_wait() only reads the number, and
+ * os/wait/wait.c sleeps between two calls.  There os_futex_wake() finds no
+ * waiting threads. */
 #include "os/os.h"
 
 #include <errno.h>
 
 static uint32_t
-load(const void *address)
+futex_load(const void *address)
 {
     return __atomic_load_n((const uint32_t *)address, __ATOMIC_SEQ_CST);
 }
@@ -18,13 +19,14 @@ load(const void *address)
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* From <linux/futex.h>, which not every C library brings along: musl leaves
- * the kernel's headers to another package. */
+/* From <linux/futex.h>, which may be missing: the C library musl does not
+ * include the kernel's headers. */
 enum { FUTEX_WAIT_CODE = 0, FUTEX_WAKE_CODE = 1 };
 
-/* A timeout as the kernel takes it, whatever the C library's struct timespec
- * is: that may have a time_t of 64 bits beside a long of 32.  The youngest
- * machines of 32 bits have only the call with 64; x32 has it in the first. */
+/* A timeout as the kernel reads it.  The struct timespec of the C library may
+ * differ: it may have a 64-bit time_t and a 32-bit long.  The newest 32-bit
+ * machines have only futex_time64(2); on x32, futex(2) takes 64-bit
+ * numbers. */
 #if !defined(SYS_futex)
 #define SYS_futex SYS_futex_time64
 typedef int64_t futex_word;
@@ -37,8 +39,9 @@ typedef long futex_word;
 int
 os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns)
 {
-    /* Without a timeout the kernel would start the call again after a signal
-     * whose handler has SA_RESTART, as that which ends waits: signal(7). */
+    /* Without a timeout the kernel would restart the call after a signal whose
+     * handler has SA_RESTART, such as the signal that interrupts waits; see
+     * signal(7). */
     bool forever = timeout_ns == OS_FOREVER;
     struct {
         futex_word seconds, nanoseconds;
@@ -66,7 +69,7 @@ int
 os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns)
 {
     (void)timeout_ns;
-    return load(address) == expected ? -ETIMEDOUT : -EAGAIN;
+    return futex_load(address) == expected ? -ETIMEDOUT : -EAGAIN;
 }
 
 int
@@ -82,7 +85,7 @@ os_futex_wake(const void *address, int count)
 ssize_t
 os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns)
 {
-    if (load(call->address) != call->expected) {
+    if (futex_load(call->address) != call->expected) {
         return 0;
     }
     if (timeout_ns == 0) {
@@ -90,18 +93,18 @@ os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns)
     }
     int64_t start_ns = os_clock_ns(), left_ns = timeout_ns;
     for (;;) {
-        bool looks = call->interval_ns != OS_FOREVER &&
+        bool polls = call->interval_ns != OS_FOREVER &&
                      (left_ns == OS_FOREVER || call->interval_ns < left_ns);
         int rc = os_futex_wait(call->address, call->expected,
-                               looks ? call->interval_ns : left_ns);
-        if (rc == -EAGAIN || load(call->address) != call->expected) {
+                               polls ? call->interval_ns : left_ns);
+        if (rc == -EAGAIN || futex_load(call->address) != call->expected) {
             return 0;
         }
         if (rc != -ETIMEDOUT) {
-            /* Woken while the number is what it was: wait on. */
+            /* Woken while the number is still the expected one: continue. */
             return rc == 0 ? -EINTR : rc;
         }
-        if (!looks) {
+        if (!polls) {
             return -EAGAIN;
         }
         if (timeout_ns != OS_FOREVER) {

@@ -1,5 +1,6 @@
-/* The limits of the IPC namespace and their use: the _INFO commands of
- * semctl(2), shmctl(2) and msgctl(2). */
+/* The limits of the IPC namespace and how much of them is in use: IPC_INFO and
+ * the commands SEM_INFO, SHM_INFO and MSG_INFO of semctl(2), shmctl(2) and
+ * msgctl(2). */
 #include "os/os.h"
 #include "os/semun.h"
 
@@ -16,8 +17,8 @@ os_limits_get(struct os_limits *limits)
     struct shminfo shm;
     struct shm_info shm_use;
     struct msginfo msg, msg_use;
-    /* IPC_INFO tells the limits, the others what is in use, in fields whose
-     * names mean something else; see the man pages. */
+    /* IPC_INFO reports the limits.  The other commands report what is in use,
+     * in fields that are named after limits; see the man pages. */
     if (semctl(0, 0, IPC_INFO, sem_argument) == -1 ||
         semctl(0, 0, SEM_INFO, sem_use_argument) == -1 ||
         shmctl(0, IPC_INFO, (struct shmid_ds *)(void *)&shm) == -1 ||

@@ -1,9 +1,10 @@
-/* The system layer: one system call a function, plain C, no Python.
+/* The system layer: plain C, without Python.  Each function makes one system
+ * call.
  *
- * Every function makes one attempt and returns its result or -errno.  None
- * touches Python, so all may run while the GIL is released.  A platform
- * difference is another body of a function here, never another caller.
- */
+ * Every function makes one attempt and returns its result or -errno.  None of
+ * them uses Python, so all of them may run while the GIL is released.  A
+ * difference between platforms is another body of a function here; callers are
+ * the same on all platforms. */
 #ifndef SYSV_IPC_OS_H
 #define SYSV_IPC_OS_H
 
@@ -22,11 +23,11 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 
-/* The permission bits of a mode; the kernel ignores all others. */
+/* The permission bits of a mode.  The kernel ignores the other bits. */
 #define OS_MODE_MASK 0777
 
-/* On s390x a mode has 32 bits, of which Linux looks at the lower half.  A
- * program under qemu-user finds it in the upper one, and puts it there. */
+/* On s390x a mode has 32 bits, and Linux uses the lower half.  A program under
+ * qemu-user reads the mode in the upper half, and must write it there. */
 #ifdef __s390x__
 #define OS_MODE_READ(mode) ((mode) > 0xffff ? (mode) >> 16 : (mode))
 #define OS_MODE_WRITE(mode) ((mode) << 16 | (mode))
@@ -38,11 +39,11 @@
 /* The largest value of a semaphore, SEMVMX in semop(2). */
 #define OS_SEM_VALUE_MAX 32767
 
-/* "Wait for ever", where a timeout is asked for. */
+/* The value of a timeout that means no limit. */
 #define OS_FOREVER ((int64_t)-1)
 
-/* The whole seconds of a timeout, at most as many as a time_t of 32 bits
- * holds: 68 years. */
+/* The whole seconds of a timeout, limited to 68 years, the largest time_t of
+ * 32 bits. */
 static inline int
 os_seconds(int64_t timeout_ns)
 {
@@ -50,10 +51,10 @@ os_seconds(int64_t timeout_ns)
     return seconds < INT32_MAX ? (int)seconds : INT32_MAX;
 }
 
-/* The flags of shmget(2) and shmat(2) that not all systems have: X(name,
- * value) for each that this one has.  A huge page's size is the logarithm in
- * the six bits from 26 on; see <linux/shm.h>, which cannot be included
- * together with <sys/shm.h>. */
+/* The flags of shmget(2) and shmat(2) that some systems do not have.
+ * OS_SHM_FLAGS is X(name, value) for each flag of this system.  The size of
+ * huge pages is a logarithm in the six bits from bit 26; see <linux/shm.h>,
+ * which cannot be included together with <sys/shm.h>. */
 #ifdef __linux__
 #define OS_SHM_REMAP SHM_REMAP
 #define OS_SHM_HUGETLB SHM_HUGETLB
@@ -82,10 +83,11 @@ os_seconds(int64_t timeout_ns)
 #define OS_SHM_FLAGS(X)
 #endif
 
-/* What IPC_STAT tells: the common part, then that of each kind. */
+/* The result of IPC_STAT: the fields that all kinds have, then those of each
+ * kind. */
 struct os_info {
     key_t key;
-    int id; /* for the caller to set */
+    int id; /* set by the caller */
     unsigned int uid, gid, cuid, cgid, mode;
     int64_t last_change_time;
     union {
@@ -107,34 +109,35 @@ struct os_info {
     };
 };
 
-/* os_<kind>_list() tells of the object at one place of the kernel's table,
- * readable or not, and returns its id; -EINVAL for an empty place, -EACCES for
- * an object that may not be read where the kernel lists only what may (Linux
- * before 4.17).  Places go from 0 to os_<kind>_last_place(). */
+/* os_<kind>_list() describes the object at one place of the kernel's table,
+ * even if the caller may not read the object, and returns its id.  It returns
+ * -EINVAL for an empty place, and -EACCES for an object that may not be read
+ * if the kernel lists only readable objects (Linux before 4.17).  Places go
+ * from 0 to os_<kind>_last_place(). */
 
-/* One place by the command that lists what is not readable too, or by the one
- * that every kernel has.  An empty place is EINVAL by both, so an object that
- * only the second knows of is looked for once more: it may have been made
- * between the two. */
+/* Describe one place: with the command any, which lists all objects, or with
+ * the command readable, which every kernel has.  An empty place is EINVAL for
+ * both.  If only readable reports an object, try any once more, because the
+ * object may have been created between the two calls. */
 static inline int
-os_list(int (*ask)(int place, int command, struct os_info *info), int place,
+os_list(int (*query)(int place, int command, struct os_info *info), int place,
         int any, int readable, struct os_info *info)
 {
-    int id = ask(place, any, info);
+    int id = query(place, any, info);
     if (id != -EINVAL) {
         return id;
     }
-    id = ask(place, readable, info);
+    id = query(place, readable, info);
     if (id != -EACCES) {
         return id;
     }
-    id = ask(place, any, info);
+    id = query(place, any, info);
     return id == -EINVAL ? -EACCES : id;
 }
 
-/* semget(2), semop(2), semctl(2).  os_sem_set() takes uid, gid and mode. */
+/* semget(2), semop(2), semctl(2).  os_sem_set() sets uid, gid and mode. */
 int os_sem_get(key_t key, size_t nsems, int flags);
-/* Whether os_sem_op() keeps a timeout other than 0 and OS_FOREVER. */
+/* True if os_sem_op() supports timeouts other than 0 and OS_FOREVER. */
 #ifdef __linux__
 #define OS_SEM_KEEPS_DEADLINE true
 #else
@@ -143,9 +146,10 @@ int os_sem_get(key_t key, size_t nsems, int flags);
 
 int os_sem_op(int id, struct sembuf *operations, size_t count,
               int64_t timeout_ns);
-/* The same without waiting, by a copy with IPC_NOWAIT: a semtimedop(2) without
- * time goes to sleep all the same, to be woken at once, which takes longer
- * than many a wait.  Inline, because most operations are one. */
+/* The same without waiting, on a copy of the operations with IPC_NOWAIT.  A
+ * semtimedop(2) whose timeout is 0 puts the thread to sleep and wakes it at
+ * once, which takes longer than many waits.  Inline, because most calls have
+ * one operation. */
 #define OS_SEM_TRIED_MAX 100
 static inline int
 os_sem_try(int id, const struct sembuf *operations, size_t count)
@@ -159,7 +163,8 @@ os_sem_try(int id, const struct sembuf *operations, size_t count)
 }
 int os_sem_get_value(int id, int index);
 int os_sem_set_value(int id, int index, int value);
-/* SETALL, GETALL: -EIDRM if the set does not have that many members. */
+/* SETALL and GETALL.  They return -EIDRM if the set has another number of
+ * members. */
 int os_sem_set_all(int id, const unsigned short *values, size_t count);
 int os_sem_get_all(int id, unsigned short *values, size_t count);
 int os_sem_get_pid(int id, int index);
@@ -176,14 +181,15 @@ int os_shm_get(key_t key, size_t size, int flags);
 int os_shm_attach(int id, void *wanted, int flags, void **address);
 int os_shm_detach(void *address);
 int os_shm_stat(int id, struct os_info *info);
-/* What tells a segment from another that gets its id later. */
+/* The identity of a segment, by which it is distinguished from a later segment
+ * with the same id. */
 struct os_segment {
     size_t size;
     key_t key;
     int creator_pid;
     int64_t change_time, detach_time;
 };
-int os_shm_look(int id, struct os_segment *segment);
+int os_shm_identify(int id, struct os_segment *segment);
 int os_shm_list(int place, struct os_info *info);
 int os_shm_last_place(void);
 int os_shm_set(int id, const struct os_info *info);
@@ -191,21 +197,22 @@ int os_shm_remove(int id);
 int os_shm_lock(int id);
 int os_shm_unlock(int id);
 
-/* Replace an attachment by private zero pages at the same place: whatever
- * still points there reads zeros.  os_memory_release() gives them back. */
-int os_shm_blank(void *address, size_t size);
-int os_memory_release(void *address, size_t size);
-/* Put zero pages there if nothing is mapped, after a call that may have failed
- * half-way: 0, -EEXIST if something is, or -errno. */
-int os_memory_fill(void *address, size_t size);
-/* Touch every page for writing, of memory that is all zeros, without the
- * SIGBUS of a page that cannot be had: that is -EFAULT.  -ENOSYS where the
- * system has no way. */
+/* Replace an attachment by private zero pages at the same address, so that
+ * remaining pointers read zeros.  os_memory_unmap() unmaps these pages. */
+int os_shm_replace(void *address, size_t size);
+int os_memory_unmap(void *address, size_t size);
+/* Map zero pages at the address if nothing is mapped there, after a call that
+ * may have failed half-way.  Return 0, -EEXIST if something is mapped there,
+ * or -errno. */
+int os_memory_map(void *address, size_t size);
+/* Get every page of memory that is all zeros.  Return -EFAULT if a page is not
+ * available; accessing it would be a SIGBUS.  Return -ENOSYS if the system has
+ * no such call. */
 int os_memory_populate(void *address, size_t size);
 size_t os_page_size(void);
 
-/* The flags of msgrcv(2) that not all systems have; 0 where they lack.  The
- * C library musl does not name MSG_COPY. */
+/* The flags of msgrcv(2) that some systems do not have; 0 there.  The C
+ * library musl does not define MSG_COPY. */
 #ifdef __linux__
 #ifdef MSG_COPY
 #define OS_MSG_COPY MSG_COPY
@@ -218,8 +225,8 @@ size_t os_page_size(void);
 #define OS_MSG_EXCEPT 0
 #endif
 
-/* msgget(2), msgop(2), msgctl(2).  A message begins with its type, a long;
- * sizes count the text behind it.  os_msg_set() also takes max_size. */
+/* msgget(2), msgop(2), msgctl(2).  A message begins with its type, a long, and
+ * sizes do not count the type.  os_msg_set() also sets max_size. */
 int os_msg_get(key_t key, int flags);
 int os_msg_send(int id, const void *message, size_t size, int flags);
 ssize_t os_msg_receive(int id, void *message, size_t size, long type,
@@ -230,7 +237,7 @@ int os_msg_last_place(void);
 int os_msg_set(int id, const struct os_info *info);
 int os_msg_remove(int id);
 
-/* The limits of the IPC namespace, by the names of their sysctls, and what of
+/* The limits of the IPC namespace, named after their sysctls, and how much of
  * them is in use; see proc(5). */
 struct os_limits {
     uint64_t semmsl, semmns, semopm, semmni;
@@ -241,31 +248,32 @@ struct os_limits {
     uint64_t queues, messages, message_bytes;
 };
 int os_limits_get(struct os_limits *limits);
-/* msgmax alone, for which nothing has to be counted. */
+/* The limit msgmax.  This is quicker than os_limits_get(), because nothing is
+ * counted. */
 ssize_t os_msg_max(void);
 
-/* A 32-bit number in shared memory, futex(2).  os_futex_wait() returns 0 when
- * woken, -EAGAIN where the number is not the expected one, -ETIMEDOUT; and
- * os_futex_wake() how many it has woken. */
+/* A 32-bit number in shared memory, futex(2).  os_futex_wait() returns 0 after
+ * a wake, -EAGAIN if the number is not the expected one, or -ETIMEDOUT.
+ * os_futex_wake() returns the number of threads that it woke. */
 int os_futex_wait(const void *address, uint32_t expected, int64_t timeout_ns);
 int os_futex_wake(const void *address, int count);
 
-/* Whether os_futex_wait() waits, or only looks. */
+/* True if os_futex_wait() can wait.  Otherwise it only reads the number. */
 #ifdef __linux__
 #define OS_FUTEX_KEEPS_DEADLINE true
 #else
 #define OS_FUTEX_KEEPS_DEADLINE false
 #endif
 
-/* The calls that can block, in one shape, so that one loop serves them all:
- * attempt(call, timeout_ns) makes the call once.  With 0 it does not wait;
- * else it waits at most so long where the kernel keeps the deadline. */
+/* The calls that can block, in one form, so that one loop serves them all.
+ * attempt(call, timeout_ns) makes the call once.  With timeout 0 it does not
+ * wait; otherwise, if keeps_deadline is true, it waits at most timeout_ns. */
 struct os_call {
     ssize_t (*attempt)(const struct os_call *call, int64_t timeout_ns);
     bool keeps_deadline;
     int id;
     int flags;
-    size_t size; /* operations, or bytes of text */
+    size_t size; /* number of operations, or bytes of text */
     long type;
     union {
         struct sembuf *operations;
@@ -273,108 +281,30 @@ struct os_call {
         const void *address; /* of a number */
     };
     uint32_t expected;
-    int64_t interval_ns; /* look at the number that often, or OS_FOREVER */
+    int64_t interval_ns; /* between two reads of the number, or OS_FOREVER */
 };
 ssize_t os_sem_op_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns);
 ssize_t os_msg_receive_attempt(const struct os_call *call, int64_t timeout_ns);
-/* 0 where the number at the address is not the expected one, or has not been
- * for a moment; -EAGAIN when time is up. */
+/* Return 0 if the number at the address is not the expected one, or was not
+ * for a moment, and -EAGAIN if the time is up. */
 ssize_t os_futex_wait_attempt(const struct os_call *call, int64_t timeout_ns);
 
-/* What an object's waits have in common: a part of the object.  A wait ends
- * when cancels is no longer what it was when the wait began, or while ended is
- * true. */
-struct os_wait_owner {
-    atomic_uint cancels;
-    atomic_bool ended;
-};
-
-/* A wait, of one call after another.  The fields are wait.c's own. */
-struct os_wait {
-    struct os_wait *next, *previous;
-    struct os_wait_owner *owner;
-    unsigned int cancels;
-    pid_t thread;
-    int signal;
-    sigset_t blocked; /* by the thread, when it began its last call */
-    bool ticks, spun, unblocked, has_timer;
-    int64_t nap_ns, tick_ns;
-    int64_t alarm_ns, again_ns; /* guarded as the list is */
-    atomic_bool in_call;
-};
-
-/* No signal: waits are attempts with naps between them. */
-#define OS_WAIT_POLLS (-1)
-
-/* Before anything else here is called, as often as one likes. */
-void os_wait_set_up(void);
-/* Begin a wait.  With ticks its calls do not last long: those of a thread that
- * runs handlers of signals in between.  Returns 0, or the signal that waits
- * have used so far and that the program now uses itself: from here on they
- * poll. */
-int os_wait_begin(struct os_wait *wait, struct os_wait_owner *owner,
-                  bool ticks);
-/* Ended by another thread, or by a handler of signals in this one. */
-bool os_wait_is_cancelled(const struct os_wait *wait);
-/* Whether it may wait in a call: not in a thread whose interpreter ends. */
-bool os_wait_may_block(const struct os_wait *wait);
-/* Make the call, and wait at most so long.  -EINTR if there is time left:
- * look for signals and call again; -ECANCELED after os_wait_cancel(), or if
- * the owner's waits are ended; else what it returns, -EAGAIN or -ENOMSG when
- * time is up.  After it, when the thread can use again what it has got, comes
- * os_wait_back(). */
-ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
-                     int64_t left_ns);
-void os_wait_back(void);
-/* Let all waits in progress of an owner end.  Then os_wait_interrupt() has to
- * be called again and again while it returns true; or
- * os_wait_interrupt_later() once, which leaves that to another thread. */
-void os_wait_cancel(struct os_wait_owner *owner);
-bool os_wait_interrupt(const struct os_wait_owner *owner);
-void os_wait_interrupt_later(const struct os_wait_owner *owner);
-/* The interpreter ends, and may end the other threads when they come back from
- * a call: from here on they may not wait in one (or may again).  Then
- * os_wait_interrupt_others() says whether there are any that have not come
- * back. */
-void os_wait_finish(bool finish);
-/* The thread that ends the interpreter, the only one that may still wait; 0
- * while it does not end. */
-extern __attribute__((visibility("hidden"))) _Atomic pid_t os_wait_finisher;
-/* Whether it ends: then nothing is taken at once by a call that may wait. */
-static inline bool
-os_wait_is_finishing(void)
-{
-    pid_t finisher =
-        atomic_load_explicit(&os_wait_finisher, memory_order_relaxed);
-    return __builtin_expect(finisher != 0, 0);
-}
-/* For how many milliseconds it has been ending. */
-uint32_t os_wait_finishing_ms(void);
-/* True for the first who asks: only one needs to see to the end. */
-bool os_wait_claim_finish(void);
-bool os_wait_interrupt_others(void);
-/* Whether this is the thread that the process began with. */
-bool os_is_first_thread(void);
-/* The signal that ends waits, or OS_WAIT_POLLS.  os_wait_set_signal() returns
- * 0 or an error, -EBUSY if the program uses that signal. */
-int os_wait_get_signal(void);
-int os_wait_set_signal(int number);
-
-/* CLOCK_MONOTONIC; and seconds since the epoch, as the kernel notes them. */
+/* os_clock_ns() is CLOCK_MONOTONIC.  os_time() is in seconds since the epoch,
+ * like the kernel's records. */
 int64_t os_clock_ns(void);
 int64_t os_time(void);
 int os_sleep_ns(int64_t duration_ns);
 
-/* 32 bits from the kernel's generator. */
+/* Get 32 bits from the kernel's random number generator. */
 int os_random_bits(uint32_t *bits);
 
-/* A key from a path's inode, ftok(3). */
+/* Make a key from the inode of a path, ftok(3). */
 int os_ftok(const char *path, int id, key_t *key);
 
-/* The numbers of a namespace of this thread: the inode is given again when the
- * namespace is gone; the id never, but kernels before 6.18 have none.  Each is
- * 0 if it cannot be told. */
+/* The numbers of a namespace of this thread.  The inode may be used again
+ * after the namespace has ended; the id never is, but kernels before 6.18 have
+ * no ids.  A number is 0 if it is unknown. */
 enum os_namespace_kind {
     OS_NAMESPACE_IPC,
     OS_NAMESPACE_USER,
@@ -383,21 +313,22 @@ struct os_namespace {
     uint64_t inode, id;
 };
 struct os_namespace os_namespace(enum os_namespace_kind kind);
-/* The better one of the two of the IPC namespace, to compare in a process. */
+/* The better of the two numbers of the IPC namespace, for comparisons in one
+ * process. */
 static inline uint64_t
 os_namespace_number(void)
 {
     struct os_namespace namespace = os_namespace(OS_NAMESPACE_IPC);
     return namespace.id != 0 ? namespace.id : namespace.inode;
 }
-/* What the kernel calls itself since it was started, at most size - 1
- * characters; an empty text if /proc is not there to tell. */
+/* Read the boot id, which the kernel chooses when it starts: at most size - 1
+ * characters, or an empty text if /proc is not available. */
 void os_boot_id(char *text, size_t size);
 
-/* An exclusive lock that all processes of this IPC namespace share and that
- * the kernel releases when its holder dies.  One attempt: -EWOULDBLOCK while
- * another holds it, another error where it is out of reach.  Returns a
- * descriptor for os_namespace_unlock(). */
+/* An exclusive lock for all processes of this IPC namespace.  The kernel
+ * releases it when its holder dies.  os_namespace_lock() makes one attempt.
+ * It returns a descriptor for os_namespace_unlock(), -EWOULDBLOCK if another
+ * process holds the lock, or another error if the lock is not available. */
 int os_namespace_lock(void);
 void os_namespace_unlock(int lock);
 

@@ -1,4 +1,5 @@
-/* Semaphores: semget(2), semop(2), semtimedop(2), semctl(2). */
+/* Semaphores: semget(2), semop(2), semtimedop(2), semctl(2).  sem_area is the
+ * only static variable, a lone atomic. */
 #include "os/os.h"
 #include "os/semun.h"
 
@@ -29,8 +30,8 @@ os_sem_op(int id, struct sembuf *operations, size_t count, int64_t timeout_ns)
     };
     return (int)OS_CALL(semtimedop, id, operations, count, &left);
 #else
-    /* There is only for ever, or not at all; and no more operations than those
-     * where an administrator has not raised the limit. */
+    /* Without semtimedop(2) a call waits without limit or not at all.  More
+     * than OS_SEM_TRIED_MAX operations exceed the default limit anyway. */
     return timeout_ns == 0 ? -E2BIG
                            : (int)OS_CALL(semop, id, operations, count);
 #endif
@@ -48,9 +49,9 @@ sem_control(int id, int index, int command, union semun argument)
     return (int)OS_CALL(semctl, id, index, command, SEM_ARGUMENT(argument));
 }
 
-/* For the commands that need no argument. */
+/* For commands without an argument. */
 static int
-sem_ask(int id, int index, int command)
+sem_query(int id, int index, int command)
 {
     return sem_control(id, index, command, (union semun){.val = 0});
 }
@@ -58,7 +59,7 @@ sem_ask(int id, int index, int command)
 int
 os_sem_get_value(int id, int index)
 {
-    return sem_ask(id, index, GETVAL);
+    return sem_query(id, index, GETVAL);
 }
 
 int
@@ -70,15 +71,15 @@ os_sem_set_value(int id, int index, int value)
 /* ----------------------------------------------- the values of all members */
 
 /* GETALL and SETALL copy as many values as the set has that the id names now,
- * whatever is behind the array.  So the array is in an area of its own, with a
- * page behind it that nobody may use: the kernel stops there.  What is in the
- * array beside the values of the set that the caller means tells whether it
- * was that one. */
+ * even past the end of the array.  So the array is in memory of its own, an
+ * area, which is followed by a page without access: there the kernel stops
+ * with EFAULT.  The array has room for one value more than the set should
+ * have, and NO_VALUE in it shows if the set has another number of members. */
 #define AREA_VALUES 65536
-/* No value of a semaphore. */
+/* No semaphore can have this value. */
 #define NO_VALUE 0xffff
 
-/* One area that is not in use, or NULL. */
+/* An area that is not in use, or NULL. */
 static _Atomic(unsigned short *) sem_area;
 
 static size_t
@@ -88,7 +89,8 @@ area_bytes(size_t values)
     return (bytes + page - 1) / page * page;
 }
 
-/* An area for so many values and one more; NULL if there is no memory. */
+/* Get an area for this number of values and one more.  Return NULL if there is
+ * no memory. */
 static unsigned short *
 area_get(size_t values)
 {
@@ -125,10 +127,10 @@ area_give(unsigned short *area, size_t values)
     }
 }
 
-/* The kernel came to what is behind the values because the set has more
- * members; or it means what it says. */
+/* Return -EIDRM if the error came from copying too many values, because the
+ * set has another number of members; otherwise return the error. */
 static int
-explain(int id, size_t count, int rc)
+sem_values_error(int id, size_t count, int rc)
 {
     struct os_info info;
     bool another = os_sem_stat(id, &info) == 0 && info.sem.nsems != count;
@@ -146,7 +148,7 @@ os_sem_set_all(int id, const unsigned short *values, size_t count)
     area[count] = NO_VALUE;
     int rc = sem_control(id, 0, SETALL, (union semun){.array = area});
     area_give(area, count);
-    return rc < 0 ? explain(id, count, rc) : rc;
+    return rc < 0 ? sem_values_error(id, count, rc) : rc;
 }
 
 int
@@ -166,25 +168,25 @@ os_sem_get_all(int id, unsigned short *values, size_t count)
         memcpy(values, area, count * sizeof(*values));
     }
     area_give(area, count);
-    return rc < 0 ? explain(id, count, rc) : rc;
+    return rc < 0 ? sem_values_error(id, count, rc) : rc;
 }
 
 int
 os_sem_get_pid(int id, int index)
 {
-    return sem_ask(id, index, GETPID);
+    return sem_query(id, index, GETPID);
 }
 
 int
 os_sem_get_ncnt(int id, int index)
 {
-    return sem_ask(id, index, GETNCNT);
+    return sem_query(id, index, GETNCNT);
 }
 
 int
 os_sem_get_zcnt(int id, int index)
 {
-    return sem_ask(id, index, GETZCNT);
+    return sem_query(id, index, GETZCNT);
 }
 
 #ifdef __APPLE__
@@ -211,7 +213,7 @@ sem_info(const struct semid_ds *data, struct os_info *info)
     };
 }
 
-/* One of the commands that fill a struct semid_ds. */
+/* Call a command that fills a struct semid_ds. */
 static int
 sem_read(int id, int command, struct os_info *info)
 {
@@ -283,5 +285,5 @@ os_sem_set(int id, const struct os_info *info)
 int
 os_sem_remove(int id)
 {
-    return sem_ask(id, 0, IPC_RMID);
+    return sem_query(id, 0, IPC_RMID);
 }

@@ -1,5 +1,6 @@
-/* The last argument of semctl(2), which the caller has to declare; macOS has
- * its own.  To the C library it is the union, to the kernel a word. */
+/* The last argument of semctl(2).  POSIX requires the caller to declare this
+ * union, but macOS declares it.  The C library takes the union, and the kernel
+ * takes one word. */
 #ifndef SYSV_IPC_SEMUN_H
 #define SYSV_IPC_SEMUN_H
 

@@ -1,5 +1,5 @@
-/* Shared memory: shmget(2), shmat(2), shmdt(2), shmctl(2), and the pages that
- * stay where a segment was. */
+/* Shared memory: shmget(2), shmat(2), shmdt(2), shmctl(2).  Also the zero
+ * pages that replace an attachment: mmap(2), munmap(2), madvise(2). */
 #include "os/os.h"
 
 #include <errno.h>
@@ -38,7 +38,8 @@ os_shm_detach(void *address)
 #define SHM_KEY(perm) ((perm).__key)
 #endif
 
-/* Linux tells these two in the mode; elsewhere they are not to be had. */
+/* Linux reports these two flags in the mode.  Other systems do not have
+ * them. */
 #ifndef SHM_DEST
 #define SHM_DEST 0
 #endif
@@ -46,7 +47,7 @@ os_shm_detach(void *address)
 #define SHM_LOCKED 0
 #endif
 
-/* One of the commands that fill a struct shmid_ds. */
+/* Call a command that fills a struct shmid_ds. */
 static int
 shm_read(int id, int command, struct os_info *info)
 {
@@ -85,9 +86,9 @@ os_shm_stat(int id, struct os_info *info)
     return shm_read(id, IPC_STAT, info);
 }
 
-/* Without the work of the rest. */
+/* Like os_shm_stat(), but quicker. */
 int
-os_shm_look(int id, struct os_segment *segment)
+os_shm_identify(int id, struct os_segment *segment)
 {
     struct shmid_ds data = {0};
     int rc = (int)OS_CALL(shmctl, id, IPC_STAT, &data);
@@ -198,10 +199,10 @@ os_shm_unlock(int id)
 #endif
 
 int
-os_shm_blank(void *address, size_t size)
+os_shm_replace(void *address, size_t size)
 {
 #ifndef __linux__
-    /* Only Linux counts an attachment that is mapped over as detached. */
+    /* Only Linux detaches a segment when other memory is mapped over it. */
     if (shmdt(address) == -1) {
         return -errno;
     }
@@ -212,7 +213,7 @@ os_shm_blank(void *address, size_t size)
     return pages == MAP_FAILED ? -errno : 0;
 }
 
-/* If the kernel does not know the flag, the address is a wish. */
+/* If the kernel does not know this flag, the address is only a hint. */
 #ifndef MAP_FIXED_NOREPLACE
 #ifdef __linux__
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -222,13 +223,13 @@ os_shm_blank(void *address, size_t size)
 #endif
 
 int
-os_memory_fill(void *address, size_t size)
+os_memory_map(void *address, size_t size)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     void *pages = mmap(address, size, PROT_READ | PROT_WRITE,
                        flags | MAP_NORESERVE, -1, 0);
     if (pages == MAP_FAILED && errno == ENOMEM) {
-        /* Pages that are only read are not counted against any limit. */
+        /* Read-only pages are not counted against any limit. */
         pages = mmap(address, size, PROT_READ, flags, -1, 0);
     }
     if (pages == MAP_FAILED) {
@@ -242,21 +243,22 @@ os_memory_fill(void *address, size_t size)
 }
 
 int
-os_memory_release(void *address, size_t size)
+os_memory_unmap(void *address, size_t size)
 {
     return munmap(address, size) == -1 ? -errno : 0;
 }
 
 #ifdef __linux__
 
-/* What it is in every C library that names it: glibc from 2.35 on. */
+/* The value of MADV_POPULATE_WRITE in all C libraries that define it (glibc
+ * since 2.35). */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* Let the kernel write a zero into every page, as a program's own write would
- * be a SIGBUS: it reads them from a pipe, which needs no file and no memory
- * of its own.  For kernels before 5.14. */
+/* Make the kernel write a zero into every page, by reading from a pipe: if a
+ * page is not available, read(2) fails, while a write by the program would be
+ * a SIGBUS.  A pipe needs no file.  This is for kernels before 5.14. */
 static int
 populate_from_pipe(char *address, size_t size)
 {

@@ -1,5 +1,5 @@
-/* What is neither of the three kinds: clock, random bits, ftok(3), and the
- * lock of the IPC namespace. */
+/* Functions that do not belong to a kind of object: clock, sleep, random bits,
+ * ftok(3), the boot id, and the numbers and the lock of the IPC namespace. */
 #include "os/os.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ os_random_bits(uint32_t *bits)
 int
 os_ftok(const char *path, int id, key_t *key)
 {
-    /* -1 is also the key of some paths: only errno tells. */
+    /* -1 is also the key of some paths.  Only errno shows an error. */
     errno = 0;
     *key = ftok(path, id);
     return *key == (key_t)-1 ? -errno : 0;
@@ -60,13 +60,14 @@ os_ftok(const char *path, int id, key_t *key)
 
 #ifdef __linux__
 
-/* <linux/pidfd.h> cannot be included where the C library has its own. */
+/* <linux/pidfd.h> conflicts with the header of C libraries that have their
+ * own. */
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
 #define PIDFD_OF_THREAD O_EXCL
 
-/* What ioctl(2) takes: POSIX has int, which musl keeps to. */
+/* The type of the second argument of ioctl(2).  POSIX and musl have int. */
 #ifdef __GLIBC__
 typedef unsigned long request_of_ioctl;
 #else
@@ -76,11 +77,12 @@ typedef int request_of_ioctl;
 #define PIDFD_IPC_NAMESPACE _IO(0xFF, 2)
 #define PIDFD_USER_NAMESPACE _IO(0xFF, 9)
 
-/* The lock is on the namespace itself, an inode that all of its threads see
- * and no other.  Where /proc does not show us, as after chroot(2) or in the
- * mount namespace of another PID namespace, Linux 6.11 and newer give the
- * same inode without it.  Nothing else will do: who locks another thing
- * excludes nobody. */
+/* Open the inode of a namespace of this thread, which all of its threads see
+ * and no other thread.  The lock is on this inode.  If /proc does not show it,
+ * as after chroot(2) or in the mount namespace of another PID namespace, a
+ * pidfd gives the same inode since Linux 6.11.  There is no other substitute:
+ * a lock on another file would not exclude the processes that lock the
+ * inode. */
 static int
 namespace_open(enum os_namespace_kind kind)
 {
@@ -110,7 +112,8 @@ namespace_open(enum os_namespace_kind kind)
 
 #else
 
-/* There is one namespace a machine: a folder that all see. */
+/* These systems have one namespace.  The lock is on a folder that all
+ * processes see. */
 static int
 namespace_open(enum os_namespace_kind kind)
 {
@@ -139,15 +142,15 @@ os_namespace_lock(void)
 void
 os_namespace_unlock(int lock)
 {
-    /* Unlock before closing: a child forked meanwhile holds a copy of the
-     * descriptor, and closing ours alone would leave the lock with it. */
+    /* Unlock before closing.  A child that was forked meanwhile has a copy of
+     * the descriptor, and keeps the lock if only ours is closed. */
     (void)flock(lock, LOCK_UN);
     (void)close(lock);
 }
 
 #ifdef __linux__
 
-/* <linux/nsfs.h> of Linux 6.18. */
+/* From <linux/nsfs.h> of Linux 6.18. */
 #ifndef NS_GET_ID
 #define NS_GET_ID _IOR(0xb7, 13, uint64_t)
 #endif
@@ -186,7 +189,7 @@ os_boot_id(char *text, size_t size)
 
 #else
 
-/* There is one namespace a machine. */
+/* These systems have one namespace. */
 struct os_namespace
 os_namespace(enum os_namespace_kind kind)
 {

@@ -1,7 +1,7 @@
 """System V IPC: semaphores, shared memory and message queues.
 
-Unrelated processes, in any language, reach the objects by key.  Objects live in the kernel until
-they are removed.
+Unrelated processes, in any language, open the objects by key.  The objects exist in the kernel
+until a process removes them.
 """
 
 import sys
@@ -17,8 +17,8 @@ except ModuleNotFoundError:
 
     raise_missing()
 
-# The extension imports these itself; freezers, such as PyInstaller, find them here.
-from sysv_ipc import _ending, cures, listing  # noqa: F401
+# The extension imports these modules.  Programs such as PyInstaller find them here.
+from sysv_ipc import cures, listing  # noqa: F401
 
 __all__ = [
     "IPC_CREAT",

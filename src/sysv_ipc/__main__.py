@@ -1,4 +1,4 @@
-"""``python -m sysv_ipc``: the command line, which is also installed as ``sysv-ipc``."""
+"""``python -m sysv_ipc``: the command line, also installed as ``sysv-ipc``."""
 
 import sys
 

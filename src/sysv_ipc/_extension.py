@@ -1,4 +1,4 @@
-"""Explain why the package has no extension that this interpreter can load."""
+"""Explain why this interpreter cannot load the extension."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ import sysv_ipc
 
 
 def raise_missing() -> NoReturn:
-    """Raise ImportError if the import that failed is that of the extension."""
+    """Raise ImportError if the import of the extension has failed; otherwise raise that error."""
     error = sys.exc_info()[1]
     if not isinstance(error, ImportError) or error.name != "sysv_ipc._core":
         raise
     others = ", ".join(_others())
-    why = f"only {others}" if others else "from inside a zip file none can be loaded"
+    why = f"only {others}" if others else "none can be loaded from a zip file"
     message = (
         f"sysv_ipc in {', '.join(sysv_ipc.__path__)} has no extension for this interpreter"
         f" ({sys.implementation.cache_tag}): {why}.  To install it for this one, as files:"
@@ -23,7 +23,7 @@ def raise_missing() -> NoReturn:
 
 
 def _others() -> list[str]:
-    """Return the names of the extensions for other interpreters."""
+    """Return the file names of extensions for other interpreters."""
     folders = [folder for folder in sysv_ipc.__path__ if os.path.isdir(folder)]
     return sorted(
         name

@@ -234,13 +234,13 @@ class _Line:
 
     def interrupt(self) -> None:
         """End the call that the helper is in, or is only about to make."""
-        _core._end_waits(self.handle)
+        self.handle.cancel(later=True)
 
     # ----------------------------------------------------------- on the side of the helper
 
     def next(self) -> bool:
         """Say whom to wait for; False where nobody stands here any more."""
-        _core._allow_waits(self.handle)
+        self.handle.cancelled = False
         if self.lines.closed and not _ended:
             self.fail(self.lines.is_closed())
         self.busy = None if _ended else self.first()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sysv_ipc
-from sysv_ipc import _core, _lines
+from sysv_ipc import _lines
 from sysv_ipc._lines import Lines
 from sysv_ipc._taken import Call, Taken
 
@@ -65,7 +65,7 @@ class _Return(_lines._Line):
 
     def next(self) -> bool:
         """Say which message is to go; False where there is none, or no room will do."""
-        _core._allow_waits(self.handle)
+        self.handle.cancelled = False
         error = self.lines.settle()
         if isinstance(error, sysv_ipc.BusyError) and not _lines._ended:
             # Nobody else is to send it meanwhile.

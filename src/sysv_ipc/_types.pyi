@@ -1,7 +1,7 @@
-"""Types from elsewhere.
+"""Types from other packages.
 
-There is no such module when a program runs.  Freezers put what _core.pyi imports into every
-program, and that must not be NumPy.
+This module does not exist at run time.  Programs such as PyInstaller add every module that
+_core.pyi imports, and that must not be NumPy.
 """
 
 from numpy.typing import DTypeLike as DTypeLike

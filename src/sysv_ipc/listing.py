@@ -1,21 +1,21 @@
-"""What the lists of objects tell besides the kernel's tables: members, memory, processes.
+"""Fields of lists that are not in the kernel's tables: members, memory, processes.
 
-Called by core/listing.c; the core imports it at the end of its own import, and hands itself
-over when it calls: after ``del sys.modules[...]`` there may be several, each with classes of its
-own.
+src/core/listing.c calls this module.  The extension imports it at the end of its own import, and
+passes itself to each call: after ``del sys.modules[...]`` several extensions may exist, each with
+its own classes.
 """
 
 import os
 
-# The import of the package is this one's too: it takes no more than it needs.  And there are lists
-# in place of generators: CPython 3.12 and 3.13 crash where memory for one is lacking.
+# This module imports as little as possible, because it is imported with the package.  It uses
+# lists instead of generators, because CPython 3.12 and 3.13 crash without memory for a generator.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
     from sysv_ipc._core import SemaphoreInfo, SemaphoreMemberInfo, SharedMemoryInfo
 
-# Of memfd_create(2); os has no MFD_NOEXEC_SEAL, without which vm.memfd_noexec=2 refuses.
+# Flags of memfd_create(2).  os lacks MFD_NOEXEC_SEAL, which vm.memfd_noexec=2 requires.
 _MFD_CLOEXEC = 1
 _MFD_HUGETLB = 4
 _MFD_NOEXEC_SEAL = 8
@@ -25,7 +25,7 @@ _MFD_HUGE_SHIFT = 26
 def with_members(
     core: "ModuleType", records: "list[SemaphoreInfo]", _: bool
 ) -> "list[SemaphoreInfo]":
-    """Return the records with what each member of each set is, without sets that have gone."""
+    """Return the records with the members of each set, without sets that were removed."""
     told = []
     for record in records:
         try:
@@ -39,14 +39,14 @@ def with_members(
 def with_memory(
     core: "ModuleType", records: "list[SharedMemoryInfo]", pids: bool
 ) -> "list[SharedMemoryInfo]":
-    """Return the records with what of each segment is in memory, and by whom it is attached."""
+    """Return the records with resident and swapped bytes, and with the attached processes."""
     mappings = _mappings(records) if pids else None
-    # After the processes: a number that is the same before and after shows that nothing moved.
+    # Read this after the processes: if number_attached is the same as before, it did not change.
     memory = _memory()
     told = []
     for record in records:
         if memory and record.id not in memory:
-            continue  # It has gone.
+            continue  # The segment was removed.
         resident, swapped, attached_now = memory.get(record.id, (None, None, None))
         mapping = None if mappings is None else mappings.get(record.id, _Mapping())
         told.append(
@@ -64,10 +64,9 @@ def with_memory(
 
 
 def processes() -> list[int]:
-    """Return the processes of this IPC namespace, as far as /proc shows them.
+    """Return the processes of this IPC namespace that /proc shows.
 
-    Raises OSError where /proc is not that of this process's PID namespace: the numbers would be
-    those of others.
+    Raise OSError if /proc belongs to another PID namespace, whose numbers mean other processes.
     """
     if os.readlink("/proc/self") != str(os.getpid()):
         raise ProcessLookupError("/proc shows another PID namespace")
@@ -84,16 +83,16 @@ def processes() -> list[int]:
                 if os.readlink(f"/proc/{name}/ns/ipc") == ours:
                     found.append(int(name))
             except OSError:
-                continue  # It has ended, or may not be looked into.
+                continue  # The process has ended, or may not be inspected.
     return found
 
 
 def _members(
     core: "ModuleType", record: "SemaphoreInfo"
 ) -> "tuple[SemaphoreMemberInfo, ...] | None":
-    """Ask for each member of a set; None where that is not allowed.
+    """Return the members of a set, or None if the caller may not read it.
 
-    Raises ExistentialError where the set has gone.
+    Raise ExistentialError if the set was removed.
     """
     try:
         members = [
@@ -109,12 +108,12 @@ def _members(
         ]
     except core.PermissionsError:
         return None
-    # Of another length: the id has passed to another set meanwhile.
+    # If the length differs, the id belongs to another set by now.
     return tuple(members) if len(members) == record.nsems else None
 
 
 def _memory() -> dict[int, tuple[int, int, int]]:
-    """Map the id of each segment to its bytes in memory and swapped out, and how often attached."""
+    """Map each segment's id to resident bytes, swapped bytes and the number of attachments."""
     try:
         with open("/proc/sysvipc/shm", encoding="utf-8") as file:
             lines = file.readlines()
@@ -131,7 +130,7 @@ def _memory() -> dict[int, tuple[int, int, int]]:
 
 
 class _Mapping:
-    """Who maps a segment, and how often: what the kernel counts as attached."""
+    """The processes that map a segment, and the number of mappings."""
 
     def __init__(self) -> None:
         self.pids: set[int] = set()
@@ -139,10 +138,10 @@ class _Mapping:
 
 
 def _all_found(attached: int, attached_now: int | None, found: int) -> bool:
-    """Whether the mappings that were found are all that the kernel counts.
+    """Return True if the number of mappings found is the kernel's number of attachments.
 
-    It counts each mapping of each process: a fork has its own, and one that mprotect(2) or
-    munmap(2) has split counts as several.
+    The kernel counts each mapping of each process: a forked child has its own mapping, and one
+    that mprotect(2) or munmap(2) has split counts as several.
     """
     if attached == 0:
         return True
@@ -150,7 +149,7 @@ def _all_found(attached: int, attached_now: int | None, found: int) -> bool:
 
 
 def _mappings(records: "list[SharedMemoryInfo]") -> dict[int, _Mapping]:
-    """Map the id of each segment to those who are seen to map it."""
+    """Map the id of each segment to its mappings in the processes that can be inspected."""
     table: dict[int, _Mapping] = {}
     devices = _devices()
     segments = {record.id: record for record in records}
@@ -161,7 +160,7 @@ def _mappings(records: "list[SharedMemoryInfo]") -> dict[int, _Mapping]:
                 with open(f"/proc/{pid}/maps", "rb") as file:
                     maps = file.read()
             except OSError:
-                continue  # It has ended, or may not be looked into.
+                continue  # The process has ended, or may not be inspected.
             if b"/SYSV" in maps:
                 lines = [line.split(maxsplit=5) for line in maps.splitlines()]
                 seen[pid] = [words for words in lines if _is_segment(words, devices, segments)]
@@ -179,24 +178,25 @@ def _mappings(records: "list[SharedMemoryInfo]") -> dict[int, _Mapping]:
 def _is_segment(
     words: list[bytes], devices: set[bytes], segments: "dict[int, SharedMemoryInfo]"
 ) -> bool:
-    """Whether a line of maps, address perms offset dev inode path, is of a listed segment.
+    """Return True if a line of /proc/PID/maps is a mapping of a listed segment.
 
-    A segment's inode is its id, and its path tells its key.  Anybody can make a file of such a
-    name and number, but not on the kernel's own device.
+    The words are address, permissions, offset, device, inode and path.  A segment's inode is its
+    id, and its path contains its key.  Any user can create a file with such a name and inode, but
+    not on the kernel's internal device.
     """
     if len(words) < 6 or not words[5].startswith(b"/SYSV") or words[3] not in devices:
         return False
     record = segments.get(int(words[4]))
     if record is None:
         return False
-    # A process that has changed its namespace still maps segments of the one before.
+    # A process that has changed its namespace still maps segments of the previous one.
     return record.marked_for_removal or words[5][5:13] == b"%08x" % (record.key & 0xFFFFFFFF)
 
 
 def _devices() -> set[bytes]:
-    """Return the devices of the kernel's internal file systems that hold segments, as in maps.
+    """Return the devices of the kernel's internal file systems for segments, as written in maps.
 
-    A memfd lives on the same ones.  What cannot be learned is left out.
+    They are those of memfds.  A device that cannot be determined is left out.
     """
     sizes = [0]
     try:
@@ -215,7 +215,7 @@ def _devices() -> set[bytes]:
 
 
 def _memfd_device(flags: int) -> int | None:
-    """Return the device of a new memfd, None where there can be none."""
+    """Return the device of a new memfd, or None if none can be created."""
     if not hasattr(os, "memfd_create"):
         return None
     for extra in (_MFD_NOEXEC_SEAL, 0):
@@ -231,7 +231,7 @@ def _memfd_device(flags: int) -> int | None:
 
 
 def _device_of_shared_memory() -> set[bytes]:
-    """Return the device of shared memory without a file, which is that of segments too."""
+    """Return the device of anonymous shared memory, which is also that of segments."""
     try:
         import mmap
 
@@ -244,12 +244,12 @@ def _device_of_shared_memory() -> set[bytes]:
 
 
 def _borrows_memory(pid: int, seen: dict[int, list[list[bytes]]]) -> bool:
-    """Whether a process is between vfork(2) and exec: its parent's memory, counted there."""
+    """Return True if a process is between vfork(2) and exec, and uses its parent's memory."""
     try:
         parent = int(_stat(f"/proc/{pid}")[1])
         if seen.get(parent) != seen[pid]:
             return False
-        # The thread that called sleeps until then, and no signal wakes it.
+        # The thread that called vfork(2) sleeps until exec, and no signal wakes it (state D).
         threads = os.listdir(f"/proc/{parent}/task")
         return b"D" in [_stat(f"/proc/{parent}/task/{thread}")[0] for thread in threads]
     except (OSError, IndexError):
@@ -257,6 +257,6 @@ def _borrows_memory(pid: int, seen: dict[int, list[list[bytes]]]) -> bool:
 
 
 def _stat(folder: str) -> list[bytes]:
-    """Return what /proc tells behind the name of a process or thread: state, parent ..."""
+    """Return the fields after the name in a stat file of /proc: state, parent, ..."""
     with open(f"{folder}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()

@@ -412,7 +412,7 @@ def test_create_makes_a_queue(key: int) -> None:
 
 def test_what_create_prints_can_be_pasted() -> None:
     line = succeed("create", "msg").splitlines()[1]
-    command = line.split(" tells")[0].split()[1:]
+    command = line.partition(" run ")[2].split()[1:]
     assert shown(succeed(*command))["kind"] == "message queue"
     succeed("rm", "msg", command[-1])
 
@@ -420,14 +420,14 @@ def test_what_create_prints_can_be_pasted() -> None:
 def test_create_refuses_what_exists(queue: MessageQueue) -> None:
     line = fail("create", "msg", "--key", queue.key)
     assert line.startswith(f"sysv-ipc: File exists: message queue with key {queue.key}")
-    assert line.endswith("; choose another --key, or none for one that is free")
+    assert line.endswith("; choose another --key, or leave out --key to get an unused one")
 
 
 def test_a_create_that_fails_leaves_nothing() -> None:
     line = fail("create", "sem", "--members", "3", "--values", "1,2")
     assert line == (
-        "sysv-ipc: --values has 2 numbers for 3 members; give one for each member, or leave one"
-        " of the two out"
+        "sysv-ipc: --values has 2 numbers for 3 members; give one number for each member, or only"
+        " one of --values and --members"
     )
     fail("create", "msg", "--max-size", "9000000000000000000")
     fail("create", "sem", "--members", 2**40)

@@ -66,7 +66,7 @@ def test_count_sends_and_receives_so_many(queue: MessageQueue) -> None:
     assert succeed("receive", queue.key, "--count", "2") == "abab"
     assert queue.current_messages == 1
     line = fail("receive", queue.key, "--count", "3", "--timeout", "0.05")
-    assert line.endswith("had no message within 0.05 s; got 1 of 3")
+    assert line.endswith("had no message within 0.05 s; received 1 of 3")
 
 
 def test_receive_chooses_by_type(queue: MessageQueue) -> None:
@@ -75,7 +75,7 @@ def test_receive_chooses_by_type(queue: MessageQueue) -> None:
     assert succeed("receive", queue.key, "--type", "4") == "4"
     assert succeed("receive", queue.key, "--type=-9") == "3"
     line = fail("receive", queue.key, "--type", "5", "--except", "--timeout", "0")
-    assert line.endswith("had no message of any type but 5 within 0 s")
+    assert line.endswith("had no message of any type except 5 within 0 s")
     line = fail("receive", queue.key, "--type=-2", "--timeout", "0")
     assert line.endswith("had no message of a type up to 2 within 0 s")
 
@@ -112,7 +112,7 @@ def test_send_to_a_full_queue_gives_up_in_time(queue: MessageQueue) -> None:
     assert line.endswith("had no room within 0.05 s")
     room = queue.max_size - queue.current_bytes
     line = fail("send", queue.key, "y" * room, "z", "--timeout", "0")
-    assert line.endswith("; 1 of 2 messages have been sent")
+    assert line.endswith("; 1 of 2 messages were sent")
 
 
 def test_a_message_too_long_is_an_error_with_the_limit(queue: MessageQueue) -> None:
@@ -282,7 +282,7 @@ def test_what_does_not_fit_is_not_written(segment: SharedMemory, words: list[str
     input = b"" if len(words) == 3 else b"x" * 4096
     line = fail("write", segment.key, *words, input=input)
     assert "does not fit" in line
-    assert line.endswith("nothing has been written")
+    assert line.endswith("nothing was written")
     assert segment.read() == before
 
 

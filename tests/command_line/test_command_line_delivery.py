@@ -344,8 +344,8 @@ def test_a_message_that_cannot_go_back_is_told(key: int) -> None:
     made.remove()
     assert status == 1
     assert errors.splitlines()[0] == (
-        "sysv-ipc: a message of type 7 could neither be written nor given back; in base64 it is "
-        + base64.b64encode(b"\x1bprecious").decode()
+        "sysv-ipc: a message of type 7 could neither be written nor put back into the queue;"
+        " in base64 it is " + base64.b64encode(b"\x1bprecious").decode()
     )
 
 
@@ -404,7 +404,7 @@ def test_a_message_that_is_too_long_is_refused_before_the_first_is_sent(
     done = run("send", queue.key, "short", long)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"sysv-ipc: message 2 of 2 has ")
-    assert done.stderr.endswith(b"nothing has been sent\n")
+    assert done.stderr.endswith(b"nothing was sent\n")
     assert queue.current_messages == 0
 
 
@@ -418,7 +418,7 @@ def test_a_sender_that_is_stopped_tells_what_it_has_sent(
     sender.send_signal(number)
     _, errors = sender.communicate(timeout=60)
     assert sender.returncode == 128 + number
-    assert errors == b"sysv-ipc: 2 of 5 messages have been sent\n"
+    assert errors == b"sysv-ipc: 2 of 5 messages were sent\n"
     assert queue.current_messages == 2
 
 

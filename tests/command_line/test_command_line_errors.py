@@ -27,33 +27,33 @@ from sysv_ipc.cli import main
     [
         ("", "the following arguments are required: COMMAND"),
         ("frobnicate", "invalid choice: 'frobnicate'"),
-        ("ls cow", "'cow' is no kind: sem, shm, msg"),
-        ("ls --key 0", "0 is IPC_PRIVATE, which names nothing: --id 7 lists the object with id 7"),
-        ("show sem 0", "0 is IPC_PRIVATE, which names nothing: name the object by its id, as id:7"),
-        ("create sem --key 0", "0 is IPC_PRIVATE, which names nothing: without --key the object"),
-        ("ls --key 0x1ffffffff", "0x1ffffffff is no key: keys have 32 bits"),
-        ("ls --key 12ab", "'12ab' is no number (decimal or 0x hex)"),
-        ("ls --id 2147483648", "2147483648 is no id"),
+        ("ls cow", "'cow' is not a kind: choose from sem, shm, msg"),
+        ("ls --key 0", "which identifies no object: --id 7 lists the object with id 7"),
+        ("show sem 0", "0 is IPC_PRIVATE, which identifies no object: name the object by its id"),
+        ("create sem --key 0", "which identifies no object: without --key the object"),
+        ("ls --key 0x1ffffffff", "0x1ffffffff is not a key: keys have 32 bits"),
+        ("ls --key 12ab", "'12ab' is not a number (decimal or 0x hexadecimal)"),
+        ("ls --id 2147483648", "2147483648 is not an id"),
         ("ls --owner nobody-at-all", "there is no user 'nobody-at-all'"),
         ("ls --sort cow", "invalid choice: 'cow'"),
-        ("ls --watch 0", "0 is not from 0.05 to 86400 seconds"),
+        ("ls --watch 0", "0 is not between 0.05 and 86400 seconds"),
         ("show", "the following arguments are required: KIND, OBJECT"),
         ("show sem", "the following arguments are required: OBJECT"),
         ("show sem id:-1", "-1 is negative"),
-        ("show sem id:", "'' is no number"),
+        ("show sem id:", "'' is not a number"),
         ("rm sem", "the following arguments are required: OBJECT"),
         ("create", "the following arguments are required: KIND"),
         ("create sem --members 0", "0 is not at least 1"),
-        ("create sem --values 1,,2", "'' is no number"),
-        ("create sem --values 32768", "32768 is more than a semaphore's largest value"),
-        ("create sem --mode 888", "'888' is no mode: three octal digits, as 600"),
-        ("create shm --size 1X", "'1X' is no number"),
-        ("create shm --size 9999999999G", "is more bytes than there can be"),
+        ("create sem --values 1,,2", "'' is not a number"),
+        ("create sem --values 32768", "32768 is too large: a value is at most 32767"),
+        ("create sem --mode 888", "'888' is not a mode: give octal digits, such as 600"),
+        ("create shm --size 1X", "'1X' is not a number"),
+        ("create shm --size 9999999999G", "is larger than any object can be"),
         ("create shm --members 3", "unrecognized arguments: --members 3"),
         ("peek 5 --count 2 --all", "not allowed with argument"),
-        ("receive 5 --timeout never", "'never' is no number of seconds"),
-        ("receive 5 --timeout=-1", "'-1' is no number of seconds"),
-        ("receive 5 --timeout nan", "'nan' is no number of seconds"),
+        ("receive 5 --timeout never", "'never' is not a number of seconds"),
+        ("receive 5 --timeout=-1", "'-1' is not a number of seconds"),
+        ("receive 5 --timeout nan", "'nan' is not a number of seconds"),
         ("receive 5 --type 9223372036854775808", "does not fit into 64 bits"),
         ("read 5 --offset=-1", "-1 is negative"),
     ],
@@ -87,7 +87,7 @@ def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
         "class": "ExistentialError",
         "errno": 17,
         "message": f"File exists: message queue with key {key} ({key:#x})",
-        "cure": "choose another --key, or none for one that is free",
+        "cure": "choose another --key, or leave out --key to get an unused one",
     }
     made.remove()
 
@@ -172,7 +172,7 @@ def test_an_object_that_took_the_id_of_the_one_that_was_found_is_not_used(
     assert main([*before, *rest]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert "is another's now; nothing was done" in told.err
+    assert "belongs to another object now; nothing was done" in told.err
     assert other is not None
     assert not other.removed
     if kind == "msg":
@@ -210,7 +210,7 @@ def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
                     main(["show", kind, str(name), "--json"])
                 line, as_json = errors.getvalue().splitlines()
                 error = json.loads(as_json)["error"]
-                results.append((status, "may not be read" in line, error["class"], error["errno"]))
+                results.append((status, "may not read" in line, error["class"], error["errno"]))
         return results
 
     hidden = (1, True, "PermissionsError", errno.EACCES)

@@ -186,7 +186,7 @@ def test_what_a_user_has_left_is_marked_and_removed(kind: str, make: Callable[[]
     assert ids(kind) == [kept]
     done = run("rm", kind, "--owner", OTHER_UID)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("none that matches is unused\n")
+    assert done.stderr.endswith("that matches is unused; nothing was removed\n")
     done = run("rm", kind, "--mine")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.search(rf"process {os.getpid()} \(|it is attached|owner has processes", done.stderr)
@@ -278,7 +278,7 @@ def test_a_set_that_nobody_has_used_yet_remains_while_its_owner_has_processes() 
     assert "unused" not in listed("sem", id)[1]
     done = run("rm", "sem", "--mine", "--yes")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "nobody has used it yet, and its owner has processes" in done.stderr
+    assert "it has not been used yet, and its owner has processes" in done.stderr
     sysv_ipc.remove_semaphore(id)
 
 
@@ -288,7 +288,8 @@ def test_what_is_in_use_does_not_make_rm_fail_that_removed_the_rest() -> None:
     done = run("rm", "sem", "--owner", "nobody", "--yes")
     assert done.returncode == 0
     assert f"id {left}\n" in done.stdout
-    assert done.stderr.startswith(f"sysv-ipc: left the semaphore set with no key, id {kept}: ")
+    name = f"semaphore set with no key, id {kept}"
+    assert done.stderr.startswith(f"sysv-ipc: did not remove the {name}: ")
     assert done.stderr.count("\n") == 1
     sysv_ipc.remove_semaphore(kept)
 
@@ -413,7 +414,7 @@ def test_hundreds_are_removed_at_once() -> None:
     ("words", "told"),
     [
         (["rm", "sem"], "the following arguments are required: OBJECT, --owner or --mine"),
-        (["rm", "sem", "7", "--mine"], "give OBJECTs, or --owner and --mine, not both"),
+        (["rm", "sem", "7", "--mine"], "give either OBJECTs or --owner and --mine, not both"),
         (["rm", "sem", "--owner", "no-such-user"], "there is no user 'no-such-user'"),
     ],
 )

@@ -9,6 +9,7 @@ import enum
 import fractions
 import inspect
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -16,7 +17,7 @@ from typing import Any, Self
 import calls
 import numpy as np
 import pytest
-from helpers import listed
+from helpers import import_testcapi, listed
 
 import sysv_ipc
 from sysv_ipc import (
@@ -577,3 +578,26 @@ def test_the_object_is_as_the_call_says_all_the_same(key: int) -> None:
     made = Semaphore(key, mode=0)
     assert (listed("sem", made.id)["perms"], made.value) == ("1", 0)
     made.remove()
+
+
+def test_lack_of_memory_for_a_warning_is_an_error(key: int) -> None:
+    """CPython's own warnings crash where there is no memory for the caller's frame object."""
+    import_testcapi()
+    code = """
+import _testcapi, sys, sysv_ipc, warnings
+warnings.simplefilter("ignore")
+queue = sysv_ipc.MessageQueue(int(sys.argv[1]), sysv_ipc.IPC_CREX)
+queue.remove()
+def slip():
+    queue.receive(False, timeout=True)
+for first in range(1, 60):
+    _testcapi.set_nomemory(first, first + 3)
+    try:
+        slip()
+    except (MemoryError, sysv_ipc.ExistentialError):
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(key)], timeout=60)
+    assert done.returncode == 0

@@ -152,7 +152,7 @@ def test_another_users_object_tells_owner_and_mode_and_ours(kind: Any, key: int)
     text, notes = as_other_user(open_it)
     assert text.startswith("[Errno 13] Permission denied: ")
     assert notes[0].startswith("It belongs to uid 0, gid 0 with mode 0o600")
-    assert "we are uid 65534, gid 65534" in notes[0]
+    assert "this process has uid 65534, gid 65534" in notes[0]
     made.mode = 0o644
 
     def open_it_for_writing() -> str:
@@ -177,7 +177,7 @@ def test_a_busy_error_says_what_is_busy(semaphore: Semaphore, queue: MessageQueu
 @pytest.mark.parametrize("cls", TREE)
 def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
     error = cls(errno.EIO, "a text")
-    error._about, error._detail = ("semaphore", 42, 7), "a detail"
+    error._target, error._detail = ("semaphore", 42, 7), "a detail"
     assert str(error) == "[Errno 5] a text: a detail"
     error.add_note("a note")
     for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
@@ -187,7 +187,7 @@ def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
         assert same.__notes__ == ["a note"]
 
 
-@pytest.mark.parametrize("attribute", ["_detail", "_about", "strerror"])
+@pytest.mark.parametrize("attribute", ["_detail", "_target", "strerror"])
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, MemoryError, ZeroDivisionError])
 @pytest.mark.parametrize(
     "read", [str, repr, lambda error: error.key, lambda error: error.kind, pickle.dumps]
@@ -291,7 +291,7 @@ def test_a_traceback_shows_the_public_name_and_the_cure(key: int, run_python: Ru
     assert lines[-2] == (
         f"sysv_ipc.ExistentialError: [Errno 17] File exists: semaphore with key {key} ({key:#x})"
     )
-    assert lines[-1].startswith("To open the one that exists: ")
+    assert lines[-1].startswith("To open the existing one: ")
     assert not any("errors.py" in line for line in lines)
 
 
@@ -479,14 +479,14 @@ def test_an_adjustment_that_overflows_is_told_in_a_note(key: int) -> None:
 def test_notes_name_the_class_that_was_called(key: int) -> None:
     missing = caught(lambda: SemaphoreSet(key, 3))
     assert missing.__notes__ == [
-        f"To create it: SemaphoreSet({key}, nsems, IPC_CREX); flags come after nsems."
+        f"To create it: SemaphoreSet({key}, nsems, IPC_CREX); nsems comes before flags."
     ]
     misplaced = caught(lambda: SemaphoreSet(key, IPC_CREX))
     assert misplaced.__notes__ == missing.__notes__
     semaphores = SemaphoreSet(key, 3, IPC_CREX)
     exists = caught(lambda: SemaphoreSet(key, 3, IPC_CREX))
     assert exists.__notes__ == [
-        f"To open the one that exists: SemaphoreSet({key}); to open it or create it:"
+        f"To open the existing one: SemaphoreSet({key}); to open it or create it:"
         f" SemaphoreSet({key}, nsems, IPC_CREAT)."
     ]
     assert f"Semaphore({key})" in caught(lambda: Semaphore(key, IPC_CREX)).__notes__[0]

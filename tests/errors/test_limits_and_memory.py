@@ -93,7 +93,7 @@ def test_operations_beyond_the_limits_name_them(
     sysctl("sem", "32000 1024000000 3 32000")
     error = caught(lambda: semaphores.op([(0, 1)] * 4))
     assert (error.errno, type(error)) == (errno.E2BIG, ArgumentError)
-    assert "4 operations at once: the limit is kernel.sem's SEMOPM" in str(error)
+    assert "4 operations in one call: the limit is SEMOPM" in str(error)
     error = caught(lambda: semaphores.op([(2, 1)]))
     assert (error.errno, type(error)) == (errno.EFBIG, ArgumentError)
     assert "index 2 is outside a set of 2 members" in str(error)

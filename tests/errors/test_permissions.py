@@ -120,7 +120,7 @@ def test_a_use_takes_the_right_that_the_manual_page_names(
     else:
         assert error == errno.EACCES
         assert f"uid 0, gid 0 with mode {RIGHTS[rights]:#o} " in notes[0]
-        assert f"we are uid {OTHER_UID}, gid {OTHER_UID}" in notes[0]
+        assert f"this process has uid {OTHER_UID}, gid {OTHER_UID}" in notes[0]
 
 
 @pytest.mark.parametrize("cls", calls.HANDLES)
@@ -409,7 +409,7 @@ def test_the_note_says_so_if_the_id_belongs_to_another_object_by_now(key: int) -
     assert other.id == before.id
     _, (note,) = as_other_user(lambda: outcome(lambda: before.send("x")))
     assert note.startswith(
-        f"The id is another object's now, with key {(other.key or 0) & 0xFFFFFFFF:#010x}.  It"
+        f"The id belongs to another object now, with key {(other.key or 0) & 0xFFFFFFFF:#010x}.  It"
     )
     other.remove()
 
@@ -435,7 +435,7 @@ def test_the_owner_is_told_what_keeps_it_from_locking(make: Callable[..., Any]) 
         return outcome(handle.lock)
 
     _, (others,) = as_other_user(lambda: outcome(handle.lock))
-    assert "Only its owner, its creator and those with CAP_IPC_LOCK may lock it." in others
+    assert "Only its owner, its creator and processes with CAP_IPC_LOCK may lock it." in others
     handle.uid = OTHER_UID
     number, (note,) = as_other_user(lock)
     assert number == errno.EPERM

@@ -15,7 +15,7 @@ from typing import Any
 import calls
 import namespace
 import pytest
-from helpers import fork, in_child
+from helpers import as_other_user, fork, in_child
 
 import sysv_ipc
 from sysv_ipc import (
@@ -102,6 +102,23 @@ def test_a_handle_does_nothing_to_a_stranger_that_has_its_id(
             pytest.fail(f"{name}: {use(handle)}")
     assert other.info() == before
     assert not other.removed
+
+
+def test_a_handle_does_nothing_to_a_private_object_of_another_user(kind: str) -> None:
+    """All private objects have the key 0: their creators tell them apart."""
+    handle = KINDS[kind](IPC_PRIVATE)
+    end(type(handle).from_id(handle.id))
+    if isinstance(handle, SharedMemory):
+        handle.detach()
+    Path(f"/proc/sys/kernel/{SYSCTLS[kind]}_next_id").write_text(str(handle.id))
+    number = as_other_user(lambda: KINDS[kind](IPC_PRIVATE).id)
+    assert number == handle.id
+    assert handle.removed
+    # Reading the values is a hot call, which looks at the number of members only.
+    for name in uses_of(kind).keys() - {"values"}:
+        with pytest.raises(ExistentialError):
+            pytest.fail(f"{name}: {uses_of(kind)[name](handle)}")
+    end(type(handle).from_id(number))
 
 
 @pytest.mark.parametrize("private", [False, True])

@@ -396,14 +396,14 @@ def test_who_shares_the_ipc_namespace_alone_is_not_told_that_nobody_is_there(
     unused.detach()
     code = (
         "import sysv_ipc\n"
-        "print([(r.number_attached, r.pids, r.pids_complete)"
-        " for r in sysv_ipc.shared_memories(pids=True)])"
+        "print(sorted([(r.number_attached, r.pids, r.pids_complete)"
+        " for r in sysv_ipc.shared_memories(pids=True)]))"
     )
     # With the /proc of its own PIDs, and with one of others, whose numbers it could not use.
     for options in (["--mount-proc"], []):
         command = ["unshare", "-p", "--fork", *options, sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout == "[(1, (), False), (0, (), True)]\n"
+        assert done.stdout == "[(0, (), True), (1, (), False)]\n"
     unused.remove()
 
 

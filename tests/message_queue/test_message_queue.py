@@ -290,7 +290,7 @@ def test_a_max_size_above_the_kernels_limit_needs_a_capability(queue: MessageQue
             mine.remove()
         return "allowed"
 
-    assert "kernel.msgmnb (now 16384) takes CAP_SYS_RESOURCE" in as_other_user(raise_it)
+    assert "kernel.msgmnb (now 16384) also requires CAP_SYS_RESOURCE" in as_other_user(raise_it)
 
 
 @pytest.mark.parametrize("value", [-1, 2**31, 2**40, 2**63, "1", None, 1.5])

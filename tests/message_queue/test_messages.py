@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import LONG_MAX, fork, run_in_thread, system_calls, wait_until
+from helpers import LONG_MAX, fork, handled, run_in_thread, system_calls, wait_until
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
@@ -490,3 +493,51 @@ def test_a_buffer_that_is_too_short_is_told_so(queue: MessageQueue) -> None:
         queue.receive_into(bytearray(5))
     assert "longer than the buffer" in caught.value.__notes__[0]
     assert queue.current_messages == 1
+
+
+# ------------------------------------------------------------------------------- signals
+
+
+@contextlib.contextmanager
+def interrupted(seconds: float) -> Iterator[None]:
+    """Let a handler of SIGALRM raise KeyboardInterrupt after so long."""
+
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with handled(signal.SIGALRM, handler):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+
+
+@pytest.mark.thread_unsafe("signal handlers belong to the process")
+def test_a_handler_that_raises_in_receive_many_loses_no_message(queue: MessageQueue) -> None:
+    """There are messages all the time, so that nothing waits; as many as fit take some 10 ms."""
+    messages = [bytes([number % 256]) for number in range(queue.max_size)]
+    for _ in range(20):
+        assert queue.send_many(messages, block=False) == len(messages)
+        with contextlib.suppress(KeyboardInterrupt), interrupted(0.001):
+            queue.receive_many(len(messages))
+            pytest.fail("no signal came")
+        assert [text for text, _ in queue.receive_many(len(messages), block=False)] == messages
+
+
+@pytest.mark.thread_unsafe("signal handlers belong to the process")
+def test_a_handler_that_raises_in_send_many_knows_how_many_were_sent(queue: MessageQueue) -> None:
+    messages = [b"m"] * queue.max_size
+    all_sent = 0
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt) as caught, interrupted(0.001):
+            queue.send_many(messages)
+        # The signal may also come before the call.
+        sent = getattr(caught.value, "sent", 0)
+        assert sent == len(queue.receive_many(len(messages), block=False))
+        all_sent += sent
+    assert all_sent > 0
+
+
+@pytest.mark.thread_unsafe("signal handlers belong to the process")
+def test_an_iterable_that_never_ends_can_be_interrupted(queue: MessageQueue) -> None:
+    with pytest.raises(KeyboardInterrupt), interrupted(0.05):
+        queue.send_many(itertools.repeat(b"x"))
+    assert queue.current_messages == 0

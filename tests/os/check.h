@@ -1,5 +1,5 @@
-/* What the tests of the system layer share: an IPC namespace of their own, a
- * check that says where it failed, and the loop of a wait. */
+/* For the tests of the system layer: an IPC namespace of their own, checks
+ * that report their file and line, and the loop of a wait. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/os.h"
+#include "os/wait/wait.h"
 
-/* Say what failed, and end the test. */
+/* Report the check that failed, and end the test. */
 static inline void
 fail(const char *file, int line, const char *what, long long got,
      long long wanted)
@@ -34,8 +34,8 @@ fail(const char *file, int line, const char *what, long long got,
 
 #define CHECK(condition) CHECK_EQUAL((condition) != 0, 1)
 
-/* An IPC namespace of this process's own: nothing of the machine's is
- * touched, and nothing is left behind. */
+/* Enter a new IPC namespace, so that the test does not change objects of the
+ * machine and leaves none behind. */
 static inline void
 enter_namespace(void)
 {
@@ -43,7 +43,7 @@ enter_namespace(void)
     CHECK_EQUAL(unshare(flags), 0);
 }
 
-/* What core_wait() does, without Python. */
+/* Wait like core_wait(), without Python. */
 static inline ssize_t
 wait_for(struct os_wait_owner *owner, const struct os_call *call,
          int64_t timeout_ns)

@@ -1,11 +1,11 @@
-/* os/futex.c: waiting for a number to change, in threads and processes. */
+/* Tests of os/futex.c: threads and processes wait for a number to change. */
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "check.h"
 
-/* On a page that a forked child shares. */
+/* It is on a page that is shared with forked children. */
 static _Atomic uint32_t *number;
 
 static ssize_t
@@ -59,7 +59,8 @@ test_deadlines(void)
 
 #define ROUNDS 20000
 
-/* Two sides hand the number to each other: even is the parent's turn. */
+/* Two processes increment the number alternately: an even number is the
+ * parent's turn. */
 static void
 take_turns(uint32_t first)
 {
@@ -99,8 +100,8 @@ wait_until_cancelled(void *owner)
     return NULL;
 }
 
-/* Waits without a deadline are ended too, and wakes that change nothing end
- * none. */
+/* cancel() ends waits without a deadline too.  A wake without a change does
+ * not. */
 static void
 test_cancelling(void)
 {
@@ -117,7 +118,8 @@ test_cancelling(void)
         woken += os_futex_wake((const void *)number, 4);
     }
     for (int i = 0; i < 4; i++) {
-        /* They may not all have begun when the first one comes. */
+        /* Some threads may not have begun to wait when the first cancel
+         * comes. */
         while (pthread_tryjoin_np(threads[i], NULL) != 0) {
             os_wait_cancel(&owner);
             while (os_wait_interrupt(&owner)) {

@@ -1,5 +1,5 @@
-/* os/msg.c against the kernel: messages, limits, threads that send and
- * receive at the same time. */
+/* Tests of os/msg.c: messages, limits, and threads that send and receive at
+ * the same time. */
 #include <pthread.h>
 
 #include "check.h"

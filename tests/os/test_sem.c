@@ -1,4 +1,4 @@
-/* os/sem.c against the kernel: values, waiting, errors, two processes. */
+/* Tests of os/sem.c: values, waiting, errors, and two processes. */
 #include "check.h"
 
 #include <sys/resource.h>
@@ -22,7 +22,7 @@ test_values(int id)
     unsigned short values[] = {4, 5, 6};
     CHECK_EQUAL(os_sem_set_all(id, values, 3), 0);
     CHECK_EQUAL(os_sem_get_value(id, 2), 6);
-    /* It has three members: the caller means another set. */
+    /* The set has three members, so these calls are for another set. */
     unsigned short others[] = {1, 1, 1, 1};
     CHECK_EQUAL(os_sem_set_all(id, others, 2), -EIDRM);
     CHECK_EQUAL(os_sem_get_all(id, others, 2), -EIDRM);
@@ -68,8 +68,8 @@ sleeps(void)
     return usage.ru_nvcsw;
 }
 
-/* Who looks again and again whether it has to wait does not go to sleep in
- * between, as semtimedop(2) does also where it has no time. */
+/* os_sem_op() with timeout 0 does not put the thread to sleep, which
+ * semtimedop(2) would do even then. */
 static void
 test_attempts_without_time(int id)
 {
@@ -84,7 +84,7 @@ test_attempts_without_time(int id)
     CHECK_EQUAL(operations[0].sem_flg, 0);
 }
 
-/* A child waits; the parent lets it go. */
+/* A child waits until the parent adds to the value. */
 static void
 test_two_processes(int id)
 {

@@ -1,4 +1,5 @@
-/* os/shm.c against the kernel: attaching, and the zero pages left behind. */
+/* Tests of os/shm.c: attaching, and the zero pages that replace an
+ * attachment. */
 #include "check.h"
 
 static uint64_t
@@ -28,15 +29,16 @@ test_attaching(int id, size_t size)
     CHECK_EQUAL(os_shm_detach(first), -EINVAL);
 }
 
-/* Blanking detaches, and what stays reads zeros and can be written. */
+/* Replacing an attachment detaches the segment.  The new pages read zeros and
+ * can be written to. */
 static void
-test_blanking(int id, size_t size)
+test_replacing(int id, size_t size)
 {
     void *address;
     CHECK_EQUAL(os_shm_attach(id, NULL, 0, &address), 0);
     volatile char *bytes = address;
     bytes[0] = 'y';
-    CHECK_EQUAL(os_shm_blank(address, size), 0);
+    CHECK_EQUAL(os_shm_replace(address, size), 0);
     CHECK_EQUAL(attached(id), 0);
     CHECK_EQUAL(bytes[0], 0);
     CHECK_EQUAL(bytes[size - 1], 0);
@@ -45,7 +47,7 @@ test_blanking(int id, size_t size)
     CHECK_EQUAL(os_shm_attach(id, NULL, 0, &again), 0);
     CHECK_EQUAL(((char *)again)[0], 'y');
     CHECK_EQUAL(os_shm_detach(again), 0);
-    CHECK_EQUAL(os_memory_release(address, size), 0);
+    CHECK_EQUAL(os_memory_unmap(address, size), 0);
 }
 
 static void
@@ -77,7 +79,7 @@ main(void)
     CHECK_EQUAL(os_shm_stat(id, &info), 0);
     CHECK_EQUAL(info.mode, 0644);
     test_attaching(id, size);
-    test_blanking(id, size);
+    test_replacing(id, size);
     test_populating(id, size);
     CHECK_EQUAL(os_shm_remove(id), 0);
     CHECK_EQUAL(os_shm_remove(id), -EINVAL);

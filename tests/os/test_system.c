@@ -1,4 +1,5 @@
-/* os/system.c: the clock, random bits, ftok and the namespace's lock. */
+/* Tests of os/system.c: the clock, random bits, ftok(3) and the lock of the
+ * namespace. */
 #include <signal.h>
 
 #include "check.h"
@@ -34,7 +35,8 @@ test_ftok(void)
     CHECK_EQUAL(os_ftok("/no such file", 7, &key), -ENOENT);
 }
 
-/* The lock keeps others out, and goes with the process that holds it. */
+/* Only one process can hold the lock, and the kernel releases it when that
+ * process dies. */
 static void
 test_lock(void)
 {

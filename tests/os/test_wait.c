@@ -1,5 +1,5 @@
-/* os/wait.c: deadlines, cancelling and forking, with threads in every moment
- * of it. */
+/* Tests of os/wait/: deadlines, cancelling and forking, with threads at every
+ * point of a wait. */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -44,7 +44,7 @@ test_deadlines(int id)
     CHECK(os_clock_ns() - start_ns >= 5000000);
 }
 
-/* A call that succeeds when it has been tried so often, or is waited in. */
+/* A call that succeeds at the attempt with this number, or when it waits. */
 struct counted {
     int succeeds_at, tries, waits;
 };
@@ -73,14 +73,14 @@ wait_counting(int succeeds_at)
 static void
 test_spinning(void)
 {
-    /* What comes soon is not slept for, but where the thread is held up for
-     * longer than it spins. */
+    /* A result that comes soon is found by spinning, except if the thread is
+     * delayed for longer than it spins. */
     int slept = 0;
     for (int i = 0; i < 640; i++) {
         slept += wait_counting(3).waits;
     }
     CHECK(slept < 320);
-    /* What never comes soon is tried for seldom after a while. */
+    /* If results never come soon, spinning becomes rare. */
     int spun = 0;
     for (int i = 0; i < 640; i++) {
         struct counted counted = wait_counting(0);
@@ -88,7 +88,7 @@ test_spinning(void)
         spun += counted.tries > 0;
     }
     CHECK(spun > 0 && spun <= 20);
-    /* And when it comes soon again, that is noticed. */
+    /* If results come soon again, spinning resumes. */
     slept = 0;
     for (int i = 0; i < 640; i++) {
         slept += wait_counting(3).waits;
@@ -114,7 +114,7 @@ static int shared_id;
 static atomic_int stop;
 
 static void *
-cancel_all_the_time(void *owner)
+cancel_repeatedly(void *owner)
 {
     while (!atomic_load(&stop)) {
         cancel(owner);
@@ -146,7 +146,7 @@ receive_all(void *owner)
     return NULL;
 }
 
-/* Nothing is lost, nothing comes twice, whatever ends the waits. */
+/* No message is lost or received twice, however the waits end. */
 static void
 test_messages_survive(int id)
 {
@@ -156,7 +156,7 @@ test_messages_survive(int id)
     shared_id = id;
     atomic_store(&stop, 0);
     CHECK_EQUAL(pthread_create(&receiver, NULL, receive_all, &owner), 0);
-    CHECK_EQUAL(pthread_create(&canceller, NULL, cancel_all_the_time, &owner),
+    CHECK_EQUAL(pthread_create(&canceller, NULL, cancel_repeatedly, &owner),
                 0);
     for (int i = 0; i < MESSAGES; i++) {
         memcpy(out.text, &i, sizeof(i));
@@ -178,7 +178,7 @@ wait_until_cancelled(void *owner)
     return NULL;
 }
 
-/* Forks while threads wait leave both sides working. */
+/* A fork while threads wait leaves both processes working. */
 static void
 test_forks(int id)
 {
@@ -202,7 +202,8 @@ test_forks(int id)
         CHECK_EQUAL(status, 0);
     }
     for (int i = 0; i < 8; i++) {
-        /* They may not all have begun when the first one comes. */
+        /* Some threads may not have begun to wait when the first cancel
+         * comes. */
         while (pthread_tryjoin_np(threads[i], NULL) != 0) {
             cancel(&owner);
             (void)os_sleep_ns(100000);

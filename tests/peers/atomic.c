@@ -1,6 +1,6 @@
-/* A peer for atomic numbers: atomic KEY, then commands; see peer.h.  It knows
- * <stdatomic.h> and futex(2), and nothing of the library.  Numbers of 32 bits
- * are unsigned, numbers of 64 bits signed. */
+/* A peer for atomic numbers: atomic KEY, then commands; see peer.h.  It uses
+ * <stdatomic.h> and futex(2), and no code of the library.  32-bit numbers are
+ * unsigned, 64-bit numbers are signed. */
 #include "peer.h"
 
 #include <linux/futex.h>
@@ -42,7 +42,7 @@ call_futex(_Atomic uint32_t *address, int operation, long value)
                    0);
 }
 
-/* Wait until the number is another, as a program in C would. */
+/* Wait until the number changes, like a C program would. */
 static void
 wait_for_change(_Atomic uint32_t *address, uint32_t expected)
 {
@@ -56,7 +56,8 @@ wait_for_change(_Atomic uint32_t *address, uint32_t expected)
     answer(atomic_load(address));
 }
 
-/* Add to a plain number under a lock that is an atomic one: 0 for free. */
+/* Add 1 to a plain number repeatedly, while holding a lock.  The lock is an
+ * atomic number, 0 if it is free. */
 static void
 add_locked(const struct command *command)
 {
@@ -76,7 +77,8 @@ add_locked(const struct command *command)
     answer(0);
 }
 
-/* Add 1 to the 32-bit number and subtract 1 from the 64-bit one behind it. */
+/* Add 1 to the 32-bit number and subtract 1 from the 64-bit number,
+ * repeatedly. */
 static void
 count(const struct command *command)
 {
@@ -91,7 +93,7 @@ count(const struct command *command)
 }
 
 static void
-obey(key_t key, const struct command *command)
+run_command(key_t key, const struct command *command)
 {
     if (is(command, "attach")) {
         attach(key);
@@ -131,7 +133,7 @@ main(int argc, char **argv)
 {
     static struct command command;
     while (argc == 2 && next_command(&command)) {
-        obey((key_t)strtol(argv[1], NULL, 10), &command);
+        run_command((key_t)strtol(argv[1], NULL, 10), &command);
     }
     return 0;
 }

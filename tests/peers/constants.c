@@ -1,4 +1,5 @@
-/* Prints the constants of the system's headers, a line each: NAME value. */
+/* Print the constants of the system's headers, one on each line: NAME
+ * value. */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
-/* linux/shm.h, which has the names for huge pages, cannot stand beside
+/* linux/shm.h, which defines the names for huge pages, conflicts with
  * sys/shm.h. */
 #include <asm-generic/hugetlb_encode.h>
 
@@ -47,7 +48,7 @@ main(void)
     printf("KEY_MIN %lld\n", LLONG_MIN);
     printf("KEY_MAX %lld\n", LLONG_MAX);
     printf("PAGE_SIZE %ld\n", sysconf(_SC_PAGESIZE));
-    /* SEMVMX is in no header that a program may include. */
+    /* No header that a program may include defines SEMVMX. */
     printf("SEMAPHORE_VALUE_MAX %d\n", 32767);
     return 0;
 }

@@ -1,5 +1,6 @@
-/* Faults of examples/demo_producer.c: compiled into it with -include and one
- * -DFAULT_...; each happens at the fifth announcement, or where it says. */
+/* Faults for examples/demo_producer.c.  The tests compile it with -include of
+ * this file and one -DFAULT_... option.  A fault happens at announcement 5,
+ * except those in faulty_shmget(). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +38,9 @@ faulty_shmat(int id, const void *address, int flags)
     return faulty_slots;
 }
 
-#ifdef FAULT_ATTACHED_FOR_EVER
-/* A child keeps the segment until the other end of a named pipe closes. */
+#ifdef FAULT_STAYS_ATTACHED
+/* Fork a child that keeps the segment attached until the other end of a named
+ * pipe is closed. */
 static inline void
 keep_attached(void)
 {
@@ -85,7 +87,7 @@ faulty_msgsnd(int id, const void *message, size_t size, int flags)
 #ifdef FAULT_MISCALCULATES
     faulty_slots[2 * FAULTY_ANNOUNCEMENT + 1] += 1;
 #endif
-#ifdef FAULT_ATTACHED_FOR_EVER
+#ifdef FAULT_STAYS_ATTACHED
     keep_attached();
 #endif
     return msgsnd(id, message, size, flags);

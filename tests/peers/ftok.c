@@ -1,4 +1,4 @@
-/* ftok PATH ID: the key of ftok(3), in decimal. */
+/* ftok PATH ID: print the key from ftok(3), in decimal. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ipc.h>

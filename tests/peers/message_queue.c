@@ -62,7 +62,7 @@ set_mode_and_size(int mode, unsigned long size)
 }
 
 static void
-obey(key_t key, const struct command *command)
+run_command(key_t key, const struct command *command)
 {
     if (is(command, "create")) {
         answer(id = msgget(key, IPC_CREAT | IPC_EXCL | octal(command, 1)));
@@ -93,7 +93,7 @@ main(int argc, char **argv)
 {
     static struct command command;
     while (argc == 2 && next_command(&command)) {
-        obey((key_t)strtol(argv[1], NULL, 10), &command);
+        run_command((key_t)strtol(argv[1], NULL, 10), &command);
     }
     return 0;
 }

@@ -1,7 +1,8 @@
-/* What the peers share: they read commands, a line each, from their standard
- * input, and answer each with a line.  Numbers are decimal, modes octal, bytes
- * are hexadecimal digits ("-" for none).  A system call that fails is answered
- * with "error" and its errno. */
+/* For the peers, programs in C that the tests control.  A peer reads commands
+ * from its standard input, one on each line, and answers each command with a
+ * line.  Numbers are decimal, modes are octal, and bytes are hexadecimal
+ * digits ("-" for no bytes).  If a system call fails, the answer is "error"
+ * and the errno. */
 #ifndef PEER_H
 #define PEER_H
 
@@ -20,7 +21,7 @@ struct command {
     int count;
 };
 
-/* The next command; its words beyond the count are empty. */
+/* Read the next command.  The words after the last one are empty. */
 static inline int
 next_command(struct command *command)
 {
@@ -58,7 +59,7 @@ octal(const struct command *command, int index)
     return (int)strtol(command->words[index], NULL, 8);
 }
 
-/* Whether one of the words from this index on is the flag. */
+/* Return 1 if one of the words from this index on is the flag. */
 static inline int
 has(const struct command *command, int index, const char *flag)
 {
@@ -70,7 +71,7 @@ has(const struct command *command, int index, const char *flag)
     return 0;
 }
 
-/* The bytes that the digits stand for: how many. */
+/* Convert hexadecimal digits to bytes.  Return the number of bytes. */
 static inline size_t
 bytes_of(const char *digits, char *bytes)
 {
@@ -99,7 +100,7 @@ end_answer(void)
     (void)fflush(stdout);
 }
 
-/* Answer with the result of a system call, or with its error. */
+/* Answer with the result of a system call, or with its errno. */
 static inline void
 answer(long long result)
 {

@@ -25,7 +25,7 @@ operate(const struct command *command)
     answer(semop(id, &operation, 1));
 }
 
-/* Numbers with commas between them. */
+/* Convert numbers that are separated by commas. */
 static int
 numbers_of(const char *word, long *numbers, int limit)
 {
@@ -38,7 +38,7 @@ numbers_of(const char *word, long *numbers, int limit)
     return count;
 }
 
-/* Operations in one word: member,delta,flags,member,delta,flags ... */
+/* Do the operations of one word: member,delta,flags,member,delta,flags ... */
 static void
 operate_together(const struct command *command)
 {
@@ -115,7 +115,7 @@ print_values(void)
 }
 
 static void
-obey(key_t key, const struct command *command)
+run_command(key_t key, const struct command *command)
 {
     if (is(command, "create")) {
         int flags = IPC_CREAT | IPC_EXCL | octal(command, 2);
@@ -165,7 +165,7 @@ main(int argc, char **argv)
 {
     static struct command command;
     while (argc == 2 && next_command(&command)) {
-        obey((key_t)strtol(argv[1], NULL, 10), &command);
+        run_command((key_t)strtol(argv[1], NULL, 10), &command);
     }
     return 0;
 }

@@ -44,7 +44,7 @@ set_mode(int mode)
 }
 
 static void
-obey(key_t key, const struct command *command)
+run_command(key_t key, const struct command *command)
 {
     if (is(command, "create")) {
         int flags = IPC_CREAT | IPC_EXCL | octal(command, 2);
@@ -82,7 +82,7 @@ main(int argc, char **argv)
 {
     static struct command command;
     while (argc == 2 && next_command(&command)) {
-        obey((key_t)strtol(argv[1], NULL, 10), &command);
+        run_command((key_t)strtol(argv[1], NULL, 10), &command);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
-/* Attaches the segment whose id it is given, and calls vfork(2): the child, in
- * its parent's memory, writes a line and ends when its standard input does. */
+/* Attach the segment with the id in the argument, and call vfork(2).  The
+ * child, in its parent's memory, writes a line and ends at the end of its
+ * standard input. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/shm.h>

@@ -88,7 +88,7 @@ def receivers() -> list[int]:
 def test_demo_takes_every_sample() -> None:
     result = run_script("demo.py")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "1000 of 1000 samples taken, every one right" in result.stdout
+    assert "1000 of 1000 samples received, all of them correct" in result.stdout
 
 
 def test_demo_says_that_nothing_is_left() -> None:
@@ -137,13 +137,13 @@ def test_demo_tells_of_a_compiler_that_fails(faulty_path: Callable[[str], str]) 
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("FAULT_NO_SEGMENT", "the C side made nothing and ended with status 1"),
-        ("FAULT_KILLED_EARLY", "the C side made nothing and was ended by signal 9"),
-        ("FAULT_KILLED", "5 of 1000 samples taken, then the C side was ended by signal 9"),
-        ("FAULT_EXITS", "5 of 1000 samples taken, then the C side ended with status 3"),
-        ("FAULT_FORGETS", "missing: sample 5; the queue tells of b'6'"),
-        ("FAULT_ENDS_EARLY", "missing: 995 of 1000 samples"),
-        ("FAULT_MISCALCULATES", "slot 5 should hold sample 5: 5, 26"),
+        ("FAULT_NO_SEGMENT", "the C program created nothing and ended with status 1"),
+        ("FAULT_KILLED_EARLY", "the C program created nothing and was ended by signal 9"),
+        ("FAULT_KILLED", "5 of 1000 samples received, then the C program was ended by signal 9"),
+        ("FAULT_EXITS", "5 of 1000 samples received, then the C program ended with status 3"),
+        ("FAULT_FORGETS", "sample 5 is missing: the queue has b'6'"),
+        ("FAULT_ENDS_EARLY", "995 of 1000 samples are missing"),
+        ("FAULT_MISCALCULATES", "slot 5 holds 5, 26 instead of sample 5"),
     ],
 )
 def test_demo_gives_the_reason_why_it_failed(
@@ -164,11 +164,11 @@ def test_demo_that_failed_leaves_no_object(faulty_path: Callable[[str], str], fa
 
 
 def test_demo_ends_a_c_side_that_stops(faulty_path: Callable[[str], str], run_python: Run) -> None:
-    code = "import sys, demo\ndemo.PATIENCE_SECONDS = 0.5\ndemo.main()"
+    code = "import sys, demo\ndemo.TIMEOUT_SECONDS = 0.5\ndemo.main()"
     variables = {**os.environ, "PATH": faulty_path("FAULT_STOPS"), "PYTHONPATH": str(EXAMPLES)}
     result = run_python(code, env=variables)
     assert result.returncode != 0
-    assert "5 of 1000 samples taken, then the C side was ended by signal 9" in result.stderr
+    assert "5 of 1000 samples received, then the C program was ended by signal 9" in result.stderr
 
 
 def test_demo_that_is_interrupted_leaves_no_object(faulty_path: Callable[[str], str]) -> None:
@@ -200,7 +200,7 @@ def holding_pipe(tmp_path: Path) -> Iterator[Path]:
 def test_demo_tells_what_is_left_behind(
     faulty_path: Callable[[str], str], holding_pipe: Path
 ) -> None:
-    path = faulty_path("FAULT_ATTACHED_FOR_EVER")
+    path = faulty_path("FAULT_STAYS_ATTACHED")
     result = run_script("demo.py", PATH=path, HELD_BY=str(holding_pipe))
     assert result.returncode == 1
     assert result.stderr.startswith("left behind: the segment with id ")
@@ -214,6 +214,6 @@ def test_quickstart_runs_as_printed() -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "the semaphore's key is 0",
-        "nobody else is in here now",
-        "it is there 7 four words of text",
+        "the semaphore is acquired",
+        "data is ready 7 four words of text",
     ]

@@ -351,7 +351,7 @@ for module in first, second:
     notes = done.stdout.splitlines()
     assert (len(notes), done.stderr) == (2, "")
     assert notes[0] == notes[1]
-    assert "Somebody has removed it" in notes[0]
+    assert "The object was removed" in notes[0]
 
 
 def test_copies_that_are_dropped_are_collected(run_python: Run) -> None:

@@ -14,7 +14,7 @@ TOOLS = ROOT / "tools"
 
 GOOD = """\
 /* A "file" that keeps the rules; it mentions Py_BEGIN_ALLOW_THREADS. */
-#include "core.h"
+#include "core/state.h"
 
 static const char text[] = "return; goto; strlen(";
 
@@ -93,7 +93,50 @@ def test_check_c_passes_what_keeps_the_rules(tree):
 @pytest.mark.parametrize("name", ["bad.c", "os.h"])
 def test_check_c_finds_python_in_the_system_layer(tree, name, line):
     (tree.os / name).write_text(f"/* One. */\n{line}\n")
-    tree.expect(f"src/os/{name}:2: ")
+    assert f"src/os/{name}:2: " in tree.check()[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "problem"),
+    [
+        ("core/error.h", '#include "core/open.h"', "core/open.h is on a floor above"),
+        ("core/args.c", '#include "core/handle.h"', "core/handle.h is on a floor above"),
+        ("core/message_queue/send.c", '#include "core/semaphore/set.h"', "belongs to another kind"),
+        ("os/sem.c", '#include "sem.h"', "sem.h is on no floor"),
+    ],
+)
+def test_check_c_finds_an_include_of_a_higher_floor(tree, path, line, problem):
+    file = tree.root / "src" / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"/* One. */\n{line}\n")
+    tree.expect(f"src/{path}:2: ")
+    assert problem in tree.check()[1]
+
+
+def test_check_c_finds_a_header_on_no_floor(tree):
+    (tree.core / "new.h").write_text("int x;\n")
+    tree.expect("src/core/new.h:1: on no floor")
+
+
+def test_check_c_finds_a_static_name_that_two_files_define(tree):
+    (tree.core / "one.c").write_text("static int\nmake(void)\n{\n    return 1;\n}\n")
+    (tree.core / "two.c").write_text("static const char *const make[] = {0};\n")
+    tree.expect("src/core/two.c:1: static make is in src/core/one.c too")
+
+
+def test_check_c_finds_a_circle_of_calls(tree):
+    """From one.c to two.c by a call, through three.c, and back by a table."""
+    (tree.core / "one.c").write_text("int\none(void)\n{\n    return two();\n}\n")
+    (tree.core / "two.c").write_text("int\ntwo(void)\n{\n    return three.x;\n}\n")
+    (tree.core / "three.c").write_text("const struct table three = {.call = one};\n")
+    (tree.core / "four.c").write_text("int\nfour(void)\n{\n    return one();\n}\n")
+    circle = "a circle of calls: core/one.c, core/three.c, core/two.c\n"
+    tree.expect(f"src/core/one.c:1: {circle}")
+    assert tool("check_c.py", "--circles", tree.root) == (0, circle)
+
+
+def test_the_project_has_no_circle_of_calls():
+    assert tool("check_c.py", "--circles") == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Creating a semaphore set looks like one step to others, also when the creator dies.
 
-The mechanism is in core/semaphore_create.c and docs/design/creation.md.
+The mechanism is in src/core/semaphore/create.c and docs/design/creation.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Constructors that do not get through: what they leave alone, and whom they do not wait for.
 
-The mechanism is in core/semaphore_create.c and docs/design/creation.md.
+The mechanism is in src/core/semaphore/create.c and docs/design/creation.md.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_impossible_arguments_are_refused_and_nothing_is_made(
 def test_a_size_of_zero_says_what_to_do(key: int) -> None:
     with pytest.raises(ArgumentError) as caught:
         SharedMemory(key, IPC_CREAT)
-    assert "needs a size of 1 to kernel.shmmax" in caught.value.__notes__[0]
+    assert "has 1 to kernel.shmmax bytes" in caught.value.__notes__[0]
 
 
 def test_a_size_beyond_memory_is_out_of_memory_or_refused(key: int) -> None:

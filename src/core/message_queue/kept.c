@@ -1,5 +1,6 @@
-/* Messages that were taken off a queue, and for which there was no memory to
- * give them to Python: the handle keeps them for its next call that receives.
+/* Messages that were taken off a queue and could not be given to the program,
+ * because there was no memory or because a signal handler raised: the handle
+ * keeps them for its next call that receives.
  *
  * The list is guarded by the handle's critical section; that it is empty,
  * which it nearly always is, can be seen without.  A forked child has no part
@@ -62,27 +63,36 @@ tell_lost(PyObject *op, size_t size, const char *why)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     (void)core_refuse_as(core_handle(op)->state, core_handle(op)->state->Error,
-                         0, core_handle_subject(op),
-                         "a message of %zu bytes, for which there was no "
-                         "memory when it was received, is lost: %s",
+                         0, core_handle_target(op),
+                         "a message of %zu bytes, which could not be given to "
+                         "the program when it was received, is lost: %s",
                          size, why);
     PyErr_WriteUnraisable(NULL);
     PyErr_Restore(type, value, traceback);
 }
 
+/* Put a message that was taken off the queue with this id at the end of the
+ * handle's list. */
 static void
-append_lock_held(PyObject *op, struct core_kept *kept)
+kept_append(PyObject *op, struct core_kept *kept, int id, long type)
 {
-    struct core_kept *last = atomic_load(&message_queue(op)->kept);
     kept->next = NULL;
+    kept->id = id;
+    kept->type = type;
+    kept->key = core_handle_key(op);
+    kept->namespace = os_namespace_number();
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    struct core_kept *last = atomic_load(&message_queue(op)->kept);
     if (last == NULL) {
         atomic_store(&message_queue(op)->kept, kept);
-        return;
     }
-    while (last->next != NULL) {
-        last = last->next;
+    else {
+        while (last->next != NULL) {
+            last = last->next;
+        }
+        last->next = kept;
     }
-    last->next = kept;
+    CORE_END_CRITICAL_SECTION();
 }
 
 /* Room for a message: for its text too, or only for what says where that is.
@@ -114,11 +124,11 @@ make_kept(CoreState *state, size_t size)
 
 void
 core_keep(PyObject *op, int id, const struct core_message *message,
-          size_t size, struct core_room *room, PyObject *owner)
+          size_t size, struct core_buffer *buffer, PyObject *owner)
 {
     CoreState *state = core_handle(op)->state;
     struct core_kept *kept = make_kept(state, size);
-    bool on_heap = room != NULL && room->message != &room->stack.head;
+    bool on_heap = buffer != NULL && buffer->message != &buffer->stack.head;
     if (kept != NULL && kept->text != NULL) {
         memcpy(kept->own, message->text, size);
     }
@@ -126,8 +136,8 @@ core_keep(PyObject *op, int id, const struct core_message *message,
         kept->text = message->text;
         kept->owner = Py_XNewRef(owner);
         if (on_heap) {
-            kept->heap = room->message;
-            room->message = &room->stack.head;
+            kept->heap = buffer->message;
+            buffer->message = &buffer->stack.head;
         }
     }
     else {
@@ -139,13 +149,22 @@ core_keep(PyObject *op, int id, const struct core_message *message,
         }
         return;
     }
-    kept->id = id;
-    kept->type = message->type;
-    kept->key = core_handle_key(op);
-    kept->namespace = os_namespace_number();
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    append_lock_held(op, kept);
-    CORE_END_CRITICAL_SECTION();
+    kept_append(op, kept, id, message->type);
+}
+
+void
+core_keep_bytes(PyObject *op, int id, long type, PyObject *text)
+{
+    struct core_kept *kept = make_kept(core_handle(op)->state, 0);
+    if (kept == NULL) {
+        tell_lost(op, (size_t)PyBytes_GET_SIZE(text),
+                  "there was no memory to keep it either");
+        return;
+    }
+    kept->size = (size_t)PyBytes_GET_SIZE(text);
+    kept->text = PyBytes_AS_STRING(text);
+    kept->owner = Py_NewRef(text);
+    kept_append(op, kept, id, type);
 }
 
 /* Whether msgrcv(2) would take it. */
@@ -196,7 +215,7 @@ unlink_lock_held(PyObject *op, const struct core_kept *kept)
 }
 
 ssize_t
-core_kept_take(PyObject *op, struct core_room *room, int id, size_t limit,
+core_kept_take(PyObject *op, struct core_buffer *buffer, int id, size_t limit,
                long type, int flags)
 {
     ssize_t rc = -ENOMSG;
@@ -208,12 +227,12 @@ core_kept_take(PyObject *op, struct core_room *room, int id, size_t limit,
     }
     else if (kept != NULL) {
         rc = (ssize_t)(kept->size < limit ? kept->size : limit);
-        if (core_room_get(room, (size_t)rc) < 0) {
+        if (core_buffer_get(buffer, (size_t)rc) < 0) {
             rc = CORE_RAISED;
         }
         else {
-            room->message->type = kept->type;
-            memcpy(room->message->text, kept->text, (size_t)rc);
+            buffer->message->type = kept->type;
+            memcpy(buffer->message->text, kept->text, (size_t)rc);
             unlink_lock_held(op, kept);
         }
     }
@@ -229,7 +248,7 @@ core_kept_take(PyObject *op, struct core_room *room, int id, size_t limit,
 static const char *
 give_back(const struct core_kept *kept)
 {
-    struct core_room room;
+    struct core_buffer buffer;
     struct os_info info;
     int rc = os_msg_stat(kept->id, &info);
     bool another = rc == 0 && kept->key != CORE_NO_KEY &&
@@ -240,14 +259,14 @@ give_back(const struct core_kept *kept)
     if (another || rc == -EINVAL || rc == -EIDRM) {
         return NULL;
     }
-    if (core_room_get(&room, kept->size) < 0) {
+    if (core_buffer_get(&buffer, kept->size) < 0) {
         PyErr_Clear();
         return "there is no memory now either";
     }
-    room.message->type = kept->type;
-    memcpy(room.message->text, kept->text, kept->size);
-    rc = os_msg_send(kept->id, room.message, kept->size, IPC_NOWAIT);
-    core_room_release(&room);
+    buffer.message->type = kept->type;
+    memcpy(buffer.message->text, kept->text, kept->size);
+    rc = os_msg_send(kept->id, buffer.message, kept->size, IPC_NOWAIT);
+    core_buffer_release(&buffer);
     return rc == 0 || rc == -EINVAL || rc == -EIDRM ? NULL : strerror(-rc);
 }
 

@@ -5,9 +5,7 @@
  * max_message_size is set by tp_init, which may run again while others read,
  * so it is atomic; long_size is a guess that stands for nothing else, so it
  * is atomic too; all else is in the kernel. */
-#include "core/info.h"
 #include "core/message_queue/message_queue.h"
-#include "core/open.h"
 
 #include <errno.h>
 
@@ -16,6 +14,35 @@
 
 /* 1.2.0's default for max_message_size. */
 #define DEFAULT_MAX_MESSAGE_SIZE 2048
+
+static int
+message_queue_get(key_t key, size_t Py_UNUSED(size), int flags)
+{
+    return os_msg_get(key, flags);
+}
+
+static void
+message_queue_add_facts(const struct os_info *info, struct core_facts *facts)
+{
+    facts->max_size = (long long)info->msg.max_size;
+    facts->first_time = info->msg.last_send_time;
+    facts->second_time = info->msg.last_receive_time;
+}
+
+const struct core_kind core_message_queue_kind = {
+    .index = CORE_KIND_message_queue,
+    .record = CORE_RECORD_MessageQueueInfo,
+    .after_mode = "max_message_size",
+    .get = message_queue_get,
+    .create = core_create,
+    .stat = os_msg_stat,
+    .set = os_msg_set,
+    .remove = os_msg_remove,
+    .list = os_msg_list,
+    .last_place = os_msg_last_place,
+    .add_facts = message_queue_add_facts,
+    .keeps_change_time = true,
+};
 
 static inline PyObject *
 message_queue_make(CoreState *state, PyTypeObject *type)
@@ -167,7 +194,7 @@ PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same queue.");
 
 static PyMethodDef message_queue_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
     CORE_MESSAGES_METHODS{"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
     {"from_id", _PyCFunction_CAST(message_queue_from_id),
@@ -177,7 +204,8 @@ static PyMethodDef message_queue_methods[] = {
 };
 
 static PyGetSetDef message_queue_getset[] = {
-    CORE_HANDLE_GETSET CORE_MESSAGE_QUEUE_FIELDS(CORE_FIELD_GETSET){
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_MESSAGE_QUEUE_FIELDS(
+        CORE_FIELD_GETSET){
         "max_message_size", message_queue_get_max_message_size, NULL,
         PyDoc_STR(
             "The longest message that this handle sends or receives, in\n"

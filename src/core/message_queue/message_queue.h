@@ -1,9 +1,19 @@
-/* What message_queue.c (the queue), send.c, receive.c, kept.c and peek.c
- * share. */
-#ifndef SYSV_IPC_MESSAGE_QUEUE_H
-#define SYSV_IPC_MESSAGE_QUEUE_H
+/* What message_queue.c (the queue), send.c, receive.c, iterate.c, watch.c,
+ * kept.c and peek.c share. */
+#ifndef SYSV_IPC_CORE_MESSAGE_QUEUE_H
+#define SYSV_IPC_CORE_MESSAGE_QUEUE_H
 
-#include "core/core.h"
+#include "core/info.h"
+#include "core/open.h"
+#include "core/wait.h"
+
+extern const struct core_kind core_message_queue_kind;
+extern PyType_Spec core_message_queue_spec;
+extern PyType_Spec core_message_iterator_spec;
+CORE_WHOLE PyObject *core_message_queue_call(PyObject *type,
+                                             PyObject *const *args,
+                                             size_t nargsf,
+                                             PyObject *keywords);
 
 struct core_kept;
 
@@ -32,7 +42,7 @@ struct core_message {
 };
 
 /* Room for a message: on the stack, or where it is too long, not. */
-struct core_room {
+struct core_buffer {
     struct core_message *message;
     union {
         struct core_message head;
@@ -40,34 +50,36 @@ struct core_room {
     } stack;
 };
 
-int core_room_enlarge(struct core_room *room, size_t size);
+int core_buffer_get_slow(struct core_buffer *buffer, size_t size);
 
 /* Room for size bytes of text: 0, or -1 with an exception.  Also after an
  * exception it may be released. */
 static inline int
-core_room_get(struct core_room *room, size_t size)
+core_buffer_get(struct core_buffer *buffer, size_t size)
 {
-    room->message = &room->stack.head;
-    return size > CORE_STACK_TEXT ? core_room_enlarge(room, size) : 0;
+    buffer->message = &buffer->stack.head;
+    return size > CORE_STACK_TEXT ? core_buffer_get_slow(buffer, size) : 0;
 }
 
 static inline void
-core_room_release(struct core_room *room)
+core_buffer_release(struct core_buffer *buffer)
 {
-    if (room->message != &room->stack.head) {
-        PyMem_RawFree(room->message);
+    if (buffer->message != &buffer->stack.head) {
+        PyMem_RawFree(buffer->message);
     }
 }
 
 /* A message that was taken goes to the next call that would receive it.  It is
- * in a room, or in an object. */
-struct core_room;
+ * in a buffer, or in an object. */
+struct core_buffer;
 CORE_SELDOM void core_keep(PyObject *op, int id,
                            const struct core_message *message, size_t size,
-                           struct core_room *room, PyObject *owner);
+                           struct core_buffer *buffer, PyObject *owner);
+/* The same for a message whose text is a bytes object. */
+void core_keep_bytes(PyObject *op, int id, long type, PyObject *text);
 /* The one that msgrcv(2) would take with these arguments, of at most limit
  * bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
-CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_room *room,
+CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_buffer *buffer,
                                    int id, size_t limit, long type, int flags);
 /* When the handle dies: they go back to the end of their queue. */
 CORE_SELDOM void core_kept_free(PyObject *op);
@@ -106,6 +118,27 @@ core_message_pair(const struct core_message *message, ssize_t size)
                           PyLong_FromLong(message->type));
 }
 
+/* What all ways to receive ask for.  The id is that of the queue that a call
+ * began with: converting arguments, and waiting, let others initialise the
+ * handle again. */
+struct core_wanted {
+    int id;
+    long type;
+    int flags; /* MSG_EXCEPT, MSG_NOERROR */
+    struct core_deadline deadline;
+};
+/* 0, or -1 with an exception. */
+int core_wanted_convert(PyObject *op, PyObject *type_value,
+                        PyObject *except_type, PyObject *truncate,
+                        struct core_wanted *out);
+/* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
+PyObject *core_message_receive(PyObject *op, struct core_wanted *wanted,
+                               ssize_t *rc);
+
+/* How many messages go before send_many() and receive_many() look for signals
+ * again. */
+#define CORE_MESSAGES_AT_ONCE ((size_t)64)
+
 #define CORE_MESSAGES_FUNCTIONS(X) \
     X(send)                        \
     X(try_send)                    \
@@ -114,6 +147,7 @@ core_message_pair(const struct core_message *message, ssize_t size)
     X(try_receive)                 \
     X(receive_into)                \
     X(receive_many)                \
+    X(iterate)                     \
     X(peek)
 
 #define CORE_MESSAGES_DECLARE(name)                                           \

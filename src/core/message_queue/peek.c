@@ -7,13 +7,13 @@
  * where it is not: no message has more bytes than the queue.  Meanwhile
  * others may take the message and send a longer one, so it is asked again. */
 static ssize_t
-peek_into_room(int id, struct core_room *room, long index, int *attempts)
+peek_into_buffer(int id, struct core_buffer *buffer, long index, int *attempts)
 {
     int flags = OS_MSG_COPY | IPC_NOWAIT;
     size_t size = CORE_STACK_TEXT;
-    (void)core_room_get(room, 0);
+    (void)core_buffer_get(buffer, 0);
     for (;;) {
-        ssize_t rc = os_msg_receive(id, room->message, size, index, flags);
+        ssize_t rc = os_msg_receive(id, buffer->message, size, index, flags);
         struct os_info info;
         if ((rc != -E2BIG && rc != -EINVAL) || os_msg_stat(id, &info) < 0) {
             return rc;
@@ -24,8 +24,8 @@ peek_into_room(int id, struct core_room *room, long index, int *attempts)
         }
         if (info.msg.current_bytes > size) {
             size = (size_t)info.msg.current_bytes;
-            core_room_release(room);
-            if (core_room_get(room, size) < 0) {
+            core_buffer_release(buffer);
+            if (core_buffer_get(buffer, size) < 0) {
                 return CORE_RAISED;
             }
         }
@@ -48,25 +48,25 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (OS_MSG_COPY == 0) {
-        return core_raise(core_handle(op)->state, -ENOSYS, "peek",
-                          core_handle_subject(op));
+        return core_raise(core_handle(op)->state, -ENOSYS, CORE_OPERATION_PEEK,
+                          core_handle_target(op));
     }
-    struct core_room room;
+    struct core_buffer buffer;
     PyObject *result = NULL;
     int attempts = 0;
-    ssize_t rc = peek_into_room(id, &room, (long)index, &attempts);
+    ssize_t rc = peek_into_buffer(id, &buffer, (long)index, &attempts);
     if (rc >= 0) {
-        result = core_message_pair(room.message, rc);
+        result = core_message_pair(buffer.message, rc);
     }
-    core_room_release(&room);
+    core_buffer_release(&buffer);
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
     if (rc < 0) {
-        (void)core_handle_raise_by_id(op, id, rc, "peek");
+        (void)core_handle_raise_by_id(op, id, rc, CORE_OPERATION_PEEK);
     }
     if (attempts == CORE_MOST_ATTEMPTS) {
-        core_error_tell_attempts(core_handle(op)->state);
+        core_error_add_attempts(core_handle(op)->state, CORE_MOST_ATTEMPTS);
     }
     return result;
 }

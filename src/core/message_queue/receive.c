@@ -6,19 +6,9 @@
 
 #include <errno.h>
 
-/* What all ways to receive ask for.  The id is that of the queue that a call
- * began with: converting arguments, and waiting, let others initialise the
- * handle again. */
-struct wanted {
-    int id;
-    long type;
-    int flags; /* MSG_EXCEPT, MSG_NOERROR */
-    struct core_patience patience;
-};
-
-static int
-convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
-               PyObject *truncate, struct wanted *out)
+int
+core_wanted_convert(PyObject *op, PyObject *type_value, PyObject *except_type,
+                    PyObject *truncate, struct core_wanted *out)
 {
     CoreState *state = core_handle(op)->state;
     long long type = 0;
@@ -30,7 +20,7 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
         return -1;
     }
     if (except && (type <= 0 || OS_MSG_EXCEPT == 0)) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           OS_MSG_EXCEPT == 0
                               ? "this system has no MSG_EXCEPT"
                               : "except_type needs a type above 0: the one "
@@ -39,13 +29,13 @@ convert_wanted(PyObject *op, PyObject *type_value, PyObject *except_type,
     }
     out->type = (long)type;
     out->flags = (except ? OS_MSG_EXCEPT : 0) | (cut ? MSG_NOERROR : 0);
-    out->patience = (struct core_patience){0, 0};
+    out->deadline = (struct core_deadline){0, 0};
     return 0;
 }
 
 CORE_SELDOM static ssize_t
 wait_for_message(PyObject *op, struct core_message *message, size_t size,
-                 int flags, struct wanted *wanted)
+                 int flags, struct core_wanted *wanted)
 {
     message->type = 0;
     struct os_call call = {
@@ -56,7 +46,7 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
         .type = wanted->type,
         .message = message,
     };
-    return core_wait(&core_handle(op)->waits, &call, &wanted->patience);
+    return core_wait(&core_handle(op)->waits, &call, &wanted->deadline);
 }
 
 /* One receive into this place: at once with the GIL held, and if that would
@@ -64,9 +54,9 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
  * wanted, but for MSG_NOERROR, which is only for the limit of the caller. */
 static inline ssize_t
 receive_once(PyObject *op, struct core_message *message, size_t size,
-             int flags, struct wanted *wanted)
+             int flags, struct core_wanted *wanted)
 {
-    bool may_wait = wanted->patience.timeout_ns != 0;
+    bool may_wait = wanted->deadline.timeout_ns != 0;
     if (os_wait_is_finishing() && may_wait) {
         return wait_for_message(op, message, size, flags, wanted);
     }
@@ -100,19 +90,19 @@ longest(int id, size_t limit)
  * the limit; signals are not looked for, because a call that returns a list
  * could not tell of them. */
 CORE_SELDOM static ssize_t
-receive_long(PyObject *op, struct core_room *room, size_t limit,
-             struct wanted *wanted)
+receive_long(PyObject *op, struct core_buffer *buffer, size_t limit,
+             struct core_wanted *wanted)
 {
     ssize_t rc = -E2BIG;
     for (int i = 0; rc == -E2BIG && i < CORE_MOST_ATTEMPTS; i++) {
         size_t size = longest(wanted->id, limit);
-        core_room_release(room);
-        if (core_room_get(room, size) < 0) {
+        core_buffer_release(buffer);
+        if (core_buffer_get(buffer, size) < 0) {
             return CORE_RAISED;
         }
         bool shorter = size < limit;
         rc = receive_once(
-            op, room->message, size,
+            op, buffer->message, size,
             shorter ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
         if (!shorter) {
             break;
@@ -122,32 +112,32 @@ receive_long(PyObject *op, struct core_room *room, size_t limit,
 }
 
 /* Receive a message of at most limit bytes: its size, -errno or CORE_RAISED.
- * The caller releases the room. */
+ * The caller releases the buffer. */
 static inline ssize_t
-receive_into_room(PyObject *op, struct core_room *room, size_t limit,
-                  struct wanted *wanted)
+receive_into_buffer(PyObject *op, struct core_buffer *buffer, size_t limit,
+                    struct core_wanted *wanted)
 {
-    (void)core_room_get(room, 0);
+    (void)core_buffer_get(buffer, 0);
     if (limit <= CORE_STACK_TEXT) {
-        return receive_once(op, room->message, limit, wanted->flags, wanted);
+        return receive_once(op, buffer->message, limit, wanted->flags, wanted);
     }
-    ssize_t rc = receive_once(op, room->message, CORE_STACK_TEXT,
+    ssize_t rc = receive_once(op, buffer->message, CORE_STACK_TEXT,
                               wanted->flags & ~MSG_NOERROR, wanted);
-    return rc == -E2BIG ? receive_long(op, room, limit, wanted) : rc;
+    return rc == -E2BIG ? receive_long(op, buffer, limit, wanted) : rc;
 }
 
 /* A message that was taken, as Python has it; or it is kept for the next call,
- * and there is an exception.  It is in a room, or in an object. */
+ * and there is an exception.  It is in a buffer, or in an object. */
 CORE_SELDOM static PyObject *
 pair_again(PyObject *op, int id, const struct core_message *message,
-           ssize_t size, struct core_room *room, PyObject *owner,
+           ssize_t size, struct core_buffer *buffer, PyObject *owner,
            PyObject *(*make)(const struct core_message *, ssize_t))
 {
     /* What was missing may be there now: making the exception frees some. */
     PyErr_Clear();
     PyObject *result = make(message, size);
     if (result == NULL) {
-        core_keep(op, id, message, (size_t)size, room, owner);
+        core_keep(op, id, message, (size_t)size, buffer, owner);
     }
     return result;
 }
@@ -161,12 +151,12 @@ pair_of_size(const struct core_message *message, ssize_t size)
 }
 
 static inline PyObject *
-pair(PyObject *op, int id, struct core_room *room, ssize_t size)
+pair(PyObject *op, int id, struct core_buffer *buffer, ssize_t size)
 {
-    PyObject *result = core_message_pair(room->message, size);
+    PyObject *result = core_message_pair(buffer->message, size);
     return result != NULL ? result
-                          : pair_again(op, id, room->message, size, room, NULL,
-                                       core_message_pair);
+                          : pair_again(op, id, buffer->message, size, buffer,
+                                       NULL, core_message_pair);
 }
 
 /* From this size on, a copy costs more than to guess the size. */
@@ -201,7 +191,7 @@ note_size(PyObject *op, ssize_t size)
  * put back before anybody sees the object.  *rc is -E2BIG where the message
  * is longer after all. */
 static PyObject *
-receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
+receive_expected(PyObject *op, Py_ssize_t size, struct core_wanted *wanted,
                  ssize_t *rc)
 {
     static_assert(offsetof(PyBytesObject, ob_sval) >=
@@ -239,18 +229,18 @@ receive_expected(PyObject *op, Py_ssize_t size, struct wanted *wanted,
     return result;
 }
 
-/* Of what the handle keeps, as receive_pair() does. */
+/* Of what the handle keeps, as core_message_receive() does. */
 CORE_SELDOM static PyObject *
-receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
+receive_kept(PyObject *op, struct core_wanted *wanted, ssize_t *rc)
 {
-    struct core_room room;
+    struct core_buffer buffer;
     PyObject *result = NULL;
-    *rc = core_kept_take(op, &room, wanted->id,
+    *rc = core_kept_take(op, &buffer, wanted->id,
                          (size_t)message_queue(op)->max_message_size,
                          wanted->type, wanted->flags);
     if (*rc >= 0) {
-        result = pair(op, wanted->id, &room, *rc);
-        core_room_release(&room);
+        result = pair(op, wanted->id, &buffer, *rc);
+        core_buffer_release(&buffer);
     }
     if (*rc >= 0 && result == NULL) {
         *rc = CORE_RAISED;
@@ -258,11 +248,10 @@ receive_kept(PyObject *op, struct wanted *wanted, ssize_t *rc)
     return result;
 }
 
-/* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
-static PyObject *
-receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
+PyObject *
+core_message_receive(PyObject *op, struct core_wanted *wanted, ssize_t *rc)
 {
-    struct core_room room;
+    struct core_buffer buffer;
     PyObject *result = NULL;
     if (core_keeps(op)) {
         result = receive_kept(op, wanted, rc);
@@ -277,16 +266,16 @@ receive_pair(PyObject *op, struct wanted *wanted, ssize_t *rc)
             return result;
         }
     }
-    *rc = receive_into_room(
-        op, &room, (size_t)message_queue(op)->max_message_size, wanted);
+    *rc = receive_into_buffer(
+        op, &buffer, (size_t)message_queue(op)->max_message_size, wanted);
     if (*rc >= 0) {
         note_size(op, *rc);
-        result = pair(op, wanted->id, &room, *rc);
+        result = pair(op, wanted->id, &buffer, *rc);
         if (result == NULL) {
             *rc = CORE_RAISED;
         }
     }
-    core_room_release(&room);
+    core_buffer_release(&buffer);
     return result;
 }
 
@@ -302,19 +291,19 @@ core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         {CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout, CORE_ARG_except_type,
          CORE_ARG_truncate}};
     PyObject *given[5];
-    struct wanted wanted;
+    struct core_wanted wanted;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[1], given[3], given[4], &wanted) < 0 ||
-        core_patience_get(core_handle(op)->state, given[0], given[2],
-                          &wanted.patience) < 0) {
+        core_wanted_convert(op, given[1], given[3], given[4], &wanted) < 0 ||
+        core_deadline(core_handle(op)->state, given[0], given[2],
+                      &wanted.deadline) < 0) {
         return NULL;
     }
     ssize_t rc;
-    PyObject *result = receive_pair(op, &wanted, &rc);
-    return result != NULL
-               ? result
-               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
+    PyObject *result = core_message_receive(op, &wanted, &rc);
+    return result != NULL ? result
+                          : core_handle_raise_by_id(op, wanted.id, rc,
+                                                    CORE_OPERATION_RECEIVE);
 }
 
 PyObject *
@@ -328,49 +317,49 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
         0,
         {CORE_ARG_type, CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[3];
-    struct wanted wanted;
+    struct core_wanted wanted;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[0], given[1], given[2], &wanted) < 0) {
+        core_wanted_convert(op, given[0], given[1], given[2], &wanted) < 0) {
         return NULL;
     }
     ssize_t rc;
-    PyObject *result = receive_pair(op, &wanted, &rc);
+    PyObject *result = core_message_receive(op, &wanted, &rc);
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
-    return result != NULL
-               ? result
-               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
+    return result != NULL ? result
+                          : core_handle_raise_by_id(op, wanted.id, rc,
+                                                    CORE_OPERATION_RECEIVE);
 }
 
-/* receive_into_room() for as much as the buffer holds.  What is probably
+/* receive_into_buffer() for as much as the buffer holds.  What is probably
  * longer than the stack has room for is not first refused for it. */
 static ssize_t
-receive_for_buffer(PyObject *op, struct core_room *room,
-                   const Py_buffer *buffer, struct wanted *wanted)
+receive_for_buffer(PyObject *op, struct core_buffer *buffer,
+                   const Py_buffer *into, struct core_wanted *wanted)
 {
     Py_ssize_t expected = expected_size(op);
-    (void)core_room_get(room, 0);
+    (void)core_buffer_get(buffer, 0);
     if (core_keeps(op)) {
-        ssize_t rc = core_kept_take(op, room, wanted->id, (size_t)buffer->len,
+        ssize_t rc = core_kept_take(op, buffer, wanted->id, (size_t)into->len,
                                     wanted->type, wanted->flags);
         if (rc != -ENOMSG) {
             return rc;
         }
     }
-    if (expected <= CORE_STACK_TEXT || expected > buffer->len) {
-        return receive_into_room(op, room, (size_t)buffer->len, wanted);
+    if (expected <= CORE_STACK_TEXT || expected > into->len) {
+        return receive_into_buffer(op, buffer, (size_t)into->len, wanted);
     }
-    if (core_room_get(room, (size_t)expected) < 0) {
+    if (core_buffer_get(buffer, (size_t)expected) < 0) {
         return CORE_RAISED;
     }
-    bool whole = expected < buffer->len;
+    bool whole = expected < into->len;
     ssize_t rc = receive_once(
-        op, room->message, (size_t)expected,
+        op, buffer->message, (size_t)expected,
         whole ? wanted->flags & ~MSG_NOERROR : wanted->flags, wanted);
     if (rc == -E2BIG && whole) {
-        rc = receive_long(op, room, (size_t)buffer->len, wanted);
+        rc = receive_long(op, buffer, (size_t)into->len, wanted);
     }
     return rc;
 }
@@ -387,38 +376,39 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
         {CORE_ARG_buffer, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
          CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[6];
-    struct wanted wanted;
-    Py_buffer buffer = {0};
+    struct core_wanted wanted;
+    Py_buffer into = {0};
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
-        core_patience_get(core_handle(op)->state, given[1], given[3],
-                          &wanted.patience) < 0 ||
-        PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
+        core_wanted_convert(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_deadline(core_handle(op)->state, given[1], given[3],
+                      &wanted.deadline) < 0 ||
+        PyObject_GetBuffer(given[0], &into, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    struct core_room room;
+    struct core_buffer buffer;
     PyObject *result = NULL;
-    ssize_t rc = receive_for_buffer(op, &room, &buffer, &wanted);
+    ssize_t rc = receive_for_buffer(op, &buffer, &into, &wanted);
     if (rc >= 0) {
         note_size(op, rc);
-        result = pair_of_size(room.message, rc);
+        result = pair_of_size(buffer.message, rc);
         if (result == NULL) {
-            result = pair_again(op, wanted.id, room.message, rc, &room, NULL,
-                                pair_of_size);
+            result = pair_again(op, wanted.id, buffer.message, rc, &buffer,
+                                NULL, pair_of_size);
         }
         if (result == NULL) {
             rc = CORE_RAISED;
         }
         else {
-            memcpy(buffer.buf, room.message->text, (size_t)rc);
+            memcpy(into.buf, buffer.message->text, (size_t)rc);
         }
     }
-    core_room_release(&room);
-    PyBuffer_Release(&buffer);
+    core_buffer_release(&buffer);
+    PyBuffer_Release(&into);
     return result != NULL
                ? result
-               : core_handle_raise_by_id(op, wanted.id, rc, "receive_into");
+               : core_handle_raise_by_id(op, wanted.id, rc,
+                                         CORE_OPERATION_RECEIVE_INTO);
 }
 
 /* Room in a list for one item more, which is not there yet: what is taken off
@@ -438,6 +428,50 @@ reserve(PyObject *list)
     return 0;
 }
 
+/* The handler of a signal has raised: what was taken goes to the next call. */
+static void
+keep_all(PyObject *op, int id, PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *pair = PyList_GET_ITEM(list, i);
+        core_keep_bytes(op, id, PyLong_AsLong(PyTuple_GET_ITEM(pair, 1)),
+                        PyTuple_GET_ITEM(pair, 0));
+    }
+}
+
+/* Take what is there, up to the limit: 0 if the list holds it, or what stopped
+ * the taking. */
+static ssize_t
+fill_list(PyObject *op, struct core_wanted *wanted, PyObject *list,
+          long long limit)
+{
+    ssize_t rc = 0;
+    while (PyList_GET_SIZE(list) < limit) {
+        Py_ssize_t place = PyList_GET_SIZE(list);
+        if ((size_t)place % CORE_MESSAGES_AT_ONCE ==
+                CORE_MESSAGES_AT_ONCE - 1 &&
+            PyErr_CheckSignals() < 0) {
+            keep_all(op, wanted->id, list);
+            return CORE_RAISED;
+        }
+        rc = CORE_RAISED;
+        PyObject *message =
+            reserve(list) < 0 ? NULL : core_message_receive(op, wanted, &rc);
+        if (message == NULL) {
+            break;
+        }
+        Py_SET_SIZE(list, place + 1);
+        PyList_SET_ITEM(list, place, message);
+        wanted->deadline.timeout_ns = 0;
+    }
+    if (rc != -ENOMSG && PyList_GET_SIZE(list) == 0) {
+        return rc;
+    }
+    /* An error comes again at the next call. */
+    PyErr_Clear();
+    return 0;
+}
+
 PyObject *
 core_messages_receive_many(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *keywords)
@@ -450,73 +484,31 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
         {CORE_ARG_limit, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout,
          CORE_ARG_except_type, CORE_ARG_truncate}};
     PyObject *given[6];
-    struct wanted wanted;
+    struct core_wanted wanted;
     long long limit = 0;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_wanted(op, given[2], given[4], given[5], &wanted) < 0 ||
+        core_wanted_convert(op, given[2], given[4], given[5], &wanted) < 0 ||
         core_integer(core_handle(op)->state, given[0], "limit", 1,
                      PY_SSIZE_T_MAX, &limit) < 0 ||
-        core_patience_get(core_handle(op)->state, given[1], given[3],
-                          &wanted.patience) < 0) {
+        core_deadline(core_handle(op)->state, given[1], given[3],
+                      &wanted.deadline) < 0) {
         return NULL;
     }
     PyObject *list = PyList_New(0);
-    ssize_t rc = list == NULL ? CORE_RAISED : 0;
-    if (list != NULL) {
-        /* Nobody is to find it, and change it, while it waits. */
-        PyObject_GC_UnTrack(list);
-    }
-    while (list != NULL && PyList_GET_SIZE(list) < limit) {
-        if (reserve(list) < 0) {
-            rc = CORE_RAISED;
-            break;
-        }
-        PyObject *message = receive_pair(op, &wanted, &rc);
-        if (message == NULL) {
-            break;
-        }
-        Py_ssize_t place = PyList_GET_SIZE(list);
-        Py_SET_SIZE(list, place + 1);
-        PyList_SET_ITEM(list, place, message);
-        wanted.patience.timeout_ns = 0;
-    }
-    if (rc >= 0 || rc == -ENOMSG ||
-        (list != NULL && PyList_GET_SIZE(list) > 0)) {
-        /* What was taken is given; an error comes again at the next call. */
-        PyErr_Clear();
-        PyObject_GC_Track(list);
-        return list;
-    }
-    Py_XDECREF(list);
-    return core_handle_raise_by_id(op, wanted.id, rc, "receive");
-}
-
-/* --------------------------------------------------------------- iterating */
-
-PyObject *
-core_messages_iter(PyObject *op)
-{
-    return core_handle_check(core_handle(op)) < 0 ? NULL : Py_NewRef(op);
-}
-
-PyObject *
-core_messages_next(PyObject *op)
-{
-    struct wanted wanted = {
-        .id = core_handle_id(op),
-        .patience = {OS_FOREVER, 0},
-    };
-    struct os_info info;
-    ssize_t rc;
-    PyObject *result = receive_pair(op, &wanted, &rc);
-    if (rc == -EIDRM || (rc == -EINVAL && wanted.id >= 0 &&
-                         os_msg_stat(wanted.id, &info) == -EINVAL)) {
+    if (list == NULL) {
         return NULL;
     }
-    return result != NULL
-               ? result
-               : core_handle_raise_by_id(op, wanted.id, rc, "receive");
+    /* Nobody is to find it, and change it, while it waits. */
+    PyObject_GC_UnTrack(list);
+    ssize_t rc = fill_list(op, &wanted, list, limit);
+    if (rc < 0) {
+        Py_DECREF(list);
+        return core_handle_raise_by_id(op, wanted.id, rc,
+                                       CORE_OPERATION_RECEIVE);
+    }
+    PyObject_GC_Track(list);
+    return list;
 }
 
 /* ------------------------------------------------------------------- docs */

@@ -6,11 +6,11 @@
 #include <errno.h>
 
 int
-core_room_enlarge(struct core_room *room, size_t size)
+core_buffer_get_slow(struct core_buffer *buffer, size_t size)
 {
-    room->message = PyMem_RawMalloc(sizeof(struct core_message) + size);
-    if (room->message == NULL) {
-        room->message = &room->stack.head;
+    buffer->message = PyMem_RawMalloc(sizeof(struct core_message) + size);
+    if (buffer->message == NULL) {
+        buffer->message = &buffer->stack.head;
         (void)PyErr_NoMemory();
         return -1;
     }
@@ -18,13 +18,13 @@ core_room_enlarge(struct core_room *room, size_t size)
 }
 
 static int
-check_size(PyObject *op, Py_ssize_t size)
+message_check_size(PyObject *op, Py_ssize_t size)
 {
     Py_ssize_t limit = message_queue(op)->max_message_size;
     if (size <= limit) {
         return 0;
     }
-    (void)core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
+    (void)core_refuse(core_handle(op)->state, EINVAL, core_handle_target(op),
                       "the message has %zd bytes, and this handle's "
                       "max_message_size is %zd; it was not sent",
                       size, limit);
@@ -35,26 +35,27 @@ check_size(PyObject *op, Py_ssize_t size)
  * with: 0, -errno or CORE_RAISED. */
 static ssize_t
 send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
-           struct core_patience *patience)
+           struct core_deadline *deadline)
 {
-    struct core_room room;
+    struct core_buffer buffer;
     size_t size = (size_t)bytes->size;
-    if (check_size(op, bytes->size) < 0 || core_room_get(&room, size) < 0) {
+    if (message_check_size(op, bytes->size) < 0 ||
+        core_buffer_get(&buffer, size) < 0) {
         return CORE_RAISED;
     }
-    room.message->type = type;
-    memcpy(room.message->text, bytes->data, size);
-    ssize_t rc = os_msg_send(id, room.message, size, IPC_NOWAIT);
-    if (rc == -EAGAIN && patience->timeout_ns != 0) {
+    buffer.message->type = type;
+    memcpy(buffer.message->text, bytes->data, size);
+    ssize_t rc = os_msg_send(id, buffer.message, size, IPC_NOWAIT);
+    if (rc == -EAGAIN && deadline->timeout_ns != 0) {
         struct os_call call = {
             .attempt = os_msg_send_attempt,
             .id = id,
             .size = size,
-            .message = room.message,
+            .message = buffer.message,
         };
-        rc = core_wait(&core_handle(op)->waits, &call, patience);
+        rc = core_wait(&core_handle(op)->waits, &call, deadline);
     }
-    core_room_release(&room);
+    core_buffer_release(&buffer);
     return rc;
 }
 
@@ -72,7 +73,7 @@ convert_send_type(PyObject *op, PyObject *value, long *out)
 
 static ssize_t
 send_object(PyObject *op, int id, PyObject *message, PyObject *type_value,
-            struct core_patience patience)
+            struct core_deadline deadline)
 {
     long type;
     struct core_bytes bytes;
@@ -80,7 +81,7 @@ send_object(PyObject *op, int id, PyObject *message, PyObject *type_value,
         core_bytes_get(message, &bytes) < 0) {
         return CORE_RAISED;
     }
-    ssize_t rc = send_bytes(op, id, &bytes, type, &patience);
+    ssize_t rc = send_bytes(op, id, &bytes, type, &deadline);
     core_bytes_release(&bytes);
     return rc;
 }
@@ -97,16 +98,16 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         {CORE_ARG_message, CORE_ARG_block, CORE_ARG_type, CORE_ARG_timeout}};
     int id = core_handle_id(op);
     PyObject *given[4];
-    struct core_patience patience;
+    struct core_deadline deadline;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        core_patience_get(core_handle(op)->state, given[1], given[3],
-                          &patience) < 0) {
+        core_deadline(core_handle(op)->state, given[1], given[3], &deadline) <
+            0) {
         return NULL;
     }
-    ssize_t rc = send_object(op, id, given[0], given[2], patience);
+    ssize_t rc = send_object(op, id, given[0], given[2], deadline);
     if (rc < 0) {
-        return core_handle_raise_by_id(op, id, rc, "send");
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_SEND);
     }
     Py_RETURN_NONE;
 }
@@ -124,12 +125,12 @@ core_messages_try_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     ssize_t rc =
-        send_object(op, id, given[0], given[1], (struct core_patience){0, 0});
+        send_object(op, id, given[0], given[1], (struct core_deadline){0, 0});
     if (rc == -EAGAIN) {
         Py_RETURN_FALSE;
     }
     if (rc < 0) {
-        return core_handle_raise_by_id(op, id, rc, "send");
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_SEND);
     }
     Py_RETURN_TRUE;
 }
@@ -167,7 +168,7 @@ take_message(PyObject *op, PyObject *list, Py_ssize_t index)
     struct core_bytes bytes;
     int rc = core_bytes_get(message, &bytes);
     if (rc == 0) {
-        rc = check_size(op, bytes.size);
+        rc = message_check_size(op, bytes.size);
         if (rc == 0 && bytes.buffer.obj != NULL) {
             PyObject *copy = PyBytes_FromStringAndSize(bytes.data, bytes.size);
             rc = copy == NULL ? -1 : PyList_SetItem(list, index, copy);
@@ -191,6 +192,11 @@ take_iterable(PyObject *op, PyObject *list, PyObject *iterable)
         Py_DECREF(message);
         if (rc == 0) {
             rc = take_message(op, list, PyList_GET_SIZE(list) - 1);
+        }
+        /* The iterable may never end. */
+        if (rc == 0 &&
+            (size_t)PyList_GET_SIZE(list) % CORE_MESSAGES_AT_ONCE == 0) {
+            rc = PyErr_CheckSignals();
         }
     }
     Py_XDECREF(iterator);
@@ -236,12 +242,12 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         {CORE_ARG_messages, CORE_ARG_type, CORE_ARG_block, CORE_ARG_timeout}};
     int id = core_handle_id(op);
     PyObject *given[4];
-    struct core_patience patience;
+    struct core_deadline deadline;
     long type;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        core_patience_get(core_handle(op)->state, given[2], given[3],
-                          &patience) < 0 ||
+        core_deadline(core_handle(op)->state, given[2], given[3], &deadline) <
+            0 ||
         convert_send_type(op, given[1], &type) < 0 ||
         core_handle_check(core_handle(op)) < 0) {
         return NULL;
@@ -261,8 +267,13 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     while (sent < PyList_GET_SIZE(messages)) {
         struct core_bytes bytes;
         rc = CORE_RAISED;
+        if ((size_t)sent % CORE_MESSAGES_AT_ONCE ==
+                CORE_MESSAGES_AT_ONCE - 1 &&
+            PyErr_CheckSignals() < 0) {
+            break;
+        }
         if (core_bytes_get(PyList_GET_ITEM(messages, sent), &bytes) == 0) {
-            rc = send_bytes(op, id, &bytes, type, &patience);
+            rc = send_bytes(op, id, &bytes, type, &deadline);
             core_bytes_release(&bytes);
         }
         if (rc < 0) {
@@ -272,7 +283,7 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     Py_DECREF(messages);
     if (rc < 0 && rc != -EAGAIN) {
-        (void)core_handle_raise_by_id(op, id, rc, "send");
+        (void)core_handle_raise_by_id(op, id, rc, CORE_OPERATION_SEND);
         note_sent(sent);
         return NULL;
     }

@@ -1,23 +1,33 @@
-/* sysv_ipc.Semaphore: one member of a semaphore set, semop(2), semctl(2).
+/* sysv_ipc.Semaphore: one member of a semaphore set, semget(2), semop(2) and
+ * semctl(2).  The operations are in semop.c, creation is in create.c.
  *
- * block and undo are lone flags that stand for nothing but themselves, so
- * they are atomic; the value is in the kernel, and the kernel is its lock. */
-#include "core/info.h"
-#include "core/open.h"
+ * block and undo are lone atomic flags.  The value is in the kernel, which
+ * does its own locking. */
+#include "core/semaphore/set.h"
 
 #include <errno.h>
 
-typedef struct {
-    CoreHandle handle;
-    atomic_bool block;
-    atomic_bool undo;
-} SemaphoreObject;
-
-static inline SemaphoreObject *
-semaphore(PyObject *op)
+static bool
+semaphore_same(PyObject *op, const struct os_info *now)
 {
-    return (SemaphoreObject *)op;
+    return core_handle_place(op).index < now->sem.nsems;
 }
+
+const struct core_kind core_semaphore_kind = {
+    .index = CORE_KIND_semaphore,
+    .record = CORE_RECORD_SemaphoreInfo,
+    .after_mode = "initial_value",
+    .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
+    .stat = os_sem_stat,
+    .set = os_sem_set,
+    .remove = os_sem_remove,
+    .list = os_sem_list,
+    .last_place = os_sem_last_place,
+    .same = semaphore_same,
+    .add_facts = core_semaphore_add_facts,
+};
 
 static inline PyObject *
 semaphore_make(CoreState *state, PyTypeObject *type)
@@ -37,8 +47,8 @@ semaphore_open(PyObject *op, PyObject *const *given)
     PyObject *initial_value = given[3];
     int value = 0;
     if (initial_value != NULL &&
-        core_semaphore_convert_value(state, initial_value, "initial_value",
-                                     CORE_NO_SUBJECT, &value) < 0) {
+        core_semaphore_value(state, initial_value, "initial_value",
+                             CORE_NO_TARGET, &value) < 0) {
         return -1;
     }
     unsigned short values[] = {(unsigned short)value};
@@ -59,188 +69,6 @@ semaphore_open(PyObject *op, PyObject *const *given)
 
 CORE_CONSTRUCTOR(semaphore, "Semaphore", 4, CORE_ARG_key, CORE_ARG_flags,
                  CORE_ARG_mode, CORE_ARG_initial_value)
-
-/* ------------------------------------------------------------- operations */
-
-/* One semop(2) on a member: 0, -errno or CORE_RAISED.  A call asks at its
- * beginning which one it is about: converting arguments may run code that
- * initialises the handle again. */
-static ssize_t
-operate(PyObject *op, struct core_place member, int delta, int64_t timeout_ns)
-{
-    SemaphoreObject *self = semaphore(op);
-    struct sembuf operation = {
-        .sem_num = member.index,
-        .sem_op = (short)delta,
-    };
-    /* Undo is kept for what changes the value: waiting for zero does not. */
-    if (delta != 0 &&
-        atomic_load_explicit(&self->undo, memory_order_relaxed)) {
-        operation.sem_flg = SEM_UNDO;
-    }
-    if (!atomic_load_explicit(&self->block, memory_order_relaxed)) {
-        timeout_ns = 0;
-    }
-    return core_semaphore_operate(op, member.id, &operation, 1, timeout_ns);
-}
-
-static PyObject *
-raise_failed(PyObject *op, struct core_place member, ssize_t rc,
-             const char *operation)
-{
-    return core_semaphore_raise(op, member.id, rc, operation,
-                                semaphore(op)->undo);
-}
-
-/* The magnitude of delta; its sign is ignored, as 1.2.0 does. */
-CORE_SELDOM static int
-convert_delta_given(CoreState *state, PyObject *value, int *out)
-{
-    long long delta = 1;
-    if (core_integer(state, value, "delta", -OS_SEM_VALUE_MAX,
-                     OS_SEM_VALUE_MAX, &delta) < 0) {
-        return -1;
-    }
-    if (delta == 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "delta must not be 0: to wait for zero, call Z()");
-        return -1;
-    }
-    *out = (int)(delta < 0 ? -delta : delta);
-    return 0;
-}
-
-/* Most calls leave it out: no function is called for them. */
-static inline int
-convert_delta(CoreState *state, PyObject *value, int *out)
-{
-    *out = 1;
-    return value == NULL ? 0 : convert_delta_given(state, value, out);
-}
-
-CORE_WHOLE static PyObject *
-semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "acquire", 2, 2, 0, {CORE_ARG_timeout, CORE_ARG_delta}};
-    CoreState *state = core_handle(op)->state;
-    struct core_place member = core_handle_place(op);
-    PyObject *given[2];
-    int64_t timeout_ns = OS_FOREVER;
-    int delta;
-    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
-        core_timeout_as_ns(state, given[0], &timeout_ns) < 0 ||
-        convert_delta(state, given[1], &delta) < 0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, -delta, timeout_ns);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
-    }
-    Py_RETURN_TRUE;
-}
-
-CORE_WHOLE static PyObject *
-semaphore_try_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                      PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "try_acquire", 1, 1, 0, {CORE_ARG_delta}};
-    struct core_place member = core_handle_place(op);
-    PyObject *given[1];
-    int delta;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, -delta, 0);
-    if (rc == -EAGAIN) {
-        Py_RETURN_FALSE;
-    }
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
-    }
-    Py_RETURN_TRUE;
-}
-
-CORE_WHOLE static PyObject *
-semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "release", 1, 1, 0, {CORE_ARG_delta}};
-    struct core_place member = core_handle_place(op);
-    PyObject *given[1];
-    int delta;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        convert_delta(core_handle(op)->state, given[0], &delta) < 0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, delta, OS_FOREVER);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "release");
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-               PyObject *keywords)
-{
-    static const struct core_signature signature = {
-        "Z", 1, 1, 0, {CORE_ARG_timeout}};
-    struct core_place member = core_handle_place(op);
-    PyObject *given[1];
-    int64_t timeout_ns = OS_FOREVER;
-    if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
-                  given) < 0 ||
-        core_timeout_as_ns(core_handle(op)->state, given[0], &timeout_ns) <
-            0) {
-        return NULL;
-    }
-    ssize_t rc = operate(op, member, 0, timeout_ns);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "wait for zero");
-    }
-    Py_RETURN_TRUE;
-}
-
-CORE_WHOLE static PyObject *
-semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    struct core_place member = core_handle_place(op);
-    ssize_t rc = operate(op, member, -1, OS_FOREVER);
-    if (rc < 0) {
-        return raise_failed(op, member, rc, "acquire");
-    }
-    return Py_NewRef(op);
-}
-
-/* An exception inside the block goes on, also where the semaphore cannot be
- * released, because it is gone for instance: that becomes a note. */
-CORE_WHOLE static PyObject *
-semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
-{
-    struct core_place member = core_handle_place(op);
-    ssize_t rc = operate(op, member, 1, OS_FOREVER);
-    if (rc < 0) {
-        (void)raise_failed(op, member, rc, "release");
-        PyObject *inside = nargs > 1 ? args[1] : Py_None;
-        if (!PyExceptionInstance_Check(inside)) {
-            return NULL;
-        }
-        if (core_error_to_note(inside) < 0) {
-            if (!PyErr_ExceptionMatches(PyExc_Exception)) {
-                return NULL;
-            }
-            PyErr_Clear();
-        }
-    }
-    Py_RETURN_NONE;
-}
 
 static PyObject *
 semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
@@ -267,7 +95,7 @@ semaphore_from_id(PyObject *type, PyObject *args, PyObject *keywords)
                             core_handle_id(op), (unsigned short)index);
     if ((uint64_t)index >= info.sem.nsems) {
         (void)core_refuse(
-            core_handle(op)->state, EINVAL, core_handle_subject(op),
+            core_handle(op)->state, EINVAL, core_handle_target(op),
             "index %lld is past the end of a set of %llu members", index,
             (unsigned long long)info.sem.nsems);
         Py_CLEAR(op);
@@ -279,18 +107,12 @@ PyObject *
 core_semaphore_make(CoreState *state, int id, int64_t key,
                     unsigned short index)
 {
-    PyObject *op =
-        semaphore_make(state, (PyTypeObject *)state->semaphore_type);
+    PyObject *op = semaphore_make(
+        state, (PyTypeObject *)state->kinds[CORE_KIND_semaphore].type);
     if (op != NULL) {
         core_handle_open_member(core_handle(op), key, id, index);
     }
     return op;
-}
-
-bool
-core_semaphore_same(PyObject *op, const struct os_info *now)
-{
-    return core_handle_place(op).index < now->sem.nsems;
 }
 
 static PyObject *
@@ -324,16 +146,18 @@ semaphore_repr(PyObject *op)
 
 /* ------------------------------------------------------------- attributes */
 
-/* GETVAL, GETPID, GETNCNT and GETZCNT: one number each. */
+/* GETVAL, GETPID, GETNCNT or GETZCNT: a system call that returns one
+ * number. */
 typedef int (*semaphore_number)(int id, int index);
 
 static PyObject *
-get_number(PyObject *op, semaphore_number os_get)
+semaphore_get_number(PyObject *op, semaphore_number os_get)
 {
     struct core_place place = core_handle_place(op);
     int number = os_get(place.id, place.index);
     if (number < 0) {
-        return core_handle_raise_by_id(op, place.id, number, "semctl");
+        return core_handle_raise_by_id(op, place.id, number,
+                                       CORE_OPERATION_READ);
     }
     return PyLong_FromLong(number);
 }
@@ -341,7 +165,7 @@ get_number(PyObject *op, semaphore_number os_get)
 static PyObject *
 semaphore_get_value(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_value);
+    return semaphore_get_number(op, os_sem_get_value);
 }
 
 static int
@@ -351,13 +175,13 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     struct core_place member = core_handle_place(op);
     int number;
     if (core_handle_refuse_delete(value, "value") < 0 ||
-        core_semaphore_convert_value(state, value, "value",
-                                     core_handle_subject(op), &number) < 0) {
+        core_semaphore_value(state, value, "value", core_handle_target(op),
+                             &number) < 0) {
         return -1;
     }
     int rc = os_sem_set_value(member.id, member.index, number);
     if (rc < 0) {
-        (void)core_semaphore_raise(op, member.id, rc, "set the value of",
+        (void)core_semaphore_raise(op, member.id, rc, CORE_OPERATION_SET_VALUE,
                                    false);
         return -1;
     }
@@ -367,27 +191,28 @@ semaphore_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 semaphore_get_last_pid(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_pid);
+    return semaphore_get_number(op, os_sem_get_pid);
 }
 
 static PyObject *
 semaphore_get_waiting_for_nonzero(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_ncnt);
+    return semaphore_get_number(op, os_sem_get_ncnt);
 }
 
 static PyObject *
 semaphore_get_waiting_for_zero(PyObject *op, void *Py_UNUSED(closure))
 {
-    return get_number(op, os_sem_get_zcnt);
+    return semaphore_get_number(op, os_sem_get_zcnt);
 }
 
-/* block and undo: the closure says where in the object. */
+/* The getters and setters of block and undo: the closure points to the offset
+ * of the flag in the object. */
 static const size_t block_offset = offsetof(SemaphoreObject, block);
 static const size_t undo_offset = offsetof(SemaphoreObject, undo);
 
 static atomic_bool *
-flag_at(PyObject *op, const void *offset)
+semaphore_flag_at(PyObject *op, const void *offset)
 {
     return (atomic_bool *)(void *)((char *)op + *(const size_t *)offset);
 }
@@ -398,7 +223,7 @@ semaphore_get_flag(PyObject *op, void *offset)
     if (core_handle_check(core_handle(op)) < 0) {
         return NULL;
     }
-    return PyBool_FromLong(atomic_load(flag_at(op, offset)));
+    return PyBool_FromLong(atomic_load(semaphore_flag_at(op, offset)));
 }
 
 static int
@@ -411,7 +236,7 @@ semaphore_set_flag(PyObject *op, PyObject *value, void *offset)
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    atomic_store(flag_at(op, offset), truth);
+    atomic_store(semaphore_flag_at(op, offset), truth);
     return 0;
 }
 
@@ -424,111 +249,139 @@ semaphore_get_index(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromLong(core_handle_place(op).index);
 }
 
+/* The set is made through its type, which is in the module's state, so that
+ * this file needs nothing from set.c. */
 static PyObject *
 semaphore_get_set(PyObject *op, void *Py_UNUSED(closure))
 {
     CoreHandle *self = core_handle(op);
+    int id = core_handle_id(op);
+    int64_t key = core_handle_key(op);
+    struct os_info info;
     if (core_handle_check(self) < 0) {
         return NULL;
     }
-    return core_semaphore_set_make(self->state, core_handle_id(op),
-                                   core_handle_key(op));
+    int rc = core_kind_stat_any(self->kind, id, &info);
+    if (rc < 0) {
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_OPEN);
+    }
+    PyTypeObject *type =
+        (PyTypeObject *)self->state->kinds[CORE_KIND_semaphore_set].type;
+    PyObject *set = type->tp_new(type, NULL, NULL);
+    if (set != NULL) {
+        core_semaphore_set_open(set, key, id, &info);
+    }
+    return set;
 }
 
 /* -------------------------------------------------------------- the type */
 
 PyDoc_STRVAR(
     semaphore_doc,
-    "Semaphore(key, flags=0, mode=0o600, initial_value=0)\n"
-    "--\n"
-    "\n"
+    "Semaphore(key, flags=0, mode=0o600, initial_value=0)\n--\n\n"
     "A System V semaphore: member 0 of the set that has this key.\n"
     "\n"
     "key is an int, IPC_PRIVATE, or None for a random unused key (with\n"
-    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create,\n"
-    "IPC_CREX to create or fail.  initial_value, 0 to SEMAPHORE_VALUE_MAX,\n"
-    "is set when this call creates the semaphore, in one step for all that\n"
-    "use this library; opening an existing one never changes its value.\n"
-    "Without a mode, opening asks for the best access the caller has.\n"
+    "IPC_CREX).  flags is 0 to open, IPC_CREAT to open or create, IPC_CREX\n"
+    "to create or fail.  initial_value, from 0 to SEMAPHORE_VALUE_MAX, is\n"
+    "the value of a new semaphore: other users of this library never see\n"
+    "it without that value.  Opening an existing semaphore never changes\n"
+    "its value.  Without a mode, opening requests the best access that\n"
+    "the caller has.\n"
     "\n"
-    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
-    "(ENOMEM).  See semget(2).");
+    "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC) or\n"
+    "OutOfMemoryError (ENOMEM) on failure.  See semget(2).");
 
 #define ACQUIRE_DOC                                                           \
-    "Take delta from the value, waiting until it is large enough.\n"          \
-    "\n"                                                                      \
-    "timeout is in seconds: None waits for ever, 0 not at all; the sign of\n" \
-    "delta is ignored.  Returns True.  Raises BusyError (EAGAIN) when the\n"  \
-    "time is up, or at once where block is False; ExistentialError\n"        \
-    "(EINVAL, EIDRM) when the semaphore is or gets removed;\n"               \
-    "PermissionsError (EACCES); ArgumentError.  A signal handler that\n"     \
-    "returns lets the wait go on with the time that is left (PEP 475).\n"    \
-    "See semop(2)."
+    "Subtract delta from the value.  Wait while the value is smaller.\n"     \
+    "\n"                                                                     \
+    "Return True.  timeout is in seconds; None means no limit, and 0\n"      \
+    "means do not wait.  The sign of delta is ignored.  After a signal\n"    \
+    "handler returns, the wait continues with the remaining time\n"          \
+    "(PEP 475).\n"                                                           \
+    "\n"                                                                     \
+    "Raise BusyError (EAGAIN) if the time is up, or at once if block is\n"   \
+    "False; ExistentialError (EINVAL, EIDRM) if the semaphore was\n"         \
+    "removed, before or during the wait; CancelledError (ECANCELED)\n"       \
+    "after cancel(); PermissionsError (EACCES); or ArgumentError\n"          \
+    "(EINVAL).  See semop(2)."
 
 #define RELEASE_DOC \
-    "Add delta to the value.  Never waits.\n" \
+    "Add delta to the value.\n" \
     "\n" \
-    "The sign of delta is ignored.  Raises ArgumentError (ERANGE) when the\n" \
-    "value would pass SEMAPHORE_VALUE_MAX, ExistentialError (EINVAL) when\n" \
-    "the semaphore is gone, PermissionsError (EACCES).  See semop(2)."
+    "This never waits.  The sign of delta is ignored.  Raise ArgumentError\n" \
+    "(ERANGE) if the value would exceed SEMAPHORE_VALUE_MAX,\n" \
+    "ExistentialError (EINVAL) if the semaphore no longer exists, and\n" \
+    "PermissionsError (EACCES).  See semop(2)."
 
 PyDoc_STRVAR(acquire_doc,
              "acquire($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
 PyDoc_STRVAR(p_doc, "P($self, /, timeout=None, delta=1)\n--\n\n" ACQUIRE_DOC);
 PyDoc_STRVAR(release_doc, "release($self, /, delta=1)\n--\n\n" RELEASE_DOC);
 PyDoc_STRVAR(v_doc, "V($self, /, delta=1)\n--\n\n" RELEASE_DOC);
-PyDoc_STRVAR(z_doc, "Z($self, /, timeout=None)\n--\n\n"
-                    "Wait until the value is zero.  Changes nothing.\n"
-                    "\n"
-                    "timeout and errors are those of acquire().  Returns "
-                    "True.  See semop(2).");
-PyDoc_STRVAR(try_acquire_doc,
-             "try_acquire($self, /, delta=1)\n--\n\n"
-             "Take delta if the value is large enough: True, else False.\n"
-             "\n"
-             "Never waits, and a busy semaphore is no error.  See semop(2).");
-PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nacquire(); return self.");
+PyDoc_STRVAR(
+    z_doc, "Z($self, /, timeout=None)\n--\n\n"
+           "Wait until the value is zero.  Return True.\n"
+           "\n"
+           "This does not change the value.  timeout and errors are those of\n"
+           "acquire().  See semop(2).");
+PyDoc_STRVAR(
+    try_acquire_doc,
+    "try_acquire($self, /, delta=1)\n--\n\n"
+    "Subtract delta and return True, or return False if value < delta.\n"
+    "\n"
+    "This never waits.  The sign of delta is ignored.  See semop(2).");
+PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\n"
+                        "Call acquire() and return self.");
 PyDoc_STRVAR(
     exit_doc,
     "__exit__($self, /, *exception)\n--\n\n"
-    "release().  An exception inside the block goes on, also where release()\n"
-    "fails: that becomes a note of it.");
-PyDoc_STRVAR(
-    info_doc,
-    "info($self, /)\n--\n\n"
-    "A SemaphoreInfo of the whole set, in one system call (IPC_STAT).");
+    "Call release().\n"
+    "\n"
+    "An exception inside the block propagates.  If release() fails then,\n"
+    "its error becomes a note of that exception.");
+PyDoc_STRVAR(info_doc,
+             "info($self, /)\n--\n\n"
+             "Return a SemaphoreInfo of the whole set, from one system call.\n"
+             "\n"
+             "See semctl(2), IPC_STAT.");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the whole set; all who wait get ExistentialError.\n"
+    "Remove the whole set.  Blocked calls raise ExistentialError (EIDRM).\n"
     "\n"
-    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2).");
-PyDoc_STRVAR(from_id_doc,
-             "from_id($type, /, id, index=0)\n--\n\n"
-             "Open a member of the set with this id, as semctl(2) takes it.\n"
-             "\n"
-             "Raises ExistentialError (EINVAL) where the id names nothing.");
+    "Raise PermissionsError (EPERM) if the caller is not the owner, the\n"
+    "creator or root, and ExistentialError (EINVAL) if the set no longer\n"
+    "exists.  See semctl(2), IPC_RMID.");
+PyDoc_STRVAR(
+    from_id_doc,
+    "from_id($type, /, id, index=0)\n--\n\n"
+    "Open the member of the set with this id that has this index.\n"
+    "\n"
+    "Raise ExistentialError (EINVAL) if no set has this id, ArgumentError\n"
+    "(EINVAL) if the set has no such member, and PermissionsError\n"
+    "(EACCES).  See semctl(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same semaphore.");
 
 static PyMethodDef semaphore_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
-    {"acquire", _PyCFunction_CAST(semaphore_acquire),
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
+    {"acquire", _PyCFunction_CAST(core_semaphore_acquire),
      METH_FASTCALL | METH_KEYWORDS, acquire_doc},
-    {"P", _PyCFunction_CAST(semaphore_acquire), METH_FASTCALL | METH_KEYWORDS,
-     p_doc},
-    {"try_acquire", _PyCFunction_CAST(semaphore_try_acquire),
+    {"P", _PyCFunction_CAST(core_semaphore_acquire),
+     METH_FASTCALL | METH_KEYWORDS, p_doc},
+    {"try_acquire", _PyCFunction_CAST(core_semaphore_try_acquire),
      METH_FASTCALL | METH_KEYWORDS, try_acquire_doc},
-    {"release", _PyCFunction_CAST(semaphore_release),
+    {"release", _PyCFunction_CAST(core_semaphore_release),
      METH_FASTCALL | METH_KEYWORDS, release_doc},
-    {"V", _PyCFunction_CAST(semaphore_release), METH_FASTCALL | METH_KEYWORDS,
-     v_doc},
-    {"Z", _PyCFunction_CAST(semaphore_zero), METH_FASTCALL | METH_KEYWORDS,
-     z_doc},
-    {"__enter__", semaphore_enter, METH_NOARGS, enter_doc},
-    {"__exit__", _PyCFunction_CAST(semaphore_exit), METH_FASTCALL, exit_doc},
+    {"V", _PyCFunction_CAST(core_semaphore_release),
+     METH_FASTCALL | METH_KEYWORDS, v_doc},
+    {"Z", _PyCFunction_CAST(core_semaphore_zero),
+     METH_FASTCALL | METH_KEYWORDS, z_doc},
+    {"__enter__", core_semaphore_enter, METH_NOARGS, enter_doc},
+    {"__exit__", _PyCFunction_CAST(core_semaphore_exit), METH_FASTCALL,
+     exit_doc},
     {"info", core_handle_info, METH_NOARGS, info_doc},
     {"remove", core_handle_remove, METH_NOARGS, remove_doc},
     {"from_id", _PyCFunction_CAST(semaphore_from_id),
@@ -538,32 +391,38 @@ static PyMethodDef semaphore_methods[] = {
 };
 
 static PyGetSetDef semaphore_getset[] = {
-    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_SEMAPHORE_FIELDS(
+        CORE_FIELD_GETSET){
         "value", semaphore_get_value, semaphore_set_value,
         PyDoc_STR("The value, 0 to SEMAPHORE_VALUE_MAX (GETVAL, SETVAL).\n"
-                  "Setting it clears what undo has recorded for it."),
+                  "Setting it discards the undo records of all processes."),
         NULL},
     {"block", semaphore_get_flag, semaphore_set_flag,
-     PyDoc_STR("False: acquire() and Z() never wait (IPC_NOWAIT)."),
+     PyDoc_STR("If False, acquire() and Z() never wait (IPC_NOWAIT)."),
      (void *)&block_offset},
     {"undo", semaphore_get_flag, semaphore_set_flag,
-     PyDoc_STR("True: the kernel takes back what this process did when it\n"
-               "ends (SEM_UNDO).  On Linux that belongs to the process, not\n"
-               "to the thread."),
+     PyDoc_STR("If True, operations are undone when the process ends.\n"
+               "The kernel does that (SEM_UNDO).  On Linux the record\n"
+               "belongs to the process, not to the thread."),
      (void *)&undo_offset},
     {"last_pid", semaphore_get_last_pid, NULL,
-     PyDoc_STR("The process that last changed the value (GETPID)."), NULL},
+     PyDoc_STR("The pid of the process that last changed the value (GETPID)."),
+     NULL},
     {"waiting_for_nonzero", semaphore_get_waiting_for_nonzero, NULL,
-     PyDoc_STR("How many wait for a larger value (GETNCNT)."), NULL},
+     PyDoc_STR("The number of threads that wait for a larger value.\n"
+               "They may be in any process (GETNCNT)."),
+     NULL},
     {"waiting_for_zero", semaphore_get_waiting_for_zero, NULL,
-     PyDoc_STR("How many wait for zero (GETZCNT)."), NULL},
+     PyDoc_STR("The number of threads that wait for zero.\n"
+               "They may be in any process (GETZCNT)."),
+     NULL},
     {"o_time", core_handle_get_field, NULL,
      PyDoc_STR("The same as last_operation_time."),
      (void *)&core_field_last_operation_time},
     {"index", semaphore_get_index, NULL,
-     PyDoc_STR("The number of this member of the set."), NULL},
+     PyDoc_STR("The index of this member in the set."), NULL},
     {"set", semaphore_get_set, NULL,
-     PyDoc_STR("The SemaphoreSet that this is a member of."), NULL},
+     PyDoc_STR("The SemaphoreSet that contains this member."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,12 +1,34 @@
-/* sysv_ipc.SemaphoreSet: a whole set, semget(2), semop(2), GETALL, SETALL.
+/* sysv_ipc.SemaphoreSet: a whole set, semget(2), GETALL and SETALL of
+ * semctl(2).  The operations are in set_operations.c.
  *
- * nsems is set by tp_init, which may run again while others read, so it is
- * atomic; all else is in the kernel. */
-#include "core/info.h"
-#include "core/open.h"
+ * nsems is set by tp_init, which may run again while other threads read it, so
+ * it is atomic.  Everything else is in the kernel. */
 #include "core/semaphore/set.h"
 
 #include <errno.h>
+
+static bool
+semaphore_set_same(PyObject *op, const struct os_info *now)
+{
+    return (uint64_t)semaphore_set(op)->nsems == now->sem.nsems;
+}
+
+/* The same objects as core_semaphore_kind.  It is another kind so that a
+ * member is never equal to its set. */
+const struct core_kind core_semaphore_set_kind = {
+    .index = CORE_KIND_semaphore_set,
+    .record = CORE_RECORD_SemaphoreInfo,
+    .get = os_sem_get,
+    .create = core_semaphore_create,
+    .accept = core_semaphore_accept,
+    .stat = os_sem_stat,
+    .set = os_sem_set,
+    .remove = os_sem_remove,
+    .list = os_sem_list,
+    .last_place = os_sem_last_place,
+    .same = semaphore_set_same,
+    .add_facts = core_semaphore_add_facts,
+};
 
 static inline PyObject *
 semaphore_set_make(CoreState *state, PyTypeObject *type)
@@ -17,13 +39,15 @@ semaphore_set_make(CoreState *state, PyTypeObject *type)
 
 /* --------------------------------------------------------------- opening */
 
-/* A new array with a value for each item of a sequence, an argument of this
- * name; *count is how many. */
+/* Convert a sequence of values into a new array.  what is the name of the
+ * argument, for error messages.  Set *count to the number of values.  Return
+ * NULL with an exception on failure. */
 static unsigned short *
-convert_values(CoreState *state, PyObject *sequence, const char *what,
-               size_t *count)
+semaphore_set_convert_values(CoreState *state, PyObject *sequence,
+                             const char *what, size_t *count)
 {
-    /* A tuple, because converting an item may run code that changes a list. */
+    /* Use a tuple, because converting an item may run code that changes a
+     * list. */
     char text[64];
     (void)PyOS_snprintf(text, sizeof(text), "%s must be a sequence of values",
                         what);
@@ -39,8 +63,8 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
     (void)PyOS_snprintf(text, sizeof(text), "a value in %s", what);
     for (size_t i = 0; values != NULL && i < *count; i++) {
         int value;
-        if (core_semaphore_convert_value(state, PyTuple_GET_ITEM(items, i),
-                                         text, CORE_NO_SUBJECT, &value) < 0) {
+        if (core_semaphore_value(state, PyTuple_GET_ITEM(items, i), text,
+                                 CORE_NO_TARGET, &value) < 0) {
             PyMem_Free(values);
             values = NULL;
             break;
@@ -51,12 +75,13 @@ convert_values(CoreState *state, PyObject *sequence, const char *what,
     return values;
 }
 
-/* How many members a new set gets, and their values, which the caller frees:
- * nsems, initial_values, or both if they agree. */
+/* Convert nsems and initial_values to the size and the values of a new set.
+ * If both are given, they must agree.  The caller frees *values. */
 static int
-convert_members(CoreState *state, PyObject *nsems_value,
-                PyObject *initial_values, struct core_request *request,
-                unsigned short **values)
+semaphore_set_convert_members(CoreState *state, PyObject *nsems_value,
+                              PyObject *initial_values,
+                              struct core_request *request,
+                              unsigned short **values)
 {
     long long nsems = 0;
     if (core_integer(state, nsems_value, "nsems", 0, INT_MAX, &nsems) < 0) {
@@ -65,14 +90,15 @@ convert_members(CoreState *state, PyObject *nsems_value,
     request->size = (size_t)nsems;
     if (initial_values != NULL && initial_values != Py_None) {
         size_t count = 0;
-        *values =
-            convert_values(state, initial_values, "initial_values", &count);
+        *values = semaphore_set_convert_values(state, initial_values,
+                                               "initial_values", &count);
         if (*values == NULL) {
             return -1;
         }
         if (nsems != 0 && count != (size_t)nsems) {
-            (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                              "initial_values has %zu values for %lld members",
+            (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
+                              "initial_values has %zu values, but nsems is "
+                              "%lld",
                               count, nsems);
             return -1;
         }
@@ -90,58 +116,46 @@ convert_members(CoreState *state, PyObject *nsems_value,
                                request->key.type == CORE_KEY_PRIVATE)) {
         if (request->key.type == CORE_KEY_VALUE &&
             core_semaphore_set_kind.get(request->key.value, 0, 0) >= 0) {
-            (void)core_raise(state, -EEXIST, "create",
-                             (struct core_subject){&core_semaphore_set_kind,
-                                                   request->key.value,
-                                                   CORE_NO_ID});
+            (void)core_raise(state, -EEXIST, CORE_OPERATION_CREATE,
+                             (struct core_target){&core_semaphore_set_kind,
+                                                  request->key.value,
+                                                  CORE_NO_ID});
             return -1;
         }
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "a new set needs nsems or initial_values");
         return -1;
     }
     return 0;
 }
 
-/* In one step: others compare size and id with what the kernel says. */
-static void
-open_set(PyObject *op, int64_t key, int id, const struct os_info *info)
-{
-    int64_t namespace = core_namespace_to_note(key);
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    semaphore_set(op)->nsems = (Py_ssize_t)info->sem.nsems;
-    core_handle_open_lock_held(core_handle(op), key, namespace,
-                               (struct core_place){id, 0});
-    CORE_END_CRITICAL_SECTION();
-}
-
-/* The size of what was opened must hold what was asked for: 0, -1 with an
- * exception, or CORE_AGAIN where it is gone already and is to be opened or
- * created again. */
+/* Check that the set has as many members as were requested, and store it in
+ * the handle.  Return 0, -1 with an exception, or CORE_AGAIN if the set no
+ * longer exists and must be opened or created again. */
 static int
-adopt(PyObject *op, struct core_request *request,
-      const struct core_opened *opened)
+semaphore_set_finish_open(PyObject *op, struct core_request *request,
+                          const struct core_opened *opened)
 {
     CoreState *state = core_handle(op)->state;
-    struct core_subject subject = {request->kind, opened->key, opened->id};
+    struct core_target target = {request->kind, opened->key, opened->id};
     struct os_info info = {.sem.nsems = request->size};
     int rc = opened->created
                  ? 0
                  : core_kind_stat_any(request->kind, opened->id, &info);
     if (rc < 0) {
         rc = core_open_again(request, rc);
-        return rc == CORE_AGAIN
-                   ? rc
-                   : core_open_gone(state, request, rc, "open", subject);
+        return rc == CORE_AGAIN ? rc
+                                : core_open_gone(state, request, rc,
+                                                 CORE_OPERATION_OPEN, target);
     }
     if (request->size > info.sem.nsems) {
-        (void)core_refuse(state, EINVAL, subject,
+        (void)core_refuse(state, EINVAL, target,
                           "the set has %llu members, not %zu: leave nsems out "
                           "to open it as it is",
                           (unsigned long long)info.sem.nsems, request->size);
         return -1;
     }
-    open_set(op, opened->key, opened->id, &info);
+    core_semaphore_set_open(op, opened->key, opened->id, &info);
     return 0;
 }
 
@@ -155,11 +169,12 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
     int rc = -1;
     if (core_request_convert(state, &core_semaphore_set_kind, &request,
                              given[0], given[2], given[3]) == 0 &&
-        convert_members(state, given[1], given[4], &request, &values) == 0) {
+        semaphore_set_convert_members(state, given[1], given[4], &request,
+                                      &values) == 0) {
         do {
             rc = core_open(state, &core_semaphore_set_kind, &request, &opened);
             if (rc == 0) {
-                rc = adopt(op, &request, &opened);
+                rc = semaphore_set_finish_open(op, &request, &opened);
             }
         } while (rc == CORE_AGAIN);
     }
@@ -170,27 +185,6 @@ semaphore_set_open(PyObject *op, PyObject *const *given)
 CORE_CONSTRUCTOR(semaphore_set, "SemaphoreSet", 5, CORE_ARG_key,
                  CORE_ARG_nsems, CORE_ARG_flags, CORE_ARG_mode,
                  CORE_ARG_initial_values)
-
-PyObject *
-core_semaphore_set_make(CoreState *state, int id, int64_t key)
-{
-    PyObject *op =
-        semaphore_set_make(state, (PyTypeObject *)state->semaphore_set_type);
-    if (op == NULL) {
-        return NULL;
-    }
-    struct os_info info;
-    int rc = core_kind_stat_any(&core_semaphore_set_kind, id, &info);
-    if (rc < 0) {
-        (void)core_raise_gone(
-            state, rc, "open",
-            (struct core_subject){&core_semaphore_set_kind, key, id});
-        Py_DECREF(op);
-        return NULL;
-    }
-    open_set(op, key, id, &info);
-    return op;
-}
 
 static PyObject *
 semaphore_set_from_id(PyObject *type, PyObject *id)
@@ -206,12 +200,6 @@ semaphore_set_from_id(PyObject *type, PyObject *id)
     }
     semaphore_set(op)->nsems = (Py_ssize_t)info.sem.nsems;
     return op;
-}
-
-bool
-core_semaphore_set_same(PyObject *op, const struct os_info *now)
-{
-    return (uint64_t)semaphore_set(op)->nsems == now->sem.nsems;
 }
 
 static PyObject *
@@ -255,8 +243,9 @@ semaphore_set_item(PyObject *op, Py_ssize_t index)
         return NULL;
     }
     if (index > USHRT_MAX) {
-        return core_refuse(self->state, EFBIG, core_handle_subject(op),
-                           "index %zd: semop(2) reaches members 0 to %d only",
+        return core_refuse(self->state, EFBIG, core_handle_target(op),
+                           "index %zd is too large: semop(2) can only operate "
+                           "on members 0 to %d",
                            index, USHRT_MAX);
     }
     return core_semaphore_make(self->state, core_handle_id(op),
@@ -269,7 +258,7 @@ semaphore_set_subscript(PyObject *op, PyObject *index)
     if (!PyIndex_Check(index)) {
         PyErr_Format(PyExc_TypeError,
                      "a SemaphoreSet's index must be an integer, not %.100s; "
-                     "values holds the values of all members",
+                     "the attribute values has the values of all members",
                      Py_TYPE(index)->tp_name);
         return NULL;
     }
@@ -283,16 +272,17 @@ semaphore_set_subscript(PyObject *op, PyObject *index)
     return semaphore_set_item(op, number);
 }
 
-/* A set is true, also a handle that was never initialised. */
+/* A set is always true, even if the handle was never initialized. */
 static int
 semaphore_set_true(PyObject *Py_UNUSED(op))
 {
     return 1;
 }
 
-/* The values of all members, in a new array: 0, -errno or CORE_RAISED. */
+/* Read the values of all members into a new array.  Return 0, -errno or
+ * CORE_RAISED. */
 static int
-read_values(int id, Py_ssize_t nsems, unsigned short **values)
+semaphore_set_read_values(int id, Py_ssize_t nsems, unsigned short **values)
 {
     *values = PyMem_Malloc((size_t)nsems * sizeof(**values));
     if (*values == NULL) {
@@ -307,11 +297,11 @@ read_values(int id, Py_ssize_t nsems, unsigned short **values)
 }
 
 static PyObject *
-values_as_tuple(const unsigned short *values, Py_ssize_t nsems)
+semaphore_set_values_as_tuple(const unsigned short *values, Py_ssize_t nsems)
 {
     PyObject *result = PyTuple_New(nsems);
     for (Py_ssize_t i = 0; result != NULL && i < nsems; i++) {
-        /* Neighbours are often equal: they share an int. */
+        /* Adjacent values are often equal.  They share one int object. */
         PyObject *value = i > 0 && values[i] == values[i - 1]
                               ? Py_NewRef(PyTuple_GET_ITEM(result, i - 1))
                               : PyLong_FromLong(values[i]);
@@ -333,14 +323,15 @@ semaphore_set_get_values(PyObject *op, void *Py_UNUSED(closure))
     do {
         nsems = semaphore_set(op)->nsems;
         id = core_handle_id(op);
-        rc = read_values(id, nsems, &values);
-        /* Another thread may have initialised the handle between the two. */
+        rc = semaphore_set_read_values(id, nsems, &values);
+        /* Another thread may have initialized the handle between the reads of
+         * size and id. */
     } while (rc == -EIDRM &&
              (nsems != semaphore_set(op)->nsems || id != core_handle_id(op)));
     if (rc < 0) {
-        return core_handle_raise_by_id(op, id, rc, "read");
+        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_READ);
     }
-    PyObject *result = values_as_tuple(values, nsems);
+    PyObject *result = semaphore_set_values_as_tuple(values, nsems);
     PyMem_Free(values);
     return result;
 }
@@ -357,19 +348,21 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
         core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    unsigned short *values = convert_values(state, value, "values", &count);
+    unsigned short *values =
+        semaphore_set_convert_values(state, value, "values", &count);
     if (values == NULL) {
         return -1;
     }
     int rc = -1;
     if (count != (size_t)nsems) {
-        (void)core_refuse(state, EINVAL, core_handle_subject_by_id(op, id),
+        (void)core_refuse(state, EINVAL, core_handle_target_by_id(op, id),
                           "%zu values for a set of %zd members", count, nsems);
     }
     else if (core_handle_check_same(op, id) == 0) {
         rc = os_sem_set_all(id, values, count);
         if (rc < 0) {
-            (void)core_semaphore_raise(op, id, rc, "change", false);
+            (void)core_semaphore_raise(op, id, rc, CORE_OPERATION_CHANGE,
+                                       false);
             rc = -1;
         }
     }
@@ -382,81 +375,87 @@ semaphore_set_set_values(PyObject *op, PyObject *value,
 PyDoc_STRVAR(
     semaphore_set_doc,
     "SemaphoreSet(key, nsems=0, flags=0, mode=0o600, initial_values=None)\n"
-    "--\n"
+    "--\n\n"
+    "A System V semaphore set: several semaphores in one object.\n"
     "\n"
-    "A System V semaphore set: members that are operated on all or none.\n"
+    "key, flags and mode are those of Semaphore.  nsems is the number of\n"
+    "members of a new set; an existing set must have at least as many.  0\n"
+    "opens a set of any size.  initial_values, one for each member, are\n"
+    "the values of a new set: other users of this library never see it\n"
+    "without them.  len(), s[i] and iteration give the members as\n"
+    "Semaphore objects.\n"
     "\n"
-    "key, flags and mode are those of Semaphore.  nsems is how many members "
-    "a\n"
-    "new set gets, or at least has to have where it exists; 0 opens a set of "
-    "any\n"
-    "size.  initial_values, one a member, are set when this call creates the\n"
-    "set, in one step for all that use this library.  len(), s[i] and "
-    "iteration\n"
-    "give its members as Semaphore objects.\n"
-    "\n"
-    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC), OutOfMemoryError\n"
-    "(ENOMEM).  See semget(2).");
+    "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC) or\n"
+    "OutOfMemoryError (ENOMEM) on failure.  See semget(2).");
 
 PyDoc_STRVAR(
     op_doc,
     "op($self, /, operations, timeout=None)\n--\n\n"
     "Do all of the operations, or none of them, in one system call.\n"
     "\n"
-    "operations is a sequence of (index, delta) or (index, delta, flags): "
-    "delta\n"
-    "above 0 adds, below 0 takes and waits until it can, 0 waits for zero.\n"
-    "flags are IPC_NOWAIT and SEM_UNDO.  timeout is in seconds, None for "
-    "ever.\n"
-    "Returns True.  Raises BusyError (EAGAIN), ArgumentError (E2BIG above\n"
-    "kernel.sem's SEMOPM operations, EFBIG for an index that the set lacks, "
-    "ERANGE),\n"
-    "ExistentialError (EINVAL, EIDRM), PermissionsError (EACCES).  See "
-    "semop(2).");
+    "operations is a sequence of (index, delta) or (index, delta, flags).\n"
+    "A positive delta is added.  A negative delta is subtracted, after\n"
+    "waiting until the value is large enough.  0 waits until the value is\n"
+    "zero.  flags are IPC_NOWAIT and SEM_UNDO.  timeout is in seconds;\n"
+    "None means no limit.  Return True.\n"
+    "\n"
+    "Raise BusyError (EAGAIN) if the time is up; ArgumentError (E2BIG)\n"
+    "for more operations than the limit SEMOPM in kernel.sem, (EFBIG) for\n"
+    "an index that the set does not have, and (ERANGE) if a value would\n"
+    "exceed SEMAPHORE_VALUE_MAX; ExistentialError (EINVAL, EIDRM) if the\n"
+    "set was removed; CancelledError (ECANCELED) after cancel(); and\n"
+    "PermissionsError (EACCES).  See semop(2).");
 PyDoc_STRVAR(
     compile_doc,
     "compile($self, operations, /)\n--\n\n"
-    "A callable f(timeout=None) that does these operations, as op() does.\n"
+    "Return a callable that does these operations: f(timeout=None).\n"
     "\n"
-    "They are converted once, not at each call.");
+    "The operations are converted once, not at each call.  Errors are\n"
+    "those of op().");
 PyDoc_STRVAR(
     acquire_doc,
     "acquire($self, /, *indexes, timeout=None)\n--\n\n"
-    "Take 1 from each of these members, all or none, waiting until that is\n"
-    "possible.\n"
+    "Subtract 1 from each member, or wait until that is possible.\n"
     "\n"
-    "Returns True.  Errors are those of op().");
-PyDoc_STRVAR(
-    release_doc,
-    "release($self, /, *indexes)\n--\n\n"
-    "Add 1 to each of these members, all or none.  Errors are those of op().");
-PyDoc_STRVAR(zero_doc,
-             "zero($self, /, *indexes, timeout=None)\n--\n\n"
-             "Wait until each of these members is zero at the same time.\n"
+    "indexes are the members.  Either all values change or none does.\n"
+    "Return True.  timeout and errors are those of op().");
+PyDoc_STRVAR(release_doc,
+             "release($self, /, *indexes)\n--\n\n"
+             "Add 1 to each of these members: to all of them, or to none.\n"
              "\n"
-             "Changes nothing.  Returns True.  Errors are those of op().");
+             "indexes are the members.  Errors are those of op().");
+PyDoc_STRVAR(
+    zero_doc,
+    "zero($self, /, *indexes, timeout=None)\n--\n\n"
+    "Wait until all of these members are zero at the same time.\n"
+    "\n"
+    "indexes are the members.  This does not change the values.  Return\n"
+    "True.  timeout and errors are those of op().");
 PyDoc_STRVAR(info_doc,
              "info($self, /)\n--\n\n"
-             "A SemaphoreInfo of the set, in one system call (IPC_STAT).");
+             "Return a SemaphoreInfo of the set, from one system call.\n"
+             "\n"
+             "See semctl(2), IPC_STAT.");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the set from the system; all who wait get ExistentialError.\n"
+    "Remove the set.  Blocked calls raise ExistentialError (EIDRM).\n"
     "\n"
-    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See semctl(2), "
-    "IPC_RMID.");
+    "Raise PermissionsError (EPERM) if the caller is not the owner, the\n"
+    "creator or root, and ExistentialError (EINVAL) if the set no longer\n"
+    "exists.  See semctl(2), IPC_RMID.");
 PyDoc_STRVAR(from_id_doc,
              "from_id($type, id, /)\n--\n\n"
-             "Open the set with this id, as semctl(2) takes it.\n"
+             "Open the set with this id.\n"
              "\n"
-             "Raises ExistentialError (EINVAL) where the id names nothing.");
+             "Raise ExistentialError (EINVAL) if no set has this id, and\n"
+             "PermissionsError (EACCES).  See semctl(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same set.");
 
 static PyMethodDef semaphore_set_methods[] = {
-    {"cancel", core_handle_cancel, METH_NOARGS, core_handle_cancel_doc},
+    CORE_CANCEL_METHOD(core_handle_cancel, core_handle_cancel_doc),
     {"op", _PyCFunction_CAST(core_semaphore_set_op),
      METH_FASTCALL | METH_KEYWORDS, op_doc},
     {"compile", core_semaphore_set_compile, METH_O, compile_doc},
@@ -474,14 +473,14 @@ static PyMethodDef semaphore_set_methods[] = {
 };
 
 static PyGetSetDef semaphore_set_getset[] = {
-    CORE_HANDLE_GETSET CORE_SEMAPHORE_FIELDS(CORE_FIELD_GETSET){
-        "o_time", core_handle_get_field, NULL,
-        PyDoc_STR("The same as last_operation_time."),
-        (void *)&core_field_last_operation_time},
+    CORE_HANDLE_GETSET CORE_HANDLE_CANCELLED CORE_SEMAPHORE_FIELDS(
+        CORE_FIELD_GETSET){"o_time", core_handle_get_field, NULL,
+                           PyDoc_STR("The same as last_operation_time."),
+                           (void *)&core_field_last_operation_time},
     {"values", semaphore_set_get_values, semaphore_set_set_values,
-     PyDoc_STR(
-         "The values of all members, read (GETALL) and written (SETALL)\n"
-         "in one system call.  Writing clears what undo has recorded."),
+     PyDoc_STR("The values of all members (GETALL, SETALL).\n"
+               "Reading or writing all of them is one system call.  Writing\n"
+               "discards the undo records of all processes."),
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -1,9 +1,15 @@
-/* What semaphore_set.c (the set) and operations.c (semop(2) on several of its
- * members) share. */
-#ifndef SYSV_IPC_SEMAPHORE_SET_H
-#define SYSV_IPC_SEMAPHORE_SET_H
+/* SemaphoreSet objects, for set.c (the set itself) and set_operations.c
+ * (semop(2) on several of its members). */
+#ifndef SYSV_IPC_CORE_SEMAPHORE_SET_H
+#define SYSV_IPC_CORE_SEMAPHORE_SET_H
 
-#include "core/core.h"
+#include "core/semaphore/semaphore.h"
+
+extern const struct core_kind core_semaphore_set_kind;
+extern PyType_Spec core_semaphore_set_spec;
+extern PyType_Spec core_operations_spec;
+PyObject *core_semaphore_set_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
 
 typedef struct {
     CoreHandle handle;
@@ -14,6 +20,20 @@ static inline SemaphoreSetObject *
 semaphore_set(PyObject *op)
 {
     return (SemaphoreSetObject *)op;
+}
+
+/* Store the set in the handle.  Size and id change in one critical section,
+ * because other threads compare both with the kernel's record. */
+static inline void
+core_semaphore_set_open(PyObject *op, int64_t key, int id,
+                        const struct os_info *info)
+{
+    struct core_origin origin = core_origin(core_handle(op)->kind, key, id);
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    semaphore_set(op)->nsems = (Py_ssize_t)info->sem.nsems;
+    core_handle_open_lock_held(core_handle(op), key, origin,
+                               (struct core_place){id, 0});
+    CORE_END_CRITICAL_SECTION();
 }
 
 PyObject *core_semaphore_set_op(PyObject *op, PyObject *const *args,

@@ -1,72 +1,33 @@
-/* Operations on several members of a set at once, semop(2), and the compiled
- * form of them, sysv_ipc.SemaphoreOperations, which never changes; and what
- * they share with those on one: values and errors. */
+/* Operations on several members of a set at once, semop(2), and
+ * sysv_ipc.SemaphoreOperations, their compiled form.  The fields of a compiled
+ * object are set when it is made and never change. */
 #include "core/semaphore/set.h"
 
 #include <errno.h>
 
-static const char value_text[] =
-    "=The semaphore's value must remain between 0 and SEMVMX";
-
-int
-core_semaphore_convert_value(CoreState *state, PyObject *value,
-                             const char *what, struct core_subject subject,
-                             int *out)
-{
-    PyObject *number = core_index_given(value, what);
-    if (number == NULL) {
-        return -1;
-    }
-    int overflow;
-    long result = PyLong_AsLongAndOverflow(number, &overflow);
-    Py_DECREF(number);
-    if (overflow != 0 || result < 0 || result > OS_SEM_VALUE_MAX) {
-        (void)core_refuse(state, ERANGE, subject, value_text);
-        return -1;
-    }
-    *out = (int)result;
-    return 0;
-}
-
-PyObject *
-core_semaphore_raise(PyObject *op, int id, ssize_t rc, const char *operation,
-                     bool undo)
-{
-    if (rc == -ERANGE) {
-        (void)core_refuse(core_handle(op)->state, ERANGE,
-                          core_handle_subject_by_id(op, id), value_text);
-        if (undo) {
-            core_error_add_note(
-                "With SEM_UNDO it may also be the adjustment that is to be "
-                "undone at this process's end that would go beyond SEMVMX: "
-                "see semop(2).");
-        }
-        return NULL;
-    }
-    return core_handle_raise_by_id(op, id, rc, operation);
-}
-
-/* What a call is about.  It asks that at its beginning: converting arguments
- * may run code that initialises the handle again. */
-struct target {
+/* The set that a call operates on.  It is read from the handle when the call
+ * begins, because converting arguments may run code that initializes the
+ * handle again. */
+struct operand {
     PyObject *op;
     int id;
     Py_ssize_t nsems;
 };
 
-static struct target
-target_of(PyObject *op)
+static struct operand
+operand_of(PyObject *op)
 {
-    return (struct target){op, core_handle_id(op), semaphore_set(op)->nsems};
+    return (struct operand){op, core_handle_id(op), semaphore_set(op)->nsems};
 }
 
-/* Lists up to this long are converted on the stack. */
+/* Longer lists of operations are converted in allocated memory. */
 #define STACK_OPERATIONS 64
 
-/* No kernel takes more (SEMOPM is 500 by default). */
+/* No kernel accepts more operations (SEMOPM is 500 by default). */
 #define MOST_OPERATIONS 65536
 
-/* A list of operations: on the stack, or where it is too long, not. */
+/* A list of operations.  items points to stack, or to allocated memory if the
+ * list is too long for it. */
 struct operations {
     struct sembuf *items;
     size_t count;
@@ -79,9 +40,9 @@ operations_get(CoreState *state, struct operations *operations, size_t count)
     operations->items = operations->stack;
     operations->count = count;
     if (count == 0 || count > MOST_OPERATIONS) {
-        (void)core_refuse(state, count == 0 ? EINVAL : E2BIG, CORE_NO_SUBJECT,
-                          "%zu operations: semop(2) takes from 1 to "
-                          "kernel.sem's SEMOPM",
+        (void)core_refuse(state, count == 0 ? EINVAL : E2BIG, CORE_NO_TARGET,
+                          "%zu operations: semop(2) accepts from 1 to SEMOPM, "
+                          "the third number in kernel.sem",
                           count);
         return -1;
     }
@@ -103,33 +64,35 @@ operations_release(struct operations *operations)
     }
 }
 
-/* The number of a member, negative ones from the end. */
+/* Convert the index of a member.  A negative index counts from the end. */
 static int
-convert_index(const struct target *target, PyObject *value,
-              unsigned short *out)
+operations_convert_index(const struct operand *set, PyObject *value,
+                         unsigned short *out)
 {
-    CoreState *state = core_handle(target->op)->state;
-    Py_ssize_t nsems = target->nsems;
+    CoreState *state = core_handle(set->op)->state;
+    Py_ssize_t nsems = set->nsems;
     PyObject *number = PyLong_CheckExact(value)
                            ? Py_NewRef(value)
-                           : core_index_given(value, "index");
+                           : core_index_named(value, "index");
     if (number == NULL) {
         return -1;
     }
     int overflow, rc = -1;
     long long index = PyLong_AsLongLongAndOverflow(number, &overflow);
-    if (target->id < 0) {
-        (void)core_handle_raise_by_id(target->op, target->id, 0, "");
+    if (set->id < 0) {
+        (void)core_handle_raise_by_id(set->op, set->id, 0,
+                                      CORE_OPERATION_OPERATE);
     }
     else if (overflow != 0 || index < -nsems || index >= nsems) {
         (void)core_refuse(
-            state, EFBIG, core_handle_subject_by_id(target->op, target->id),
+            state, EFBIG, core_handle_target_by_id(set->op, set->id),
             "index %S is outside a set of %zd members", number, nsems);
     }
     else if (index < 0 ? index + nsems > USHRT_MAX : index > USHRT_MAX) {
         (void)core_refuse(state, EFBIG,
-                          core_handle_subject_by_id(target->op, target->id),
-                          "index %S: semop(2) reaches members 0 to %d only",
+                          core_handle_target_by_id(set->op, set->id),
+                          "index %S is too large: semop(2) can only operate "
+                          "on members 0 to %d",
                           number, USHRT_MAX);
     }
     else {
@@ -140,12 +103,12 @@ convert_index(const struct target *target, PyObject *value,
     return rc;
 }
 
-/* (index, delta) or (index, delta, flags) */
+/* Convert an operation, which is (index, delta) or (index, delta, flags). */
 static int
-convert_operation(const struct target *target, PyObject *value,
-                  struct sembuf *out)
+operations_convert_one(const struct operand *set, PyObject *value,
+                       struct sembuf *out)
 {
-    CoreState *state = core_handle(target->op)->state;
+    CoreState *state = core_handle(set->op)->state;
     PyObject *items = core_tuple(
         state, value,
         "an operation must be (index, delta) or (index, delta, flags)");
@@ -161,8 +124,8 @@ convert_operation(const struct target *target, PyObject *value,
                      "flags), not %zd items",
                      size);
     }
-    else if (convert_index(target, PyTuple_GET_ITEM(items, 0),
-                           &out->sem_num) == 0 &&
+    else if (operations_convert_index(set, PyTuple_GET_ITEM(items, 0),
+                                      &out->sem_num) == 0 &&
              core_integer(state, PyTuple_GET_ITEM(items, 1), "delta",
                           -OS_SEM_VALUE_MAX, OS_SEM_VALUE_MAX, &delta) == 0 &&
              core_integer(state, size == 3 ? PyTuple_GET_ITEM(items, 2) : NULL,
@@ -171,9 +134,9 @@ convert_operation(const struct target *target, PyObject *value,
     }
     Py_DECREF(items);
     if (rc == 0 && (flags & ~(IPC_NOWAIT | SEM_UNDO))) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "an operation's flags are IPC_NOWAIT and SEM_UNDO, "
-                          "not %lld",
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
+                          "the flags of an operation can be IPC_NOWAIT and "
+                          "SEM_UNDO, not %lld",
                           flags);
         rc = -1;
     }
@@ -182,13 +145,14 @@ convert_operation(const struct target *target, PyObject *value,
     return rc;
 }
 
-/* Convert a whole list; on success the caller releases it. */
+/* Convert a list of operations.  On success the caller releases it. */
 static int
-convert_operations(const struct target *target, PyObject *value,
+operations_convert(const struct operand *set, PyObject *value,
                    struct operations *operations)
 {
-    CoreState *state = core_handle(target->op)->state;
-    /* A tuple, because converting an item may run code that changes a list. */
+    CoreState *state = core_handle(set->op)->state;
+    /* Use a tuple, because converting an item may run code that changes a
+     * list. */
     PyObject *items = core_tuple(
         state, value, "operations must be a sequence of operations");
     if (items == NULL) {
@@ -198,8 +162,8 @@ convert_operations(const struct target *target, PyObject *value,
     int rc = operations_get(state, operations, count);
     if (rc == 0) {
         for (size_t i = 0; rc == 0 && i < count; i++) {
-            rc = convert_operation(target, PyTuple_GET_ITEM(items, i),
-                                   &operations->items[i]);
+            rc = operations_convert_one(set, PyTuple_GET_ITEM(items, i),
+                                        &operations->items[i]);
         }
         if (rc < 0) {
             operations_release(operations);
@@ -209,42 +173,42 @@ convert_operations(const struct target *target, PyObject *value,
     return rc;
 }
 
-/* E2BIG and EFBIG say which limit it was. */
+/* Raise rc as an exception.  The text for E2BIG and EFBIG names the limit. */
 static PyObject *
-raise_operations(const struct target *target, ssize_t rc,
+operations_raise(const struct operand *set, ssize_t rc,
                  const struct sembuf *items, size_t count)
 {
-    CoreState *state = core_handle(target->op)->state;
-    struct core_subject subject =
-        core_handle_subject_by_id(target->op, target->id);
+    CoreState *state = core_handle(set->op)->state;
+    struct core_target target = core_handle_target_by_id(set->op, set->id);
     if (rc == -E2BIG) {
         struct os_limits limits = {0};
         (void)os_limits_get(&limits);
-        return core_refuse(state, E2BIG, subject,
-                           "%zu operations at once: the limit is kernel.sem's "
-                           "SEMOPM (third number), now %llu",
+        return core_refuse(state, E2BIG, target,
+                           "%zu operations in one call: the limit is SEMOPM, "
+                           "the third number in kernel.sem, now %llu",
                            count, (unsigned long long)limits.semopm);
     }
     if (rc == -EFBIG) {
-        return core_refuse(state, EFBIG, subject,
+        return core_refuse(state, EFBIG, target,
                            "an index is past the end of a set of %zd members",
-                           target->nsems);
+                           set->nsems);
     }
     bool undo = false;
     for (size_t i = 0; i < count; i++) {
         undo = undo || (items[i].sem_flg & SEM_UNDO) != 0;
     }
-    return core_semaphore_raise(target->op, target->id, rc, "op", undo);
+    return core_semaphore_raise(set->op, set->id, rc, CORE_OPERATION_OPERATE,
+                                undo);
 }
 
 static PyObject *
-run(const struct target *target, struct sembuf *items, size_t count,
-    int64_t timeout_ns)
+operations_run(const struct operand *set, struct sembuf *items, size_t count,
+               int64_t timeout_ns)
 {
-    ssize_t rc = core_semaphore_operate(target->op, target->id, items, count,
-                                        timeout_ns);
+    ssize_t rc =
+        core_semaphore_operate(set->op, set->id, items, count, timeout_ns);
     if (rc < 0) {
-        return raise_operations(target, rc, items, count);
+        return operations_raise(set, rc, items, count);
     }
     Py_RETURN_TRUE;
 }
@@ -255,7 +219,7 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "op", 2, 2, 1, {CORE_ARG_operations, CORE_ARG_timeout}};
-    struct target target = target_of(op);
+    struct operand set = operand_of(op);
     PyObject *given[2];
     int64_t timeout_ns = OS_FOREVER;
     struct operations operations;
@@ -263,21 +227,21 @@ core_semaphore_set_op(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   given) < 0 ||
         core_timeout_as_ns(core_handle(op)->state, given[1], &timeout_ns) <
             0 ||
-        convert_operations(&target, given[0], &operations) < 0) {
+        operations_convert(&set, given[0], &operations) < 0) {
         return NULL;
     }
     PyObject *result =
-        run(&target, operations.items, operations.count, timeout_ns);
+        operations_run(&set, operations.items, operations.count, timeout_ns);
     operations_release(&operations);
     return result;
 }
 
-/* The same delta for each of these members. */
+/* Apply the same delta to each of these members. */
 static PyObject *
-run_same(const struct target *target, PyObject *const *indexes,
-         Py_ssize_t count, short delta, int64_t timeout_ns)
+operations_run_same(const struct operand *set, PyObject *const *indexes,
+                    Py_ssize_t count, short delta, int64_t timeout_ns)
 {
-    CoreState *state = core_handle(target->op)->state;
+    CoreState *state = core_handle(set->op)->state;
     struct operations operations;
     if (operations_get(state, &operations, (size_t)count) < 0) {
         return NULL;
@@ -286,22 +250,24 @@ run_same(const struct target *target, PyObject *const *indexes,
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && i < count; i++) {
         operations.items[i] = (struct sembuf){.sem_op = delta};
-        rc = convert_index(target, indexes[i], &operations.items[i].sem_num);
+        rc = operations_convert_index(set, indexes[i],
+                                      &operations.items[i].sem_num);
     }
     if (rc == 0) {
-        result = run(target, operations.items, operations.count, timeout_ns);
+        result = operations_run(set, operations.items, operations.count,
+                                timeout_ns);
     }
     operations_release(&operations);
     return result;
 }
 
-/* timeout is the one keyword; what is given by position are indexes. */
+/* The positional arguments are indexes.  timeout is the only keyword. */
 static PyObject *
-run_timed(PyObject *op, const struct core_signature *signature,
-          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
-          short delta)
+operations_run_timed(PyObject *op, const struct core_signature *signature,
+                     PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *keywords, short delta)
 {
-    struct target target = target_of(op);
+    struct operand set = operand_of(op);
     PyObject *timeout[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(core_handle(op)->state, signature, args + nargs, 0, keywords,
@@ -310,7 +276,7 @@ run_timed(PyObject *op, const struct core_signature *signature,
             0) {
         return NULL;
     }
-    return run_same(&target, args, nargs, delta, timeout_ns);
+    return operations_run_same(&set, args, nargs, delta, timeout_ns);
 }
 
 PyObject *
@@ -319,7 +285,7 @@ core_semaphore_set_acquire(PyObject *op, PyObject *const *args,
 {
     static const struct core_signature signature = {
         "acquire", 1, 0, 0, {CORE_ARG_timeout}};
-    return run_timed(op, &signature, args, nargs, keywords, -1);
+    return operations_run_timed(op, &signature, args, nargs, keywords, -1);
 }
 
 PyObject *
@@ -328,15 +294,15 @@ core_semaphore_set_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     static const struct core_signature signature = {
         "zero", 1, 0, 0, {CORE_ARG_timeout}};
-    return run_timed(op, &signature, args, nargs, keywords, 0);
+    return operations_run_timed(op, &signature, args, nargs, keywords, 0);
 }
 
 PyObject *
 core_semaphore_set_release(PyObject *op, PyObject *const *args,
                            Py_ssize_t nargs)
 {
-    struct target target = target_of(op);
-    PyObject *result = run_same(&target, args, nargs, 1, OS_FOREVER);
+    struct operand set = operand_of(op);
+    PyObject *result = operations_run_same(&set, args, nargs, 1, OS_FOREVER);
     Py_XDECREF(result);
     return result == NULL ? NULL : Py_NewRef(Py_None);
 }
@@ -345,7 +311,7 @@ core_semaphore_set_release(PyObject *op, PyObject *const *args,
 
 typedef struct {
     PyObject_VAR_HEAD vectorcallfunc vectorcall;
-    struct target target; /* op is owned */
+    struct operand set; /* op is owned */
     struct sembuf items[];
 } OperationsObject;
 
@@ -356,7 +322,7 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
     static const struct core_signature signature = {
         "SemaphoreOperations", 1, 1, 0, {CORE_ARG_timeout}};
     OperationsObject *self = (OperationsObject *)op;
-    CoreState *state = core_handle(self->target.op)->state;
+    CoreState *state = core_handle(self->set.op)->state;
     PyObject *given[1];
     int64_t timeout_ns = OS_FOREVER;
     if (core_bind(state, &signature, args, PyVectorcall_NARGS(nargsf),
@@ -364,7 +330,8 @@ operations_call(PyObject *op, PyObject *const *args, size_t nargsf,
         core_timeout_as_ns(state, given[0], &timeout_ns) < 0) {
         return NULL;
     }
-    return run(&self->target, self->items, (size_t)Py_SIZE(self), timeout_ns);
+    return operations_run(&self->set, self->items, (size_t)Py_SIZE(self),
+                          timeout_ns);
 }
 
 PyObject *
@@ -372,16 +339,16 @@ core_semaphore_set_compile(PyObject *op, PyObject *value)
 {
     PyTypeObject *type =
         (PyTypeObject *)core_handle(op)->state->operations_type;
-    struct target target = target_of(op);
+    struct operand set = operand_of(op);
     struct operations operations;
-    if (convert_operations(&target, value, &operations) < 0) {
+    if (operations_convert(&set, value, &operations) < 0) {
         return NULL;
     }
     OperationsObject *self =
         (OperationsObject *)type->tp_alloc(type, (Py_ssize_t)operations.count);
     if (self != NULL) {
         self->vectorcall = operations_call;
-        self->target = target;
+        self->set = set;
         Py_INCREF(op);
         memcpy(self->items, operations.items,
                operations.count * sizeof(struct sembuf));
@@ -394,7 +361,7 @@ static int
 operations_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((OperationsObject *)op)->target.op);
+    Py_VISIT(((OperationsObject *)op)->set.op);
     return 0;
 }
 
@@ -403,7 +370,7 @@ operations_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(((OperationsObject *)op)->target.op);
+    Py_CLEAR(((OperationsObject *)op)->set.op);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -412,13 +379,12 @@ static PyObject *
 operations_repr(PyObject *op)
 {
     return PyUnicode_FromFormat("<sysv_ipc.SemaphoreOperations: %zd on %R>",
-                                Py_SIZE(op),
-                                ((OperationsObject *)op)->target.op);
+                                Py_SIZE(op), ((OperationsObject *)op)->set.op);
 }
 
-/* ((index, delta, flags), ...), as the kernel gets them.  A list first: making
- * a tuple may run the garbage collector, and through gc.callbacks anything,
- * which must not find a tuple that is not filled. */
+/* Return ((index, delta, flags), ...), as passed to the kernel.  Make a list
+ * first: making a tuple may run the garbage collector, and gc.callbacks may
+ * run any code, which must not find an incomplete tuple. */
 static PyObject *
 operations_get_operations(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -447,15 +413,15 @@ PyDoc_STRVAR(
     operations_doc,
     "Operations on a semaphore set, made by SemaphoreSet.compile().\n"
     "\n"
-    "Calling it, f(timeout=None), does them as SemaphoreSet.op() does, on "
-    "the\n"
-    "set that the handle was of when they were compiled.");
+    "Calling the object, f(timeout=None), does the operations in one\n"
+    "system call, like SemaphoreSet.op().  They are done on the set that\n"
+    "the handle referred to when they were compiled.");
 
 static PyMemberDef operations_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET,
      offsetof(OperationsObject, vectorcall), READONLY, NULL},
-    {"set", T_OBJECT, offsetof(OperationsObject, target.op), READONLY,
-     PyDoc_STR("The SemaphoreSet that they are done on.")},
+    {"set", T_OBJECT, offsetof(OperationsObject, set.op), READONLY,
+     PyDoc_STR("The SemaphoreSet that the operations are done on.")},
     {NULL, 0, 0, 0, NULL},
 };
 

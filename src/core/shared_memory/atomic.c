@@ -1,26 +1,26 @@
-/* sysv_ipc.Atomic: a number in a segment that no other process sees half
- * written; C11's atomics, and futex(2) for the 32-bit ones.
+/* sysv_ipc.Atomic: a number in a segment that several processes change
+ * atomically.  It uses C11's atomics, and futex(2) for the 32-bit types.
  *
- * All fields are set before anybody sees the object and never change; the
- * export that it holds from its making to its end keeps the address what it
- * is.  So no call takes a lock: the number itself is the only thing shared,
- * and the processor orders who changes it (memory_order_seq_cst). */
+ * All fields are set before other code sees the object and never change.  The
+ * object holds an export until it is freed, so its address stays valid.  No
+ * call takes a lock: only the number itself is shared, and its operations are
+ * ordered by the processor (memory_order_seq_cst). */
 #include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
 #include <math.h>
 
-/* Without an interval a wait looks at the number this often, and with one of
- * this length, in seconds, or more only when it is woken. */
-#define LOOK_NS 100000000
-#define LOOK_MAX_S 1e9
+/* A wait reads the number every POLL_NS by default, and only after a wake if
+ * the interval is POLL_MAX_S seconds or more. */
+#define POLL_NS 100000000
+#define POLL_MAX_S 1e9
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2,
                "only a lock-free number can be shared with other processes");
 
-/* Some machines of 32 bits have no lock-free numbers of 64 (ARMv6, MIPS):
- * there atomic() refuses those types, and what is compiled for them, in place
- * of calls of libatomic, never runs. */
+/* Some 32-bit machines have no lock-free 64-bit numbers (ARMv6, MIPS).  There
+ * atomic() refuses the 64-bit types, and the code for them is compiled with
+ * 32-bit numbers, which avoids libatomic, and never runs. */
 #if ATOMIC_LLONG_LOCK_FREE == 2
 #define HAS_WIDE true
 typedef uint64_t wide_bits;
@@ -63,9 +63,9 @@ atomic(PyObject *op)
 
 /* ---------------------------------------------------------------- numbers */
 
-/* A number that is no exact int, or does not fit: 0, or -1. */
+/* Convert a value that is not an exact int, or does not fit. */
 static int
-convert_any(AtomicObject *self, PyObject *value, uint64_t *out)
+atomic_convert_slow(AtomicObject *self, PyObject *value, uint64_t *out)
 {
     const struct number_type *type = self->type;
     PyObject *number = PyNumber_Index(value);
@@ -89,8 +89,8 @@ convert_any(AtomicObject *self, PyObject *value, uint64_t *out)
     }
     if (!fits) {
         (void)core_refuse(
-            self->state, EINVAL, core_handle_subject(self->memory),
-            "an atomic %s takes from %lld to %llu, not %S", type->name,
+            self->state, EINVAL, core_handle_target(self->memory),
+            "an atomic %s can hold from %lld to %llu, not %S", type->name,
             type->minimum, (unsigned long long)type->maximum, number);
         rc = -1;
     }
@@ -98,9 +98,10 @@ convert_any(AtomicObject *self, PyObject *value, uint64_t *out)
     return rc;
 }
 
-/* The bits of a number, sign-extended: 0, or -1 with an exception. */
+/* Convert a value to the bits of the number, sign-extended.  Return 0, or -1
+ * with an exception. */
 static inline int
-convert(AtomicObject *self, PyObject *value, uint64_t *out)
+atomic_convert(AtomicObject *self, PyObject *value, uint64_t *out)
 {
     if (PyLong_CheckExact(value)) {
         int overflow;
@@ -111,7 +112,7 @@ convert(AtomicObject *self, PyObject *value, uint64_t *out)
             return 0;
         }
     }
-    return convert_any(self, value, out);
+    return atomic_convert_slow(self, value, out);
 }
 
 static inline PyObject *
@@ -124,15 +125,16 @@ number_of_bits(const struct number_type *type, uint64_t bits)
     return PyLong_FromUnsignedLongLong(bits);
 }
 
-/* For all that writes: the bits of its argument, where it may write. */
+/* Convert the argument of an operation that writes to the number.  Raise
+ * ReadOnlyError if the attachment is read-only. */
 static inline int
-begin(AtomicObject *self, PyObject *value, uint64_t *bits)
+atomic_convert_for_write(AtomicObject *self, PyObject *value, uint64_t *bits)
 {
     if (self->readonly) {
         (void)core_shared_bytes_raise_readonly(self->memory);
         return -1;
     }
-    return convert(self, value, bits);
+    return atomic_convert(self, value, bits);
 }
 
 /* ------------------------------------------------------------- operations */
@@ -152,7 +154,7 @@ atomic_store_(PyObject *op, PyObject *value)
 {
     AtomicObject *self = atomic(op);
     uint64_t bits;
-    if (begin(self, value, &bits) < 0) {
+    if (atomic_convert_for_write(self, value, &bits) < 0) {
         return NULL;
     }
     if (self->type->is_wide) {
@@ -164,7 +166,7 @@ atomic_store_(PyObject *op, PyObject *value)
     Py_RETURN_NONE;
 }
 
-/* The operations that return the number before: method, function of C11. */
+/* The operations that return the previous number: method, function of C11. */
 #define NUMBER_BEFORE(X)        \
     X(exchange, atomic_exchange) \
     X(add, atomic_fetch_add)    \
@@ -177,7 +179,7 @@ atomic_store_(PyObject *op, PyObject *value)
     {                                                                      \
         AtomicObject *self = atomic(op);                                   \
         uint64_t bits;                                                     \
-        if (begin(self, value, &bits) < 0) {                               \
+        if (atomic_convert_for_write(self, value, &bits) < 0) {            \
             return NULL;                                                   \
         }                                                                  \
         bits = self->type->is_wide                                         \
@@ -199,8 +201,8 @@ atomic_compare_exchange_(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *given[2];
     uint64_t expected, desired;
     if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
-        begin(self, given[0], &expected) < 0 ||
-        convert(self, given[1], &desired) < 0) {
+        atomic_convert_for_write(self, given[0], &expected) < 0 ||
+        atomic_convert(self, given[1], &desired) < 0) {
         return NULL;
     }
     uint32_t narrow = (uint32_t)expected;
@@ -217,21 +219,21 @@ atomic_compare_exchange_(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 /* ---------------------------------------------------------------- waiting */
 
 static int
-check_futex(AtomicObject *self, const char *method)
+atomic_check_futex(AtomicObject *self, const char *method)
 {
     if (!self->type->is_wide) {
         return 0;
     }
-    (void)core_refuse(self->state, EINVAL, core_handle_subject(self->memory),
+    (void)core_refuse(self->state, EINVAL, core_handle_target(self->memory),
                       "%s() needs an atomic i32 or u32, not %s: futex(2) "
-                      "knows only 32 bits",
+                      "supports only 32-bit numbers",
                       method, self->type->name);
     return -1;
 }
 
-/* How often to look at the number. */
+/* Convert interval, the time between two reads of the number. */
 static int
-convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
+atomic_convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
 {
     if (value == NULL || value == Py_None) {
         return 0;
@@ -242,13 +244,13 @@ convert_interval(AtomicObject *self, PyObject *value, int64_t *out)
     }
     if (!(seconds > 0)) {
         (void)core_refuse(self->state, EINVAL,
-                          core_handle_subject(self->memory),
+                          core_handle_target(self->memory),
                           "interval must be None or a number of seconds above "
                           "0, not %R",
                           value);
         return -1;
     }
-    *out = seconds < LOOK_MAX_S ? (int64_t)ceil(seconds * 1e9) : OS_FOREVER;
+    *out = seconds < POLL_MAX_S ? (int64_t)ceil(seconds * 1e9) : OS_FOREVER;
     return 0;
 }
 
@@ -265,13 +267,13 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     AtomicObject *self = atomic(op);
     PyObject *given[3];
     uint64_t expected;
-    struct core_patience patience = {.timeout_ns = OS_FOREVER};
-    int64_t interval_ns = LOOK_NS;
+    struct core_deadline deadline = {.timeout_ns = OS_FOREVER};
+    int64_t interval_ns = POLL_NS;
     if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
-        check_futex(self, "wait") < 0 ||
-        convert(self, given[0], &expected) < 0 ||
-        core_timeout_as_ns(self->state, given[1], &patience.timeout_ns) < 0 ||
-        convert_interval(self, given[2], &interval_ns) < 0) {
+        atomic_check_futex(self, "wait") < 0 ||
+        atomic_convert(self, given[0], &expected) < 0 ||
+        core_timeout_as_ns(self->state, given[1], &deadline.timeout_ns) < 0 ||
+        atomic_convert_interval(self, given[2], &interval_ns) < 0) {
         return NULL;
     }
     struct os_call call = {
@@ -282,12 +284,12 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         .interval_ns = interval_ns,
     };
     ssize_t rc = call.attempt(&call, 0);
-    if (rc == -EAGAIN && patience.timeout_ns != 0) {
-        rc = core_wait(&self->waits, &call, &patience);
+    if (rc == -EAGAIN && deadline.timeout_ns != 0) {
+        rc = core_wait(&self->waits, &call, &deadline);
     }
     if (rc < 0) {
-        return core_raise(self->state, rc, "wait",
-                          core_handle_subject(self->memory));
+        return core_raise(self->state, rc, CORE_OPERATION_WAIT,
+                          core_handle_target(self->memory));
     }
     Py_RETURN_TRUE;
 }
@@ -302,7 +304,7 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *given[1];
     long long count = 1;
     if (core_bind(self->state, &signature, args, nargs, keywords, given) < 0 ||
-        check_futex(self, "wake") < 0 ||
+        atomic_check_futex(self, "wake") < 0 ||
         core_integer(self->state, given[0], "count", 1, INT_MAX, &count) < 0) {
         return NULL;
     }
@@ -311,25 +313,36 @@ atomic_wake(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     int rc = os_futex_wake(self->address, (int)count);
     if (rc < 0) {
-        return core_raise(self->state, rc, "wake",
-                          core_handle_subject(self->memory));
+        return core_raise(self->state, rc, CORE_OPERATION_WAKE,
+                          core_handle_target(self->memory));
     }
     return PyLong_FromLong(rc);
 }
 
 static PyObject *
-atomic_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
+atomic_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *keywords)
 {
-    if (core_wait_cancel(&atomic(op)->waits) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return core_cancel(atomic(op)->state, &atomic(op)->waits, args, nargs,
+                       keywords);
 }
 
-/* ------------------------------------------------- making and its opposite */
+static PyObject *
+atomic_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(atomic_load(&atomic(op)->waits.cancelled));
+}
+
+static int
+atomic_set_cancelled(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    return core_set_cancelled(&atomic(op)->waits, value);
+}
+
+/* ------------------------------------------------------ making and freeing */
 
 static const struct number_type *
-convert_type(CoreState *state, PyObject *value)
+atomic_convert_type(CoreState *state, PyObject *value)
 {
     if (!PyUnicode_Check(value)) {
         PyErr_Format(PyExc_TypeError, "type must be a str, not %.100s",
@@ -343,62 +356,63 @@ convert_type(CoreState *state, PyObject *value)
             return &number_types[i];
         }
     }
-    (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+    (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                       "type must be 'i32', 'u32', 'i64' or 'u64', not %R",
                       value);
     return NULL;
 }
 
-/* Whether the number has its place in what is held: 0, or -1. */
+/* Check that the number is aligned and inside the segment: 0, or -1. */
 static int
-check_place(PyObject *memory, const struct core_attachment *held,
-            const struct number_type *type, Py_ssize_t offset)
+atomic_check_range(PyObject *memory, const struct core_attachment *attachment,
+                   const struct number_type *type, Py_ssize_t offset)
 {
     Py_ssize_t size = type->is_wide ? 8 : 4;
     if (offset % size != 0) {
         (void)core_refuse(core_handle(memory)->state, EINVAL,
-                          core_handle_subject(memory),
-                          "an atomic %s is at a multiple of %zd, not at "
+                          core_handle_target(memory),
+                          "an atomic %s must be at a multiple of %zd, not at "
                           "offset %zd",
                           type->name, size, offset);
         return -1;
     }
-    if (held->size < (size_t)size ||
-        (size_t)offset > held->size - (size_t)size) {
+    if (attachment->size < (size_t)size ||
+        (size_t)offset > attachment->size - (size_t)size) {
         (void)core_shared_bytes_refuse_range(memory, "an atomic of", offset,
-                                             size, held->size);
+                                             size, attachment->size);
         return -1;
     }
     return 0;
 }
 
 static PyObject *
-make(PyObject *memory, const struct number_type *type, Py_ssize_t offset)
+atomic_make(PyObject *memory, const struct number_type *type,
+            Py_ssize_t offset)
 {
     CoreState *state = core_handle(memory)->state;
     PyTypeObject *cls = (PyTypeObject *)state->atomic_type;
-    struct core_attachment held;
+    struct core_attachment attachment;
     if (cls == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
         return NULL;
     }
-    if (core_shared_bytes_hold(memory, false, &held) < 0) {
+    if (core_shared_bytes_acquire(memory, false, &attachment) < 0) {
         return NULL;
     }
     AtomicObject *self = NULL;
-    if (check_place(memory, &held, type, offset) == 0) {
+    if (atomic_check_range(memory, &attachment, type, offset) == 0) {
         self = (AtomicObject *)cls->tp_alloc(cls, 0);
     }
     if (self == NULL) {
-        core_shared_bytes_letgo(memory);
+        core_shared_bytes_release(memory);
         return NULL;
     }
     self->state = state;
     self->memory = Py_NewRef(memory);
     self->type = type;
-    self->address = (char *)held.address + offset;
+    self->address = (char *)attachment.address + offset;
     self->offset = offset;
-    self->readonly = held.readonly;
+    self->readonly = attachment.readonly;
     return (PyObject *)self;
 }
 
@@ -416,18 +430,19 @@ core_shared_memory_atomic(PyObject *memory, PyObject *const *args,
             0) {
         return NULL;
     }
-    const struct number_type *type = convert_type(state, given[1]);
+    const struct number_type *type = atomic_convert_type(state, given[1]);
     if (type != NULL && type->is_wide && !HAS_WIDE) {
-        return core_refuse(state, ENOSYS, core_handle_subject(memory),
+        return core_refuse(state, ENOSYS, core_handle_target(memory),
                            "this machine has no atomic instructions for 64 "
                            "bits, which %s needs: use i32 or u32",
                            type->name);
     }
-    return type == NULL ? NULL : make(memory, type, (Py_ssize_t)offset);
+    return type == NULL ? NULL : atomic_make(memory, type, (Py_ssize_t)offset);
 }
 
-/* There is no tp_clear, so that the fields stay what they are: the segment
- * can only refer back through the dict of a subclass, which has one. */
+/* There is no tp_clear, so that the fields never change.  A reference cycle
+ * can lead back to an atomic only through the dict of a subclass of
+ * SharedMemory, which is cleared. */
 static int
 atomic_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -446,7 +461,7 @@ atomic_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     }
     if (self->memory != NULL) {
-        core_shared_bytes_letgo(self->memory);
+        core_shared_bytes_release(self->memory);
         Py_DECREF(self->memory);
     }
     type->tp_free(op);
@@ -471,76 +486,66 @@ atomic_get_type(PyObject *op, void *Py_UNUSED(closure))
 
 const char core_shared_memory_atomic_doc[] = PyDoc_STR(
     "atomic($self, /, offset, type)\n--\n\n"
-    "An Atomic: a number that all processes read and change in one step.\n"
+    "Return an Atomic, a number that processes can change atomically.\n"
     "\n"
-    "type is 'i32', 'u32', 'i64' or 'u64'; offset is in bytes and a multiple\n"
-    "of its size.  While the atomic lives, detach() raises BufferError.\n"
-    "Raises ArgumentError (EINVAL) for an offset that is not aligned or not\n"
-    "in the segment and for another type, NotAttachedError; and Error\n"
-    "(ENOSYS) for 'i64' and 'u64' on machines without atomics of 64 bits.");
+    "type is 'i32', 'u32', 'i64' or 'u64'.  offset is in bytes, a\n"
+    "multiple of the size of the type.  While the atomic exists, detach()\n"
+    "raises BufferError.  Raise ArgumentError (EINVAL) for another type,\n"
+    "or an offset that is not aligned or not in the segment;\n"
+    "NotAttachedError; and Error (ENOSYS) for 'i64' and 'u64' on machines\n"
+    "without 64-bit atomics.");
 
 PyDoc_STRVAR(
     atomic_doc,
     "A number in a segment, made by SharedMemory.atomic().\n"
     "\n"
-    "Each operation is one step for all processes and threads, in any\n"
-    "language, and all see all of them in one order (C11's seq_cst).  None\n"
-    "takes a lock or makes a system call, but wait() and wake().  A number\n"
-    "outside the type is an ArgumentError (EINVAL); what add() and sub()\n"
-    "compute wraps around.  Writing through a read-only attachment raises\n"
+    "Each operation is atomic for all processes and threads, in any\n"
+    "language, and all of them see all operations in one order (C11's\n"
+    "seq_cst).  None takes a lock; only wait() and wake() make system\n"
+    "calls.  A number outside the range of the type raises ArgumentError\n"
+    "(EINVAL).  Writing through a read-only attachment raises\n"
     "ReadOnlyError.");
-PyDoc_STRVAR(load_doc, "load($self, /)\n--\n\nThe number.");
+PyDoc_STRVAR(load_doc, "load($self, /)\n--\n\nReturn the number.");
 PyDoc_STRVAR(store_doc, "store($self, value, /)\n--\n\nSet the number.");
 PyDoc_STRVAR(exchange_doc, "exchange($self, value, /)\n--\n\n"
-                           "Set the number; return the one before.");
+                           "Set the number.  Return the previous one.");
 PyDoc_STRVAR(add_doc,
              "add($self, value, /)\n--\n\n"
-             "Add to the number, which wraps around; return the one before.");
-PyDoc_STRVAR(sub_doc, "sub($self, value, /)\n--\n\n"
-                      "Subtract from the number, which wraps around; return "
-                      "the one before.");
-PyDoc_STRVAR(and_doc, "and_($self, value, /)\n--\n\n"
-                      "Keep the bits that value has too; return the number "
-                      "before.");
-PyDoc_STRVAR(or_doc, "or_($self, value, /)\n--\n\n"
-                     "Set the bits that value has; return the number before.");
+             "Add to the number (it wraps around).  Return the previous one.");
+PyDoc_STRVAR(sub_doc,
+             "sub($self, value, /)\n--\n\n"
+             "Subtract (the number wraps around).  Return the previous one.");
+PyDoc_STRVAR(and_doc,
+             "and_($self, value, /)\n--\n\n"
+             "Keep the bits that value has too.  Return the previous number.");
+PyDoc_STRVAR(or_doc,
+             "or_($self, value, /)\n--\n\n"
+             "Set the bits that value has.  Return the previous number.");
 PyDoc_STRVAR(
     compare_exchange_doc,
     "compare_exchange($self, /, expected, desired)\n--\n\n"
-    "Set the number to desired if it is expected; True if it was, else "
-    "False.");
+    "Set the number to desired if it is expected.  Return True if it was.");
 PyDoc_STRVAR(
     wait_doc,
     "wait($self, /, expected, timeout=None, *, interval=None)\n--\n\n"
-    "Wait while the number is expected; True as soon as it is another.\n"
+    "Wait while the number is expected.  Return True after it changed.\n"
     "\n"
-    "Whoever changes the number calls wake(), or FUTEX_WAKE.  A change that\n"
-    "nobody announces is noticed when the wait looks at the number again:\n"
-    "every interval seconds, without one about ten times a second, in any\n"
-    "thread.  Being woken while the number is still expected, or again, does\n"
-    "not end the wait.  timeout is in seconds, None for ever.  Raises\n"
-    "BusyError (EAGAIN) when it is up, CancelledError (ECANCELED) after\n"
-    "cancel(), and ArgumentError (EINVAL) for a 64-bit type or an interval\n"
-    "that is not above 0.  See futex(2), FUTEX_WAIT.");
+    "A program that changes the number calls wake(), or FUTEX_WAKE in C.\n"
+    "A change without a wake is noticed when the wait next reads the\n"
+    "number: every interval seconds, or by default about ten times a\n"
+    "second.  A wake while the number is still expected, or is expected\n"
+    "again, does not end the wait.  timeout is in seconds; None means no\n"
+    "limit.  Raise BusyError (EAGAIN) if the time is up, CancelledError\n"
+    "(ECANCELED) after cancel(), and ArgumentError (EINVAL) for a 64-bit\n"
+    "type or an interval that is not above 0.  See futex(2), FUTEX_WAIT.");
 PyDoc_STRVAR(
     wake_doc,
     "wake($self, /, count=1)\n--\n\n"
-    "Wake at most count who wait for the number to change; return how many.\n"
+    "Wake up to count threads that wait for the number to change.\n"
     "\n"
-    "They may be of any process.  Raises ArgumentError (EINVAL) for a 64-bit\n"
-    "type or a count below 1.  See futex(2), FUTEX_WAKE.");
-PyDoc_STRVAR(
-    cancel_doc,
-    "cancel($self, /)\n--\n\n"
-    "End every wait() in progress on this object.\n"
-    "\n"
-    "It may be called from another thread, or from a signal handler in the\n"
-    "same one.  Each raises CancelledError (ECANCELED), unless the number had "
-    "changed\n"
-    "already.  The object stays usable, and other objects for the same "
-    "number\n"
-    "are left alone.");
-
+    "Return the number of threads; they may be in any process.  Raise\n"
+    "ArgumentError (EINVAL) for a 64-bit type or a count below 1, and\n"
+    "ReadOnlyError.  See futex(2), FUTEX_WAKE.");
 static PyMethodDef atomic_methods[] = {
     {"load", atomic_load_, METH_NOARGS, load_doc},
     {"store", atomic_store_, METH_O, store_doc},
@@ -555,23 +560,25 @@ static PyMethodDef atomic_methods[] = {
      wait_doc},
     {"wake", _PyCFunction_CAST(atomic_wake), METH_FASTCALL | METH_KEYWORDS,
      wake_doc},
-    {"cancel", atomic_cancel, METH_NOARGS, cancel_doc},
+    CORE_CANCEL_METHOD(atomic_cancel, core_handle_cancel_doc),
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef atomic_members[] = {
     {"memory", T_OBJECT, offsetof(AtomicObject, memory), READONLY,
-     PyDoc_STR("The SharedMemory that the number is in.")},
+     PyDoc_STR("The SharedMemory that contains the number.")},
     {"offset", T_PYSSIZET, offsetof(AtomicObject, offset), READONLY,
-     PyDoc_STR("Where in the segment it is, in bytes.")},
+     PyDoc_STR("The offset of the number in the segment, in bytes.")},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(AtomicObject, weak_references),
      READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef atomic_getset[] = {
-    {"type", atomic_get_type, NULL, PyDoc_STR("'i32', 'u32', 'i64' or 'u64'."),
-     NULL},
+    {"type", atomic_get_type, NULL,
+     PyDoc_STR("The type: 'i32', 'u32', 'i64' or 'u64'."), NULL},
+    {"cancelled", atomic_get_cancelled, atomic_set_cancelled,
+     core_cancelled_doc, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,55 +1,35 @@
-/* The bytes of a SharedMemory: read, write, views, indexing, the buffer
- * protocol.  No system call in any of them.
+/* The bytes of a SharedMemory: read(), write(), views, indexing and the buffer
+ * protocol.  None of them makes a system call.
  *
- * A short copy is made inside the object's critical section.  A long one
- * counts as an export while it lasts, so that the GIL can be released and a
- * concurrent detach() gets BufferError. */
+ * mapping is read in the critical section of the object.  Each copy counts as
+ * an export while it is made, so a concurrent detach() raises BufferError, and
+ * a long copy can be made without the GIL. */
 #include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
 
-/* From this size on, copying costs more than giving up the GIL. */
+/* A copy of this size takes longer than releasing and acquiring the GIL. */
 #define LONG_COPY 65536
-
-PyObject *
-core_shared_memory_raise_not_attached(PyObject *op)
-{
-    if (core_handle_check(core_handle(op)) < 0) {
-        return NULL;
-    }
-    return core_refuse_as(
-        core_handle(op)->state, core_handle(op)->state->NotAttachedError, 0,
-        core_handle_subject(op), "the segment is not attached: call attach()");
-}
 
 PyObject *
 core_shared_bytes_raise_readonly(PyObject *op)
 {
     return core_refuse_as(core_handle(op)->state,
                           core_handle(op)->state->ReadOnlyError, 0,
-                          core_handle_subject(op),
+                          core_handle_target(op),
                           "the segment is attached read-only: call attach() "
                           "with flags=0 to write to it");
 }
 
-bool
-core_shared_memory_attached(PyObject *op)
-{
-    bool attached;
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    attached = shared_memory(op)->mapping.current.address != NULL;
-    CORE_END_CRITICAL_SECTION();
-    return attached;
-}
-
 int
-core_shared_bytes_hold(PyObject *op, bool write, struct core_attachment *held)
+core_shared_bytes_acquire(PyObject *op, bool write,
+                          struct core_attachment *attachment)
 {
     struct core_mapping *mapping = &shared_memory(op)->mapping;
     bool usable;
     CORE_BEGIN_CRITICAL_SECTION(op);
-    *held = mapping->current;
-    usable = held->address != NULL && !(write && held->readonly);
+    *attachment = mapping->current;
+    usable = attachment->address != NULL && !(write && attachment->readonly);
     if (usable) {
         mapping->exports++;
     }
@@ -57,13 +37,14 @@ core_shared_bytes_hold(PyObject *op, bool write, struct core_attachment *held)
     if (usable) {
         return 0;
     }
-    (void)(held->address == NULL ? core_shared_memory_raise_not_attached(op)
-                                 : core_shared_bytes_raise_readonly(op));
+    (void)(attachment->address == NULL
+               ? core_shared_memory_raise_not_attached(op)
+               : core_shared_bytes_raise_readonly(op));
     return -1;
 }
 
 void
-core_shared_bytes_letgo(PyObject *op)
+core_shared_bytes_release(PyObject *op)
 {
     CORE_BEGIN_CRITICAL_SECTION(op);
     shared_memory(op)->mapping.exports--;
@@ -78,9 +59,9 @@ core_shared_bytes_mark_exported(PyObject *op)
     CORE_END_CRITICAL_SECTION();
 }
 
-/* memmove, since the other side may be a view of the same segment. */
+/* Use memmove(), because the other side may be a view of the same segment. */
 static void
-copy(void *to, const void *from, size_t size)
+bytes_copy(void *to, const void *from, size_t size)
 {
     if (size < LONG_COPY) {
         memmove(to, from, size);
@@ -92,7 +73,7 @@ copy(void *to, const void *from, size_t size)
 }
 
 static int
-convert_offset(PyObject *op, PyObject *value, Py_ssize_t *out)
+bytes_convert_offset(PyObject *op, PyObject *value, Py_ssize_t *out)
 {
     long long offset = 0;
     if (core_integer(core_handle(op)->state, value, "offset", 0,
@@ -108,33 +89,35 @@ core_shared_bytes_refuse_range(PyObject *op, const char *what,
                                Py_ssize_t offset, Py_ssize_t count,
                                size_t size)
 {
-    return core_refuse(core_handle(op)->state, EINVAL, core_handle_subject(op),
+    return core_refuse(core_handle(op)->state, EINVAL, core_handle_target(op),
                        "%s %zd bytes at offset %zd goes past the end of a "
                        "segment of %zu bytes",
                        what, count, offset, size);
 }
 
-/* The place of an offset in what is held, or NULL with an exception. */
+/* Return the address of an offset, or NULL with an exception. */
 static char *
-place(PyObject *op, const struct core_attachment *held, Py_ssize_t offset)
+bytes_address(PyObject *op, const struct core_attachment *attachment,
+              Py_ssize_t offset)
 {
-    if ((size_t)offset >= held->size) {
+    if ((size_t)offset >= attachment->size) {
         (void)core_refuse(core_handle(op)->state, EINVAL,
-                          core_handle_subject(op),
+                          core_handle_target(op),
                           "offset %zd is past the end of a segment of %zu "
                           "bytes",
-                          offset, held->size);
+                          offset, attachment->size);
         return NULL;
     }
-    return (char *)held->address + offset;
+    return (char *)attachment->address + offset;
 }
 
-/* At most count bytes from offset to the end of what is held. */
+/* Return count, or the number of bytes from offset to the end if that is
+ * smaller. */
 static Py_ssize_t
-available(const struct core_attachment *held, Py_ssize_t offset,
-          Py_ssize_t count)
+bytes_available(const struct core_attachment *attachment, Py_ssize_t offset,
+                Py_ssize_t count)
 {
-    Py_ssize_t rest = (Py_ssize_t)held->size - offset;
+    Py_ssize_t rest = (Py_ssize_t)attachment->size - offset;
     return count < rest ? count : rest;
 }
 
@@ -151,48 +134,49 @@ core_shared_bytes_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                   given) < 0 ||
         core_integer(core_handle(op)->state, given[0], "byte_count", 0,
                      PY_SSIZE_T_MAX, &count) < 0 ||
-        convert_offset(op, given[1], &offset) < 0) {
+        bytes_convert_offset(op, given[1], &offset) < 0) {
         return NULL;
     }
-    struct core_attachment held;
-    if (core_shared_bytes_hold(op, false, &held) < 0) {
+    struct core_attachment attachment;
+    if (core_shared_bytes_acquire(op, false, &attachment) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
-    const char *from = place(op, &held, offset);
+    const char *from = bytes_address(op, &attachment, offset);
     if (from != NULL) {
         Py_ssize_t wanted = count == 0 ? PY_SSIZE_T_MAX : (Py_ssize_t)count;
-        Py_ssize_t size = available(&held, offset, wanted);
+        Py_ssize_t size = bytes_available(&attachment, offset, wanted);
         result = PyBytes_FromStringAndSize(NULL, size);
         if (result != NULL) {
-            copy(PyBytes_AS_STRING(result), from, (size_t)size);
+            bytes_copy(PyBytes_AS_STRING(result), from, (size_t)size);
         }
     }
-    core_shared_bytes_letgo(op);
+    core_shared_bytes_release(op);
     return result;
 }
 
-/* Write all of source at offset, or nothing: 0, or -1 with an exception. */
+/* Write the whole source at offset, or nothing.  Return 0, or -1 with an
+ * exception. */
 static int
-write_all(PyObject *op, PyObject *source, Py_ssize_t offset)
+bytes_write(PyObject *op, PyObject *source, Py_ssize_t offset)
 {
     struct core_bytes bytes;
-    struct core_attachment held;
+    struct core_attachment attachment;
     int rc = -1;
     if (core_bytes_get(source, &bytes) < 0) {
         return -1;
     }
-    if (core_shared_bytes_hold(op, true, &held) == 0) {
-        if (available(&held, offset, bytes.size) < bytes.size) {
+    if (core_shared_bytes_acquire(op, true, &attachment) == 0) {
+        if (bytes_available(&attachment, offset, bytes.size) < bytes.size) {
             (void)core_shared_bytes_refuse_range(op, "writing", offset,
-                                                 bytes.size, held.size);
+                                                 bytes.size, attachment.size);
         }
         else {
-            copy((char *)held.address + offset, bytes.data,
-                 (size_t)bytes.size);
+            bytes_copy((char *)attachment.address + offset, bytes.data,
+                       (size_t)bytes.size);
             rc = 0;
         }
-        core_shared_bytes_letgo(op);
+        core_shared_bytes_release(op);
     }
     core_bytes_release(&bytes);
     return rc;
@@ -208,8 +192,8 @@ core_shared_bytes_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_ssize_t offset;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_offset(op, given[1], &offset) < 0 ||
-        write_all(op, given[0], offset) < 0) {
+        bytes_convert_offset(op, given[1], &offset) < 0 ||
+        bytes_write(op, given[0], offset) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -224,20 +208,20 @@ core_shared_bytes_read_into(PyObject *op, PyObject *const *args,
     PyObject *given[2];
     Py_ssize_t offset, count = -1;
     Py_buffer buffer = {0};
-    struct core_attachment held;
+    struct core_attachment attachment;
     if (core_bind(core_handle(op)->state, &signature, args, nargs, keywords,
                   given) < 0 ||
-        convert_offset(op, given[1], &offset) < 0 ||
+        bytes_convert_offset(op, given[1], &offset) < 0 ||
         PyObject_GetBuffer(given[0], &buffer, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    if (core_shared_bytes_hold(op, false, &held) == 0) {
-        const char *from = place(op, &held, offset);
+    if (core_shared_bytes_acquire(op, false, &attachment) == 0) {
+        const char *from = bytes_address(op, &attachment, offset);
         if (from != NULL) {
-            count = available(&held, offset, buffer.len);
-            copy(buffer.buf, from, (size_t)count);
+            count = bytes_available(&attachment, offset, buffer.len);
+            bytes_copy(buffer.buf, from, (size_t)count);
         }
-        core_shared_bytes_letgo(op);
+        core_shared_bytes_release(op);
     }
     PyBuffer_Release(&buffer);
     return count < 0 ? NULL : PyLong_FromSsize_t(count);
@@ -256,7 +240,7 @@ core_shared_bytes_view(PyObject *op, PyObject *args, PyObject *keywords)
     }
     Py_ssize_t offset;
     long long size = -1;
-    if (convert_offset(op, offset_value, &offset) < 0 ||
+    if (bytes_convert_offset(op, offset_value, &offset) < 0 ||
         core_integer(state, size_value == Py_None ? NULL : size_value, "size",
                      0, PY_SSIZE_T_MAX, &size) < 0) {
         return NULL;
@@ -289,15 +273,16 @@ core_shared_bytes_view(PyObject *op, PyObject *args, PyObject *keywords)
 int
 core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 {
-    struct core_attachment held;
+    struct core_attachment attachment;
     buffer->obj = NULL;
-    if (core_shared_bytes_hold(op, false, &held) < 0) {
+    if (core_shared_bytes_acquire(op, false, &attachment) < 0) {
         return -1;
     }
     core_shared_bytes_mark_exported(op);
-    if (PyBuffer_FillInfo(buffer, op, held.address, (Py_ssize_t)held.size,
-                          held.readonly, flags) < 0) {
-        core_shared_bytes_letgo(op);
+    if (PyBuffer_FillInfo(buffer, op, attachment.address,
+                          (Py_ssize_t)attachment.size, attachment.readonly,
+                          flags) < 0) {
+        core_shared_bytes_release(op);
         return -1;
     }
     return 0;
@@ -306,12 +291,12 @@ core_shared_bytes_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 void
 core_shared_bytes_releasebuffer(PyObject *op, Py_buffer *Py_UNUSED(buffer))
 {
-    core_shared_bytes_letgo(op);
+    core_shared_bytes_release(op);
 }
 
 /* --------------------------------------------------------------- indexing */
 
-/* A segment is always true, as objects without a length are (1.2.0). */
+/* A segment is always true.  In 1.2.0 it had no length, so it was true too. */
 int
 core_shared_bytes_true(PyObject *Py_UNUSED(op))
 {
@@ -321,41 +306,42 @@ core_shared_bytes_true(PyObject *Py_UNUSED(op))
 Py_ssize_t
 core_shared_bytes_length(PyObject *op)
 {
-    struct core_attachment held;
-    if (core_shared_bytes_hold(op, false, &held) < 0) {
+    struct core_attachment attachment;
+    if (core_shared_bytes_acquire(op, false, &attachment) < 0) {
         return -1;
     }
-    core_shared_bytes_letgo(op);
-    return (Py_ssize_t)held.size;
+    core_shared_bytes_release(op);
+    return (Py_ssize_t)attachment.size;
 }
 
 PyObject *
 core_shared_bytes_item(PyObject *op, Py_ssize_t index)
 {
-    struct core_attachment held;
-    if (core_shared_bytes_hold(op, false, &held) < 0) {
+    struct core_attachment attachment;
+    if (core_shared_bytes_acquire(op, false, &attachment) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
-    if (index < 0 || (size_t)index >= held.size) {
+    if (index < 0 || (size_t)index >= attachment.size) {
         PyErr_SetString(PyExc_IndexError, "shared memory index out of range");
     }
     else {
-        result = PyLong_FromLong(((unsigned char *)held.address)[index]);
+        result = PyLong_FromLong(((unsigned char *)attachment.address)[index]);
     }
-    core_shared_bytes_letgo(op);
+    core_shared_bytes_release(op);
     return result;
 }
 
-/* What an index means; where it is a slice, count is how many bytes. */
+/* A converted index or slice.  count is the number of bytes of a slice. */
 struct selection {
     bool one;
     Py_ssize_t start, stop, step, count;
 };
 
-/* Convert an index, which may run code; adjust() fits it to the size. */
+/* Convert an index or a slice, which may run any code.  After that,
+ * selection_adjust() fits it to the size. */
 static int
-convert_index(PyObject *index, struct selection *out)
+bytes_convert_index(PyObject *index, struct selection *out)
 {
     out->one = PyIndex_Check(index);
     if (out->one) {
@@ -373,7 +359,7 @@ convert_index(PyObject *index, struct selection *out)
 }
 
 static int
-adjust(struct selection *selection, size_t size)
+selection_adjust(struct selection *selection, size_t size)
 {
     Py_ssize_t length = (Py_ssize_t)size;
     if (!selection->one) {
@@ -392,17 +378,17 @@ adjust(struct selection *selection, size_t size)
 }
 
 static PyObject *
-select_bytes(const struct core_attachment *held,
-             const struct selection *selection)
+selection_read(const struct core_attachment *attachment,
+               const struct selection *selection)
 {
-    const char *from = (const char *)held->address + selection->start;
+    const char *from = (const char *)attachment->address + selection->start;
     PyObject *result = PyBytes_FromStringAndSize(NULL, selection->count);
     if (result == NULL) {
         return NULL;
     }
     char *to = PyBytes_AS_STRING(result);
     if (selection->step == 1) {
-        copy(to, from, (size_t)selection->count);
+        bytes_copy(to, from, (size_t)selection->count);
         return result;
     }
     for (Py_ssize_t i = 0; i < selection->count; i++) {
@@ -415,39 +401,40 @@ PyObject *
 core_shared_bytes_subscript(PyObject *op, PyObject *index)
 {
     struct selection selection;
-    struct core_attachment held;
-    if (convert_index(index, &selection) < 0 ||
-        core_shared_bytes_hold(op, false, &held) < 0) {
+    struct core_attachment attachment;
+    if (bytes_convert_index(index, &selection) < 0 ||
+        core_shared_bytes_acquire(op, false, &attachment) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
-    if (adjust(&selection, held.size) == 0) {
-        const unsigned char *bytes = held.address;
+    if (selection_adjust(&selection, attachment.size) == 0) {
+        const unsigned char *bytes = attachment.address;
         result = selection.one ? PyLong_FromLong(bytes[selection.start])
-                               : select_bytes(&held, &selection);
+                               : selection_read(&attachment, &selection);
     }
-    core_shared_bytes_letgo(op);
+    core_shared_bytes_release(op);
     return result;
 }
 
 static int
-assign_bytes(PyObject *op, const struct core_attachment *held,
-             const struct selection *selection, const Py_buffer *source)
+selection_write(PyObject *op, const struct core_attachment *attachment,
+                const struct selection *selection, const Py_buffer *source)
 {
-    char *to = (char *)held->address + selection->start;
+    char *to = (char *)attachment->address + selection->start;
     if (source->len != selection->count) {
         (void)core_refuse(core_handle(op)->state, EINVAL,
-                          core_handle_subject(op),
+                          core_handle_target(op),
                           "%zd bytes cannot be assigned to a slice of %zd: "
-                          "they must be as many",
+                          "the numbers must be equal",
                           source->len, selection->count);
         return -1;
     }
     if (selection->step == 1) {
-        copy(to, source->buf, (size_t)source->len);
+        bytes_copy(to, source->buf, (size_t)source->len);
         return 0;
     }
-    /* Of a view of the same segment only a copy stays what it is. */
+    /* The source may be a view of the same segment, which would change while
+     * bytes are written.  So copy it first. */
     PyObject *same = PyBytes_FromStringAndSize(source->buf, source->len);
     if (same == NULL) {
         return -1;
@@ -463,7 +450,7 @@ int
 core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
 {
     struct selection selection;
-    struct core_attachment held;
+    struct core_attachment attachment;
     Py_buffer source = {0};
     long long byte = 0;
     if (value == NULL) {
@@ -471,7 +458,7 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
                         "the bytes of a segment cannot be deleted");
         return -1;
     }
-    if (convert_index(index, &selection) < 0 ||
+    if (bytes_convert_index(index, &selection) < 0 ||
         (selection.one && core_integer(core_handle(op)->state, value, "a byte",
                                        0, 255, &byte) < 0) ||
         (!selection.one &&
@@ -479,16 +466,16 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
         return -1;
     }
     int rc = -1;
-    if (core_shared_bytes_hold(op, true, &held) == 0) {
-        rc = adjust(&selection, held.size);
+    if (core_shared_bytes_acquire(op, true, &attachment) == 0) {
+        rc = selection_adjust(&selection, attachment.size);
         if (rc == 0 && selection.one) {
-            ((unsigned char *)held.address)[selection.start] =
+            ((unsigned char *)attachment.address)[selection.start] =
                 (unsigned char)byte;
         }
         else if (rc == 0) {
-            rc = assign_bytes(op, &held, &selection, &source);
+            rc = selection_write(op, &attachment, &selection, &source);
         }
-        core_shared_bytes_letgo(op);
+        core_shared_bytes_release(op);
     }
     PyBuffer_Release(&source);
     return rc;
@@ -498,35 +485,34 @@ core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value)
 
 const char core_shared_bytes_read_doc[] = PyDoc_STR(
     "read($self, /, byte_count=0, offset=0)\n--\n\n"
-    "Copy bytes out of the segment.\n"
+    "Return a copy of bytes of the segment.\n"
     "\n"
-    "byte_count 0 is all from offset on; what goes past the end is cut.  "
-    "Makes\n"
-    "no system call.  Raises ArgumentError (EINVAL) for an offset that is\n"
-    "negative or not below the size, NotAttachedError.");
-const char core_shared_bytes_write_doc[] =
-    PyDoc_STR("write($self, /, s, offset=0)\n--\n\n"
-              "Copy bytes into the segment at offset.\n"
-              "\n"
-              "s is any C-contiguous buffer, or a str, written as UTF-8.  "
-              "Makes no system\n"
-              "call.  Raises ArgumentError (EINVAL), and writes nothing, "
-              "where it would go\n"
-              "past the end; ReadOnlyError, NotAttachedError.");
+    "byte_count 0 means all bytes from offset to the end.  Bytes past the\n"
+    "end are left out.  This makes no system call.  Raise ArgumentError\n"
+    "(EINVAL) if offset is negative or not below the size, and\n"
+    "NotAttachedError if the segment is not attached.");
+const char core_shared_bytes_write_doc[] = PyDoc_STR(
+    "write($self, /, s, offset=0)\n--\n\n"
+    "Copy bytes into the segment at offset.\n"
+    "\n"
+    "s is any C-contiguous buffer, or a str, which is encoded as UTF-8.\n"
+    "This makes no system call.  Raise ArgumentError (EINVAL), and write\n"
+    "nothing, if the bytes would go past the end; ReadOnlyError if the\n"
+    "attachment is read-only; and NotAttachedError.");
 const char core_shared_bytes_read_into_doc[] = PyDoc_STR(
     "read_into($self, /, buffer, offset=0)\n--\n\n"
-    "Copy bytes from offset on into a writable C-contiguous buffer.\n"
+    "Copy bytes at offset into a writable C-contiguous buffer.\n"
     "\n"
-    "Returns how many: the buffer's size, or fewer at the end of the "
-    "segment.\n"
-    "Makes no system call.  Raises ArgumentError (EINVAL) for a bad offset,\n"
-    "NotAttachedError.");
+    "Return the number of bytes: the size of the buffer, or fewer if the\n"
+    "segment ends before.  This makes no system call.  Raise\n"
+    "ArgumentError (EINVAL) if offset is negative or not below the size,\n"
+    "and NotAttachedError.");
 const char core_shared_bytes_view_doc[] = PyDoc_STR(
     "view($self, /, offset=0, size=None, format='B')\n--\n\n"
-    "A memoryview of size bytes (None: all) from offset on, cast to format.\n"
+    "Return a memoryview of size bytes at offset, cast to format.\n"
     "\n"
-    "format is one of struct's native single characters.  While the view "
-    "lives,\n"
-    "detach() raises BufferError.  Raises ArgumentError (EINVAL) where the "
-    "range\n"
-    "goes past the end, TypeError where size is no multiple of the format's.");
+    "size None means all bytes to the end.  format is a native\n"
+    "single-character format of the struct module.  While the view\n"
+    "exists, detach() raises BufferError.  Raise ArgumentError (EINVAL)\n"
+    "if the range goes past the end, TypeError if size is not a multiple\n"
+    "of the format's size, and NotAttachedError.");

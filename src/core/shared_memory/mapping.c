@@ -1,9 +1,10 @@
-/* Attaching, replacing and detaching: shmat(2), shmdt(2); see mapping.h. */
-#include "core/shared_memory/mapping.h"
+/* Attaching, replacing and detaching: shmat(2), shmdt(2) and mmap(2).  See
+ * mapping.h for the fields and for ghosts. */
+#include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
 
-/* No huge page is larger. */
+/* The size of the largest huge page. */
 #define LARGEST_PAGE ((size_t)1 << (sizeof(size_t) > 4 ? 34 : 30))
 
 struct core_ghost {
@@ -15,16 +16,16 @@ struct core_ghost {
 };
 
 int
-core_attachment_look(struct core_attachment *attachment)
+core_attachment_identify(struct core_attachment *attachment)
 {
-    int rc = os_shm_look(attachment->id, &attachment->segment);
+    int rc = os_shm_identify(attachment->id, &attachment->segment);
     attachment->size = attachment->segment.size;
     return rc;
 }
 
-/* A segment that is removed while it is attached loses its key; one that was
- * detached has a time of that, and a new one has none.  To another PID
- * namespace than the creator's its pid is 0. */
+/* A segment that is removed while it is attached loses its key.  One that was
+ * detached has the time of that, but a new segment has none.  In a PID
+ * namespace other than the creator's, the creator's pid is 0. */
 bool
 core_attachment_same(const struct core_attachment *then,
                      const struct core_attachment *now)
@@ -37,32 +38,33 @@ core_attachment_same(const struct core_attachment *then,
            (!then->detached || y->detach_time != 0);
 }
 
-/* Whether this thread's IPC namespace is the one with that number, as far as
- * can be told. */
+/* Return true if this thread is in the IPC namespace with this number, or if
+ * that cannot be determined. */
 static bool
-is_namespace(uint64_t number)
+is_current_namespace(uint64_t number)
 {
     uint64_t now = os_namespace_number();
     return number == 0 || now == 0 || number == now;
 }
 
-/* Whether a segment may be attached where the ghost is: what still points
- * there may find the same segment again, but not another one.  In doubt it
- * gets a new place: the time of its last change is that of its creation until
- * its mode or owner changes. */
+/* Return true if the segment may be attached at the address of the ghost.
+ * Remaining pointers to that address may find the same segment again, but not
+ * another one.  In any doubt the segment gets a new address: the time of its
+ * last change is that of its creation, until its mode or owner changes. */
 static bool
-has_room(const struct core_ghost *ghost, const struct core_attachment *wanted,
-         const void *address)
+ghost_fits(const struct core_ghost *ghost,
+           const struct core_attachment *wanted, const void *address)
 {
     return core_attachment_same(&ghost->was, wanted) &&
            ghost->was.segment.change_time == wanted->segment.change_time &&
            ghost->detach_time <= wanted->segment.detach_time &&
            (address == NULL || address == ghost->was.address) &&
-           is_namespace(ghost->namespace);
+           is_current_namespace(ghost->namespace);
 }
 
-/* Take out the ghost at the address that is wanted; if there is none there,
- * the oldest of several, so that the last one stays zeros. */
+/* Remove a ghost from the list, and return it: the one at the address, if an
+ * address is given; otherwise the oldest of several, so that the last one
+ * keeps its zeros. */
 static struct core_ghost *
 take_ghost_lock_held(struct core_mapping *mapping,
                      const struct core_attachment *wanted, const void *address)
@@ -71,7 +73,7 @@ take_ghost_lock_held(struct core_mapping *mapping,
     int count = 0;
     for (struct core_ghost **place = &mapping->ghosts; *place != NULL;
          place = &(*place)->next) {
-        if (has_room(*place, wanted, address)) {
+        if (ghost_fits(*place, wanted, address)) {
             oldest = place;
             count++;
         }
@@ -97,8 +99,9 @@ core_mapping_attach_new(struct core_attachment *attachment, int flags)
     return os_shm_attach(attachment->id, NULL, flags, &attachment->address);
 }
 
-/* What points to the ghost may be written to if anything of this handle was:
- * then the pages are too, and only the handle does not write. */
+/* Objects that point to the ghost may be writable if the handle ever had a
+ * writable attachment.  Then the pages must be writable too, and a read-only
+ * handle only refuses to write. */
 static int
 attach_over_ghost(const struct core_mapping *mapping,
                   const struct core_ghost *ghost, int flags,
@@ -128,11 +131,12 @@ attach_lock_held(struct core_mapping *mapping, void *address, int flags,
             PyMem_RawFree(ghost);
             return 0;
         }
-        /* The kernel may have taken its pages away before it failed. */
-        (void)os_memory_fill(ghost->was.address, ghost->size);
+        /* The kernel may have unmapped the ghost before it failed. */
+        (void)os_memory_map(ghost->was.address, ghost->size);
         add_ghost_lock_held(mapping, ghost);
         attachment->exported = false;
-        /* It may be that only reading is allowed now. */
+        /* The pages of a ghost may have to be writable, which the segment's
+         * mode may forbid by now.  At a new address, reading is enough. */
         if (rc != -EACCES || !attachment->readonly || address != NULL) {
             return rc;
         }
@@ -141,21 +145,22 @@ attach_lock_held(struct core_mapping *mapping, void *address, int flags,
 }
 
 static size_t
-rounded(size_t size, size_t unit)
+round_up(size_t size, size_t unit)
 {
     return (size + unit - 1) / unit * unit;
 }
 
-/* Replace an attachment by zero pages: 0 or -errno, and how many bytes.  Huge
- * pages come in many sizes, and the kernel does not tell which: it refuses to
- * cut one, so the first multiple that it takes is the attachment's own. */
+/* Replace an attachment by zero pages, and set *size to their size.  Return 0
+ * or -errno.  Huge pages come in many sizes and the kernel does not report the
+ * size.  But it refuses to unmap a part of one, so the first rounded size that
+ * it accepts is that of the attachment. */
 static int
-blank(const struct core_attachment *old, size_t *size)
+attachment_replace(const struct core_attachment *old, size_t *size)
 {
     size_t unit = os_page_size();
     for (;;) {
-        *size = rounded(old->size, unit);
-        int rc = os_shm_blank(old->address, *size);
+        *size = round_up(old->size, unit);
+        int rc = os_shm_replace(old->address, *size);
         if (rc != -EINVAL || unit >= LARGEST_PAGE) {
             return rc;
         }
@@ -163,8 +168,8 @@ blank(const struct core_attachment *old, size_t *size)
     }
 }
 
-/* Replace an attachment by a ghost: 0, also if it took a second call to get
- * its pages, or -errno. */
+/* Replace an attachment by a ghost.  Return 0, even if the pages had to be
+ * mapped by a second call, or -errno. */
 static int
 make_ghost_lock_held(struct core_mapping *mapping,
                      const struct core_attachment *old)
@@ -179,9 +184,9 @@ make_ghost_lock_held(struct core_mapping *mapping,
         .namespace = os_namespace_number(),
     };
     ghost->was.detached = true;
-    int rc = blank(old, &ghost->size);
-    /* The kernel may have detached it before it failed. */
-    if (rc < 0 && os_memory_fill(old->address, ghost->size) < 0) {
+    int rc = attachment_replace(old, &ghost->size);
+    /* The kernel may have detached the segment before it failed. */
+    if (rc < 0 && os_memory_map(old->address, ghost->size) < 0) {
         PyMem_RawFree(ghost);
         return rc;
     }
@@ -189,7 +194,8 @@ make_ghost_lock_held(struct core_mapping *mapping,
     return 0;
 }
 
-/* Detach what is or is to be the handle's: 0 or -errno. */
+/* Detach an attachment that is the handle's, or was to become so.  Return 0 or
+ * -errno. */
 static int
 discard_lock_held(struct core_mapping *mapping,
                   const struct core_attachment *old)
@@ -236,14 +242,16 @@ core_mapping_put(PyObject *owner, struct core_mapping *mapping,
     return rc;
 }
 
-/* Ask what the id names, in the same step as what depends on it: 0, -EBUSY,
- * -ESTALE if it is not the segment that this handle had last, or -errno. */
+/* Identify the segment, in the same critical section as the call that depends
+ * on it.  Return 0, -EBUSY if there are exports, -ESTALE if it is not the
+ * segment that this handle attached last, or -errno. */
 static int
-look_lock_held(const struct core_mapping *mapping,
-               struct core_attachment *attachment)
+identify_lock_held(const struct core_mapping *mapping,
+                   struct core_attachment *attachment)
 {
     const struct core_attachment *last = &mapping->current;
-    int rc = mapping->exports > 0 ? -EBUSY : core_attachment_look(attachment);
+    int rc = mapping->exports > 0 ? -EBUSY
+                                  : core_attachment_identify(attachment);
     bool same = rc < 0 || last->segment.size == 0 ||
                 last->id != attachment->id ||
                 core_attachment_same(last, attachment);
@@ -257,7 +265,7 @@ core_mapping_attach(PyObject *owner, struct core_mapping *mapping, bool again,
 {
     int rc;
     CORE_BEGIN_CRITICAL_SECTION(owner);
-    rc = again ? look_lock_held(mapping, attachment)
+    rc = again ? identify_lock_held(mapping, attachment)
                : (mapping->exports > 0 ? -EBUSY : 0);
     if (rc == 0) {
         rc = attach_lock_held(mapping, address, flags, attachment);
@@ -273,13 +281,14 @@ core_mapping_attach(PyObject *owner, struct core_mapping *mapping, bool again,
     return rc;
 }
 
-/* If the kernel detached before it failed to attach, a ghost stays. */
+/* If the kernel unmapped the attachment before it failed to attach again, put
+ * a ghost into the hole. */
 static void
-haunt_hole_lock_held(struct core_mapping *mapping)
+remap_failed_lock_held(struct core_mapping *mapping)
 {
     struct core_attachment *current = &mapping->current;
-    size_t size = rounded(current->size, os_page_size());
-    if (os_memory_fill(current->address, size) < 0) {
+    size_t size = round_up(current->size, os_page_size());
+    if (os_memory_map(current->address, size) < 0) {
         return;
     }
     struct core_ghost *ghost = PyMem_RawMalloc(sizeof(*ghost));
@@ -290,8 +299,8 @@ haunt_hole_lock_held(struct core_mapping *mapping)
     current->address = NULL;
 }
 
-/* What may be written to through a buffer that was exported stays so, and only
- * the handle writes no more. */
+/* If a writable buffer has been exported, the pages must stay writable.  Then
+ * a read-only handle only refuses to write. */
 static int
 remap_lock_held(struct core_mapping *mapping, int flags)
 {
@@ -307,7 +316,7 @@ remap_lock_held(struct core_mapping *mapping, int flags)
         mapping->writable = mapping->writable || !readonly;
     }
     else {
-        haunt_hole_lock_held(mapping);
+        remap_failed_lock_held(mapping);
     }
     return rc;
 }
@@ -319,9 +328,9 @@ core_mapping_remap(PyObject *owner, struct core_mapping *mapping,
 {
     int rc;
     CORE_BEGIN_CRITICAL_SECTION(owner);
-    rc = look_lock_held(mapping, attachment);
+    rc = identify_lock_held(mapping, attachment);
     if (rc < 0) {
-        /* There is nothing to attach. */
+        /* The segment cannot be attached. */
     }
     else if (address == NULL || address != mapping->current.address) {
         rc = -EINVAL;
@@ -343,7 +352,72 @@ core_mapping_free(struct core_mapping *mapping)
     while (mapping->ghosts != NULL) {
         struct core_ghost *ghost = mapping->ghosts;
         mapping->ghosts = ghost->next;
-        (void)os_memory_release(ghost->was.address, ghost->size);
+        (void)os_memory_unmap(ghost->was.address, ghost->size);
         PyMem_RawFree(ghost);
     }
+}
+
+/* ----------------------------------------------- for a SharedMemory handle */
+
+static void
+mapping_raise_exports(void)
+{
+    PyErr_SetString(PyExc_BufferError,
+                    "the segment cannot be detached while views, arrays, "
+                    "atomics or copies of it exist: release them first");
+}
+
+/* Raise an error of a core_mapping_ function.  Return -1. */
+int
+core_shared_memory_raise(PyObject *op, int rc, enum core_operation operation)
+{
+    if (rc == -EBUSY) {
+        mapping_raise_exports();
+    }
+    else {
+        (void)core_handle_raise(op, rc, operation);
+    }
+    return -1;
+}
+
+int
+core_shared_memory_put(PyObject *op, const struct core_attachment *new)
+{
+    int rc = core_mapping_put(op, &shared_memory(op)->mapping, new);
+    return rc < 0 ? core_shared_memory_raise(op, rc, CORE_OPERATION_DETACH)
+                  : 0;
+}
+
+int
+core_shared_memory_check_exports(PyObject *op)
+{
+    bool exports;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    exports = shared_memory(op)->mapping.exports > 0;
+    CORE_END_CRITICAL_SECTION();
+    if (exports) {
+        mapping_raise_exports();
+    }
+    return exports ? -1 : 0;
+}
+
+bool
+core_shared_memory_attached(PyObject *op)
+{
+    bool attached;
+    CORE_BEGIN_CRITICAL_SECTION(op);
+    attached = shared_memory(op)->mapping.current.address != NULL;
+    CORE_END_CRITICAL_SECTION();
+    return attached;
+}
+
+PyObject *
+core_shared_memory_raise_not_attached(PyObject *op)
+{
+    if (core_handle_check(core_handle(op)) < 0) {
+        return NULL;
+    }
+    return core_refuse_as(
+        core_handle(op)->state, core_handle(op)->state->NotAttachedError, 0,
+        core_handle_target(op), "the segment is not attached: call attach()");
 }

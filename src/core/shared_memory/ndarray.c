@@ -1,13 +1,13 @@
-/* SharedMemory.ndarray(): NumPy arrays in a segment, and the pin that each of
- * them keeps.
+/* SharedMemory.ndarray(): NumPy arrays in a segment.  No system calls.
  *
- * NumPy's constructor takes a buffer, notes its address, releases it, and
- * keeps a reference: to what gave the buffer, also where that is behind a
- * memoryview, which therefore counts for nothing once the array is made.  So
- * the array is made of a pin, which nobody can release: it holds an export of
- * the segment from its making to its end, and so detach() knows of it.
+ * NumPy's constructor takes a buffer, stores its address, releases the buffer,
+ * and keeps a reference to the object that exported it, even if that is behind
+ * a memoryview.  So a memoryview would not count as an export after the array
+ * is made.  Therefore the array is made from a pin, an object that is private
+ * to the array: it holds an export of the segment until it is freed, so that
+ * detach() raises BufferError while the array exists.
  *
- * The fields of a pin are set before anybody sees it and never change. */
+ * The fields of a pin are set before other code sees it and never change. */
 #include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
@@ -15,34 +15,34 @@
 typedef struct {
     PyObject_HEAD
     PyObject *memory;
-    struct core_attachment held;
+    struct core_attachment attachment;
 } PinObject;
 
 static PyObject *
 pin_make(PyObject *memory)
 {
     PyTypeObject *type = (PyTypeObject *)core_handle(memory)->state->pin_type;
-    struct core_attachment held;
+    struct core_attachment attachment;
     if (type == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
         return NULL;
     }
-    if (core_shared_bytes_hold(memory, false, &held) < 0) {
+    if (core_shared_bytes_acquire(memory, false, &attachment) < 0) {
         return NULL;
     }
     PinObject *self = (PinObject *)type->tp_alloc(type, 0);
     if (self == NULL) {
-        core_shared_bytes_letgo(memory);
+        core_shared_bytes_release(memory);
         return NULL;
     }
     self->memory = Py_NewRef(memory);
-    self->held = held;
+    self->attachment = attachment;
     core_shared_bytes_mark_exported(memory);
     return (PyObject *)self;
 }
 
-/* There is no tp_clear: what a pin refers to can only refer back through the
- * dict of a subclass, which has one. */
+/* There is no tp_clear.  A reference cycle can lead back to a pin only through
+ * the dict of a subclass of SharedMemory, which is cleared. */
 static int
 pin_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -58,7 +58,7 @@ pin_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     if (self->memory != NULL) {
-        core_shared_bytes_letgo(self->memory);
+        core_shared_bytes_release(self->memory);
         Py_DECREF(self->memory);
     }
     type->tp_free(op);
@@ -68,9 +68,10 @@ pin_dealloc(PyObject *op)
 static int
 pin_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 {
-    const struct core_attachment *held = &((PinObject *)op)->held;
-    return PyBuffer_FillInfo(buffer, op, held->address, (Py_ssize_t)held->size,
-                             held->readonly, flags);
+    const struct core_attachment *attachment = &((PinObject *)op)->attachment;
+    return PyBuffer_FillInfo(buffer, op, attachment->address,
+                             (Py_ssize_t)attachment->size,
+                             attachment->readonly, flags);
 }
 
 static PyType_Slot pin_slots[] = {
@@ -90,7 +91,7 @@ PyType_Spec core_pin_spec = {
 
 /* ------------------------------------------------------------- arguments */
 
-/* What an array is made of; the references are owned. */
+/* The converted arguments.  The references are owned. */
 struct request {
     PyObject *numpy, *shape, *type;
     Py_ssize_t offset;
@@ -106,7 +107,7 @@ request_release(struct request *request)
     Py_XDECREF(request->type);
 }
 
-/* NumPy, which nothing else here needs. */
+/* Import NumPy.  Only ndarray() needs it. */
 static PyObject *
 import_numpy(void)
 {
@@ -136,7 +137,7 @@ import_numpy(void)
 }
 
 static int
-convert_order(CoreState *state, PyObject *value, struct request *request)
+array_convert_order(CoreState *state, PyObject *value, struct request *request)
 {
     bool is_text = value == NULL || PyUnicode_Check(value);
     request->order[0] = 'C';
@@ -151,17 +152,17 @@ convert_order(CoreState *state, PyObject *value, struct request *request)
         return -1;
     }
     if (request->order[0] != 'C' && request->order[0] != 'F') {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "order must be 'C' or 'F', not %R", value);
         return -1;
     }
     return 0;
 }
 
-/* One length, or a sequence of them, as a tuple.  An array of lengths has
- * __index__ too, which refuses. */
+/* Convert a length, or a sequence of lengths, to a tuple.  A NumPy array of
+ * several lengths has __index__() too, which raises TypeError. */
 static PyObject *
-shape_as_tuple(CoreState *state, PyObject *value)
+array_shape_as_tuple(CoreState *state, PyObject *value)
 {
     PyObject *one = PyIndex_Check(value) ? PyNumber_Index(value) : NULL;
     if (one != NULL) {
@@ -180,16 +181,16 @@ shape_as_tuple(CoreState *state, PyObject *value)
                       "shape must be a length or a sequence of them");
 }
 
-/* A tuple of ints of which none is negative. */
+/* Convert shape to a tuple of ints that are not negative. */
 static int
-convert_shape(CoreState *state, PyObject *value, struct request *request)
+array_convert_shape(CoreState *state, PyObject *value, struct request *request)
 {
-    PyObject *given = shape_as_tuple(state, value);
+    PyObject *given = array_shape_as_tuple(state, value);
     if (given == NULL) {
         return -1;
     }
-    /* A list first: converting may run code that finds a tuple which is not
-     * filled. */
+    /* Make a list first, because converting may run code, which must not find
+     * an incomplete tuple. */
     PyObject *lengths = PyList_New(0);
     int rc = lengths == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; rc == 0 && i < PyTuple_GET_SIZE(given); i++) {
@@ -207,13 +208,14 @@ convert_shape(CoreState *state, PyObject *value, struct request *request)
     return rc;
 }
 
-/* The size of one item; what numpy.dtype() takes, but no Python objects,
- * whose addresses mean nothing to another process. */
+/* Convert dtype, which is any argument of numpy.dtype(), and set *item_bytes
+ * to the size of an item.  A type with Python objects is refused, because
+ * their addresses mean nothing in another process. */
 static int
-convert_type(CoreState *state, PyObject *value, struct request *request,
-             size_t *item_bytes)
+array_convert_type(CoreState *state, PyObject *value, struct request *request,
+                   size_t *item_bytes)
 {
-    /* In parentheses, so that a tuple stays one argument. */
+    /* The parentheses keep a tuple one argument. */
     request->type = PyObject_CallMethod(request->numpy, "dtype", "(O)", value);
     if (request->type == NULL) {
         return -1;
@@ -232,14 +234,15 @@ convert_type(CoreState *state, PyObject *value, struct request *request,
     }
     if (has_objects) {
         PyErr_Format(PyExc_TypeError,
-                     "%R holds references to objects of this process, which "
-                     "mean nothing in shared memory",
+                     "%R contains references to Python objects, which mean "
+                     "nothing to other processes",
                      request->type);
         return -1;
     }
     if (bytes == 0) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
-                          "the items of %R have no size: give it one",
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
+                          "the items of %R have no size: use a dtype with a "
+                          "size, such as 'S8'",
                           request->type);
         return -1;
     }
@@ -247,10 +250,10 @@ convert_type(CoreState *state, PyObject *value, struct request *request,
     return 0;
 }
 
-/* How many bytes the array has.  As NumPy does, lengths of 0 are left out of
- * the product that must not overflow. */
+/* Compute the size of the array in bytes.  Like in NumPy, lengths of 0 are
+ * left out of the product that must not overflow. */
 static int
-count_bytes(PyObject *op, struct request *request, size_t item_bytes)
+array_count_bytes(PyObject *op, struct request *request, size_t item_bytes)
 {
     bool empty = false;
     request->bytes = item_bytes;
@@ -261,7 +264,7 @@ count_bytes(PyObject *op, struct request *request, size_t item_bytes)
         }
         else if (request->bytes > (size_t)PY_SSIZE_T_MAX / length) {
             (void)core_refuse(core_handle(op)->state, EINVAL,
-                              core_handle_subject(op),
+                              core_handle_target(op),
                               "an array of shape %R is larger than any "
                               "segment",
                               request->shape);
@@ -278,14 +281,14 @@ count_bytes(PyObject *op, struct request *request, size_t item_bytes)
 /* ------------------------------------------------------------- ndarray() */
 
 static PyObject *
-make(PyObject *op, const struct request *request)
+array_make(PyObject *op, const struct request *request)
 {
     PyObject *pin = pin_make(op);
     if (pin == NULL) {
         return NULL;
     }
     PyObject *array = NULL;
-    size_t size = ((PinObject *)pin)->held.size;
+    size_t size = ((PinObject *)pin)->attachment.size;
     if ((size_t)request->offset > size ||
         request->bytes > size - (size_t)request->offset) {
         (void)core_shared_bytes_refuse_range(op, "an array of",
@@ -317,15 +320,16 @@ core_shared_memory_ndarray(PyObject *op, PyObject *args, PyObject *keywords)
     PyObject *array = NULL;
     if (core_integer(state, offset, "offset", 0, PY_SSIZE_T_MAX, &number) <
             0 ||
-        convert_order(state, order, &request) < 0) {
+        array_convert_order(state, order, &request) < 0) {
         return NULL;
     }
     request.offset = (Py_ssize_t)number;
     request.numpy = import_numpy();
-    if (request.numpy != NULL && convert_shape(state, shape, &request) == 0 &&
-        convert_type(state, type, &request, &item_bytes) == 0 &&
-        count_bytes(op, &request, item_bytes) == 0) {
-        array = make(op, &request);
+    if (request.numpy != NULL &&
+        array_convert_shape(state, shape, &request) == 0 &&
+        array_convert_type(state, type, &request, &item_bytes) == 0 &&
+        array_count_bytes(op, &request, item_bytes) == 0) {
+        array = array_make(op, &request);
     }
     request_release(&request);
     return array;
@@ -333,12 +337,14 @@ core_shared_memory_ndarray(PyObject *op, PyObject *args, PyObject *keywords)
 
 const char core_shared_memory_ndarray_doc[] = PyDoc_STR(
     "ndarray($self, /, shape, dtype, offset=0, order='C')\n--\n\n"
-    "A NumPy array in the segment: no copy, what is written is shared.\n"
+    "Return a NumPy array on the memory of the segment, without a copy.\n"
     "\n"
-    "shape is a length or a sequence of them, dtype whatever numpy.dtype()\n"
-    "takes without Python objects in it, offset in bytes and aligned or not,\n"
-    "order 'C' (by rows) or 'F'.  While the array or a view of it lives,\n"
-    "detach() raises BufferError; a read-only attachment gives a read-only\n"
-    "array.  Raises ArgumentError (EINVAL) where it does not fit, TypeError\n"
+    "shape is a length or a sequence of lengths.  dtype is any argument\n"
+    "of numpy.dtype(), without Python objects in it.  offset is in bytes\n"
+    "and need not be aligned.  order is 'C' (by rows) or 'F' (by\n"
+    "columns).  While the array or a view of it exists, detach() raises\n"
+    "BufferError.  The array of a read-only attachment is read-only.\n"
+    "\n"
+    "Raise ArgumentError (EINVAL) if the array does not fit, TypeError\n"
     "for a dtype with objects, NotAttachedError, and ModuleNotFoundError\n"
-    "where there is no NumPy.");
+    "if NumPy is not installed.");

@@ -1,17 +1,17 @@
-/* Opening and creating a SharedMemory: shmget(2), sizes, the fill.
+/* Open or create a segment for SharedMemory(): shmget(2), shmat(2), the rules
+ * for sizes, and filling a new segment.
  *
- * The object is changed only at the end, when all has succeeded. */
+ * The object is changed only at the end, after every step has succeeded. */
 #include "core/shared_memory/shared_memory.h"
-#include "core/open.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-/* The size rules of api.md: with flags 0 it must be the segment's, with
- * IPC_CREAT at most that. */
+/* Check the size of the segment against the size that was requested: with
+ * flags 0 they must be equal, with IPC_CREAT the segment may be larger. */
 static int
-check_size(CoreState *state, const struct core_request *request,
-           const struct core_opened *opened, size_t size)
+segment_check_size(CoreState *state, const struct core_request *request,
+                   const struct core_opened *opened, size_t size)
 {
     size_t wanted = request->size;
     bool exact = (request->flags & IPC_CREAT) == 0;
@@ -21,17 +21,18 @@ check_size(CoreState *state, const struct core_request *request,
     }
     (void)core_refuse(
         state, EINVAL,
-        (struct core_subject){request->kind, opened->key, opened->id},
+        (struct core_target){request->kind, opened->key, opened->id},
         "the segment has %zu bytes, not %zu: leave size out to open it as "
         "it is",
         size, wanted);
     return -1;
 }
 
-/* Fill a new segment; it may not be attached for writing, so do that here. */
+/* Fill a new segment.  If the handle has a read-only attachment, attach it
+ * here for writing. */
 static int
-fill(int id, const struct core_attachment *attachment, int character,
-     bool populate)
+segment_fill(int id, const struct core_attachment *attachment, int character,
+             bool populate)
 {
     void *address = attachment->address;
     size_t size = attachment->size;
@@ -56,17 +57,18 @@ fill(int id, const struct core_attachment *attachment, int character,
     return rc == -EFAULT ? -ENOMEM : rc;
 }
 
-/* What only a new segment needs: its bytes, and the mode that was asked for
- * (it was created with the owner's permissions besides). */
+/* Initialize a new segment: fill it, and set the requested mode.  It was
+ * created with read and write permission for the owner in addition. */
 static int
-finish_created(const struct core_request *request, int id,
-               const struct core_attachment *attachment, int character)
+segment_initialize(const struct core_request *request, int id,
+                   const struct core_attachment *attachment, int character)
 {
-    /* A huge page that is not to be had when it is touched is a SIGBUS. */
+    /* If no huge page is available when a page is first accessed, the process
+     * gets SIGBUS.  So get the pages now. */
     bool populate = (request->flags & OS_SHM_HUGETLB) != 0 &&
                     (request->flags & OS_SHM_NORESERVE) != 0;
     if (populate || character >= 0) {
-        int rc = fill(id, attachment, character, populate);
+        int rc = segment_fill(id, attachment, character, populate);
         if (rc < 0) {
             return rc;
         }
@@ -80,26 +82,28 @@ finish_created(const struct core_request *request, int id,
     return rc < 0 ? rc : os_shm_set(id, &info);
 }
 
-/* Whether a segment is one that was made for this request: the id names
- * another where somebody has removed ours and it was given again.  One that is
- * removed while it is attached loses its key. */
+/* Return true if this is the segment that was created for this request.  If
+ * another process has removed it, its id may name another segment by now.  A
+ * segment that is removed while it is attached loses its key. */
 static bool
-is_as_made(const struct os_segment *now, const struct core_request *request,
-           const struct core_opened *opened)
+segment_is_as_created(const struct os_segment *now,
+                      const struct core_request *request,
+                      const struct core_opened *opened)
 {
     return (now->key == opened->key || now->key == IPC_PRIVATE) &&
            now->size == request->size && now->creator_pid == getpid();
 }
 
-/* After an error: remove a new segment, if the id still names it.  One that
- * was attached stays so until then, so that its id is not given again. */
+/* After an error, remove a new segment if the id still names it.  If it is
+ * attached, detach it only after that, because the id of an attached segment
+ * is not used again. */
 static void
-give_up(const struct core_request *request, const struct core_opened *opened,
-        void *address)
+segment_undo_create(const struct core_request *request,
+                    const struct core_opened *opened, void *address)
 {
     struct os_segment now;
-    if (os_shm_look(opened->id, &now) == 0 &&
-        is_as_made(&now, request, opened)) {
+    if (os_shm_identify(opened->id, &now) == 0 &&
+        segment_is_as_created(&now, request, opened)) {
         (void)os_shm_remove(opened->id);
     }
     if (address != NULL) {
@@ -107,24 +111,25 @@ give_up(const struct core_request *request, const struct core_opened *opened,
     }
 }
 
-/* Attach what was opened and put it into the handle: 0, -1 with an exception,
- * or CORE_AGAIN where it is gone already and is to be opened or created
- * again. */
+/* Attach the segment and store it in the handle.  Return 0, -1 with an
+ * exception, or CORE_AGAIN if the segment no longer exists and must be opened
+ * or created again. */
 static int
-adopt(PyObject *op, struct core_request *request,
-      const struct core_opened *opened, int character)
+segment_finish_open(PyObject *op, struct core_request *request,
+                    const struct core_opened *opened, int character)
 {
     CoreState *state = core_handle(op)->state;
-    struct core_subject subject = {request->kind, opened->key, opened->id};
+    struct core_target target = {request->kind, opened->key, opened->id};
     bool readonly = (opened->access & 0200) == 0;
     int flags = readonly ? SHM_RDONLY : 0;
     struct core_attachment attachment = {.id = opened->id};
-    int rc = core_attachment_look(&attachment);
+    int rc = core_attachment_identify(&attachment);
     if (rc == 0 && opened->created &&
-        !is_as_made(&attachment.segment, request, opened)) {
+        !segment_is_as_created(&attachment.segment, request, opened)) {
         rc = -EIDRM;
     }
-    if (rc == 0 && check_size(state, request, opened, attachment.size) < 0) {
+    if (rc == 0 &&
+        segment_check_size(state, request, opened, attachment.size) < 0) {
         goto error;
     }
     if (rc == 0) {
@@ -134,20 +139,21 @@ adopt(PyObject *op, struct core_request *request,
                                        NULL, flags, &attachment);
     }
     if (rc == -EBUSY) {
-        (void)core_shared_memory_raise(op, rc, "attach");
+        (void)core_shared_memory_raise(op, rc, CORE_OPERATION_ATTACH);
         goto error;
     }
     if (rc < 0) {
         rc = core_open_again(request, rc);
         if (rc != CORE_AGAIN) {
-            (void)core_open_gone(state, request, rc, "attach", subject);
+            (void)core_open_gone(state, request, rc, CORE_OPERATION_ATTACH,
+                                 target);
         }
         goto error;
     }
     if (opened->created) {
-        rc = finish_created(request, opened->id, &attachment, character);
+        rc = segment_initialize(request, opened->id, &attachment, character);
         if (rc < 0) {
-            (void)core_raise(state, rc, "fill", subject);
+            (void)core_raise(state, rc, CORE_OPERATION_FILL, target);
             goto error;
         }
         if (core_shared_memory_put(op, &attachment) < 0) {
@@ -160,14 +166,15 @@ adopt(PyObject *op, struct core_request *request,
     return 0;
 error:
     if (opened->created) {
-        give_up(request, opened, attachment.address);
+        segment_undo_create(request, opened, attachment.address);
     }
     return rc == CORE_AGAIN ? rc : -1;
 }
 
-/* The byte to fill with: -1 for none. */
+/* Convert init_character to the byte to fill the segment with, or -1 for
+ * None. */
 static int
-convert_character(CoreState *state, PyObject *value, int *out)
+segment_convert_character(CoreState *state, PyObject *value, int *out)
 {
     if (value == Py_None) {
         *out = -1;
@@ -189,7 +196,7 @@ convert_character(CoreState *state, PyObject *value, int *out)
     *out = size == 1 ? (unsigned char)bytes.data[0] : -1;
     core_bytes_release(&bytes);
     if (size != 1) {
-        (void)core_refuse(state, EINVAL, CORE_NO_SUBJECT,
+        (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "init_character must be one byte or None, not %zd "
                           "bytes",
                           size);
@@ -199,7 +206,8 @@ convert_character(CoreState *state, PyObject *value, int *out)
 }
 
 static int
-convert_size(CoreState *state, PyObject *value, struct core_request *request)
+segment_convert_size(CoreState *state, PyObject *value,
+                     struct core_request *request)
 {
     long long size = 0;
     if (core_integer(state, value, "size", 0, PY_SSIZE_T_MAX, &size) < 0) {
@@ -220,21 +228,22 @@ core_shared_memory_open(PyObject *op, PyObject *const *given)
     struct core_request request = {.created_mode = 0600};
     struct core_opened opened;
     int character;
-    if (core_request_convert(state, &core_shared_memory_kind, &request,
-                             given[0], given[1], given[2]) < 0 ||
-        convert_size(state, given[3], &request) < 0 ||
-        convert_character(state, given[4], &character) < 0 ||
+    const struct core_kind *kind = core_handle(op)->kind;
+    if (core_request_convert(state, kind, &request, given[0], given[1],
+                             given[2]) < 0 ||
+        segment_convert_size(state, given[3], &request) < 0 ||
+        segment_convert_character(state, given[4], &character) < 0 ||
         core_shared_memory_check_exports(op) < 0) {
         return -1;
     }
     int rc;
     do {
-        if (core_open(state, &core_shared_memory_kind, &request, &opened) <
-            0) {
+        if (core_open(state, kind, &request, &opened) < 0) {
             return -1;
         }
         bool fills = opened.created && (request.flags & IPC_EXCL);
-        rc = adopt(op, &request, &opened, fills ? character : -1);
+        rc =
+            segment_finish_open(op, &request, &opened, fills ? character : -1);
     } while (rc == CORE_AGAIN);
     return rc;
 }

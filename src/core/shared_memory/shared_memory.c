@@ -1,14 +1,67 @@
-/* sysv_ipc.SharedMemory: attaching, and what the kernel knows of a segment;
- * shmop(2), shmctl(2).  Opening is shared_memory_open.c, the bytes are
- * shared_bytes.c.
+/* sysv_ipc.SharedMemory: attaching, detaching and attributes; shmat(2),
+ * shmdt(2) and shmctl(2).  open.c opens and creates segments, mapping.c keeps
+ * the attachment, bytes.c accesses the memory.
  *
- * mapping is guarded by the object's critical section (mapping.h); size is
- * set when opened, and written with it. */
-#include "core/info.h"
-#include "core/open.h"
+ * The critical section of the object guards mapping (mapping.h).  size and
+ * readonly are atomic and set when the segment is opened or attached. */
 #include "core/shared_memory/shared_memory.h"
 
 #include <errno.h>
+
+/* If the record does not match, another thread may have detached the segment
+ * since the record was read.  So read it again before answering. */
+static bool
+shared_memory_same(PyObject *op, const struct os_info *now)
+{
+    const struct core_attachment *last = &shared_memory(op)->mapping.current;
+    struct core_attachment attachment = {
+        .id = core_handle_id(op),
+        .segment =
+            {
+                .size = (size_t)now->shm.size,
+                .key = now->key,
+                .creator_pid = now->shm.creator_pid,
+                .change_time = now->last_change_time,
+                .detach_time = now->shm.last_detach_time,
+            },
+    };
+    /* from_id() calls this before the handle has attached a segment. */
+    return last->segment.size == 0 || last->id != attachment.id ||
+           core_attachment_same(last, &attachment) ||
+           core_attachment_identify(&attachment) < 0 ||
+           core_attachment_same(last, &attachment);
+}
+
+static bool
+shared_memory_is_marked(const struct os_info *info)
+{
+    return info->shm.marked_for_removal;
+}
+
+static void
+shared_memory_add_facts(const struct os_info *info, struct core_facts *facts)
+{
+    facts->amount = (long long)info->shm.size;
+    facts->first_time = info->shm.last_attach_time;
+    facts->second_time = info->shm.last_detach_time;
+}
+
+const struct core_kind core_shared_memory_kind = {
+    .index = CORE_KIND_shared_memory,
+    .record = CORE_RECORD_SharedMemoryInfo,
+    .after_mode = "size",
+    .get = os_shm_get,
+    .create = core_create,
+    .stat = os_shm_stat,
+    .set = os_shm_set,
+    .remove = os_shm_remove,
+    .list = os_shm_list,
+    .last_place = os_shm_last_place,
+    .same = shared_memory_same,
+    .is_marked = shared_memory_is_marked,
+    .add_facts = shared_memory_add_facts,
+    .keeps_change_time = true,
+};
 
 static inline PyObject *
 shared_memory_make(CoreState *state, PyTypeObject *type)
@@ -34,48 +87,7 @@ shared_memory_dealloc(PyObject *op)
     core_handle_free(op);
 }
 
-static void
-raise_exports(void)
-{
-    PyErr_SetString(PyExc_BufferError,
-                    "the segment cannot be detached while views, arrays, "
-                    "atomics or copies of it exist: release them first");
-}
-
-/* What core_mapping_ functions return, as an exception: -1. */
-int
-core_shared_memory_raise(PyObject *op, int rc, const char *operation)
-{
-    if (rc == -EBUSY) {
-        raise_exports();
-    }
-    else {
-        (void)core_handle_raise(op, rc, operation);
-    }
-    return -1;
-}
-
-int
-core_shared_memory_put(PyObject *op, const struct core_attachment *new)
-{
-    int rc = core_mapping_put(op, &shared_memory(op)->mapping, new);
-    return rc < 0 ? core_shared_memory_raise(op, rc, "detach") : 0;
-}
-
-int
-core_shared_memory_check_exports(PyObject *op)
-{
-    bool exports;
-    CORE_BEGIN_CRITICAL_SECTION(op);
-    exports = shared_memory(op)->mapping.exports > 0;
-    CORE_END_CRITICAL_SECTION();
-    if (exports) {
-        raise_exports();
-    }
-    return exports ? -1 : 0;
-}
-
-/* An address for shmat(2): None and 0 let the kernel choose. */
+/* Convert an address for shmat(2).  None and 0 let the kernel choose. */
 static int
 convert_address(CoreState *state, PyObject *value, void **out)
 {
@@ -92,8 +104,9 @@ convert_address(CoreState *state, PyObject *value, void **out)
     return 0;
 }
 
-/* flags for shmat(2); remap only onto what this handle has attached, since
- * it would replace whatever else is mapped there. */
+/* Convert flags for shmat(2).  SHM_REMAP is allowed only for the address at
+ * which this handle is attached, because it would replace anything else that
+ * is mapped there. */
 static int
 convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
 {
@@ -104,12 +117,13 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
         return -1;
     }
     *out = (int)flags;
-    /* Nobody can use the page at 0, where a small address is rounded to. */
+    /* SHM_RND rounds a small address down to the page at 0, which cannot be
+     * mapped. */
     if ((flags & SHM_RND) && address != NULL &&
         (uintptr_t)address < (uintptr_t)SHMLBA) {
-        (void)core_refuse(self->handle.state, EINVAL, core_handle_subject(op),
+        (void)core_refuse(self->handle.state, EINVAL, core_handle_target(op),
                           "SHM_RND rounds address %p down to 0: use None, or "
-                          "an address of at least %ld",
+                          "an address that is at least %ld",
                           address, (long)SHMLBA);
         return -1;
     }
@@ -118,71 +132,19 @@ convert_attach_flags(PyObject *op, PyObject *value, void *address, int *out)
     current = self->mapping.current.address;
     CORE_END_CRITICAL_SECTION();
     if ((flags & OS_SHM_REMAP) && (address == NULL || address != current)) {
-        (void)core_refuse(self->handle.state, EINVAL, core_handle_subject(op),
-                          "SHM_REMAP replaces whatever is mapped at the "
-                          "address, so it takes only the address at which "
-                          "this handle is attached");
+        (void)core_refuse(self->handle.state, EINVAL, core_handle_target(op),
+                          "SHM_REMAP would replace any memory at the address, "
+                          "so the address must be the one at which this "
+                          "handle is attached");
         return -1;
     }
     return 0;
 }
 
-/* from_id() and the module's attach(): type is a SharedMemory class. */
-PyObject *
-core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
-{
-    static char *names[] = {"id", "address", "flags", NULL};
-    PyObject *id, *address = NULL, *flags = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:attach", names, &id,
-                                     &address, &flags)) {
-        return NULL;
-    }
-    PyObject *op = shared_memory_new((PyTypeObject *)type, NULL, NULL);
-    if (op == NULL) {
-        return NULL;
-    }
-    struct os_info info = {0};
-    if (core_handle_open_id(core_handle(op), id, &info) < 0 ||
-        core_shared_memory_attach(op, address, flags) < 0) {
-        Py_CLEAR(op);
-    }
-    else {
-        /* The access that it was opened with is the one to attach again. */
-        shared_memory(op)->readonly =
-            shared_memory(op)->mapping.current.readonly;
-    }
-    return op;
-}
-
 /* --------------------------------------------------- attach() and detach() */
 
-/* What is known may be older than a detach by another thread: where it
- * differs, ask again. */
-bool
-core_shared_memory_same(PyObject *op, const struct os_info *now)
-{
-    const struct core_attachment *last = &shared_memory(op)->mapping.current;
-    struct core_attachment attachment = {
-        .id = core_handle_id(op),
-        .segment =
-            {
-                .size = (size_t)now->shm.size,
-                .key = now->key,
-                .creator_pid = now->shm.creator_pid,
-                .change_time = now->last_change_time,
-                .detach_time = now->shm.last_detach_time,
-            },
-    };
-    /* from_id() asks before there was any. */
-    return last->segment.size == 0 || last->id != attachment.id ||
-           core_attachment_same(last, &attachment) ||
-           core_attachment_look(&attachment) < 0 ||
-           core_attachment_same(last, &attachment);
-}
-
-int
-core_shared_memory_attach(PyObject *op, PyObject *address_value,
-                          PyObject *flags_value)
+static int
+segment_attach(PyObject *op, PyObject *address_value, PyObject *flags_value)
 {
     void *address;
     int flags;
@@ -202,10 +164,37 @@ core_shared_memory_attach(PyObject *op, PyObject *address_value,
         return core_handle_raise_another(op, attachment.id);
     }
     if (rc < 0) {
-        return core_shared_memory_raise(op, rc, "attach");
+        return core_shared_memory_raise(op, rc, CORE_OPERATION_ATTACH);
     }
     shared_memory(op)->size = attachment.size;
     return 0;
+}
+
+/* from_id(), and attach() of the module; type is a SharedMemory class. */
+PyObject *
+core_shared_memory_from_id(PyObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"id", "address", "flags", NULL};
+    PyObject *id, *address = NULL, *flags = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:attach", names, &id,
+                                     &address, &flags)) {
+        return NULL;
+    }
+    PyObject *op = shared_memory_new((PyTypeObject *)type, NULL, NULL);
+    if (op == NULL) {
+        return NULL;
+    }
+    struct os_info info = {0};
+    if (core_handle_open_id(core_handle(op), id, &info) < 0 ||
+        segment_attach(op, address, flags) < 0) {
+        Py_CLEAR(op);
+    }
+    else {
+        /* attach() uses the same access by default. */
+        shared_memory(op)->readonly =
+            shared_memory(op)->mapping.current.readonly;
+    }
+    return op;
 }
 
 static PyObject *
@@ -215,7 +204,7 @@ shared_memory_attach(PyObject *op, PyObject *args, PyObject *keywords)
     PyObject *address = NULL, *flags = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OO:attach", names,
                                      &address, &flags) ||
-        core_shared_memory_attach(op, address, flags) < 0) {
+        segment_attach(op, address, flags) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -237,7 +226,7 @@ static PyObject *
 shared_memory_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     if (!core_shared_memory_attached(op) &&
-        core_shared_memory_attach(op, NULL, NULL) < 0) {
+        segment_attach(op, NULL, NULL) < 0) {
         return NULL;
     }
     return Py_NewRef(op);
@@ -255,7 +244,8 @@ shared_memory_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
             !PyErr_ExceptionMatches(PyExc_BufferError)) {
             return NULL;
         }
-        /* Views in the traceback's frames must not hide what is raised. */
+        /* Views in the frames of the traceback keep the segment attached.
+         * That must not hide the exception. */
         PyErr_Clear();
     }
     Py_RETURN_NONE;
@@ -270,7 +260,7 @@ shared_memory_lock(PyObject *op, PyObject *Py_UNUSED(unused))
     }
     int rc = os_shm_lock(id);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "lock");
+        return core_handle_raise(op, rc, CORE_OPERATION_LOCK);
     }
     Py_RETURN_NONE;
 }
@@ -284,7 +274,7 @@ shared_memory_unlock(PyObject *op, PyObject *Py_UNUSED(unused))
     }
     int rc = os_shm_unlock(id);
     if (rc < 0) {
-        return core_handle_raise(op, rc, "unlock");
+        return core_handle_raise(op, rc, CORE_OPERATION_UNLOCK);
     }
     Py_RETURN_NONE;
 }
@@ -324,7 +314,8 @@ shared_memory_get_size(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(shared_memory(op)->size);
 }
 
-/* The attachment now; to read its address is to let a pointer out. */
+/* Copy the attachment.  If escape is true, record that other code may have a
+ * pointer into it. */
 static int
 get_attachment(PyObject *op, bool escape, struct core_attachment *out)
 {
@@ -362,82 +353,95 @@ shared_memory_get_readonly(PyObject *op, void *Py_UNUSED(closure))
 
 PyDoc_STRVAR(
     shared_memory_doc,
-    "SharedMemory(key, flags=0, mode=0o600, size=0, init_character=b' ')\n"
-    "--\n"
+    "SharedMemory(key, flags=0, mode=0o600, size=0, init_character=b' "
+    "')\n--\n\n"
+    "A System V shared memory segment.  The constructor attaches it.\n"
     "\n"
-    "A System V shared memory segment, attached when opened.\n"
+    "key and flags are those of Semaphore; flags can also include\n"
+    "SHM_HUGETLB, SHM_NORESERVE and similar flags of shmget(2).  size is\n"
+    "in bytes.  With IPC_CREX it defaults to PAGE_SIZE, and the segment\n"
+    "is filled with init_character; None keeps the kernel's zero pages,\n"
+    "which use no memory until they are accessed.  With IPC_CREAT, size\n"
+    "is that of a new segment, and an existing segment must be at least\n"
+    "as large.  With flags 0, leave out size, or give the size of the\n"
+    "segment.  A mode without 0o200 attaches read-only.\n"
     "\n"
-    "key and flags are those of Semaphore; SHM_HUGETLB, SHM_NORESERVE and "
-    "the\n"
-    "like go into flags too.  size is in bytes.  With IPC_CREX it defaults "
-    "to\n"
-    "PAGE_SIZE and the segment is filled with init_character (None: left to\n"
-    "the kernel's zero pages, which cost nothing until touched).  With\n"
-    "IPC_CREAT it is the size to create if there is none; an existing larger\n"
-    "segment opens whole.  With flags 0 it is left out, or the segment's "
-    "size.\n"
-    "A mode without 0o200 attaches read-only.\n"
-    "\n"
-    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-    "ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
-    "See shmget(2), shmop(2).");
+    "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL), LimitError (ENOSPC) or OutOfMemoryError\n"
+    "(ENOMEM) on failure.  See shmget(2) and shmop(2).");
 
 PyDoc_STRVAR(
     attach_doc,
     "attach($self, /, address=None, flags=0)\n--\n\n"
-    "Attach the segment, at the address if one is given; replaces the\n"
-    "attachment that there is.\n"
+    "Attach the segment.  A new attachment replaces an existing one.\n"
     "\n"
-    "flags are SHM_RDONLY, SHM_RND, SHM_EXEC, SHM_REMAP; left out, the "
-    "access\n"
-    "is the one it was opened with.  Raises BufferError while views exist,\n"
-    "ArgumentError (EINVAL) for an address that is not aligned or not free,\n"
-    "PermissionsError (EACCES), ExistentialError (EINVAL, EIDRM).  See "
-    "shmop(2).");
+    "address is the address of the new attachment; None lets the kernel\n"
+    "choose.  flags are SHM_RDONLY, SHM_RND, SHM_EXEC and SHM_REMAP;\n"
+    "without them the access is that with which the segment was opened.\n"
+    "\n"
+    "Raise BufferError while views, arrays or atomics exist;\n"
+    "ArgumentError (EINVAL) for an address that is not aligned or not\n"
+    "free; ExistentialError (EINVAL, EIDRM) if the segment no longer\n"
+    "exists; and PermissionsError (EACCES).  See shmop(2).");
 PyDoc_STRVAR(
     detach_doc,
     "detach($self, /)\n--\n\n"
     "Detach the segment.\n"
     "\n"
-    "Raises BufferError, and changes nothing, while views, arrays or\n"
-    "atomics of it exist;\n"
-    "NotAttachedError where it is not attached.  See shmop(2).");
+    "Raise BufferError, and change nothing, while views, arrays or\n"
+    "atomics exist; and NotAttachedError if the segment is not attached.\n"
+    "See shmop(2).");
+PyDoc_STRVAR(enter_doc,
+             "__enter__($self, /)\n--\n\n"
+             "Attach the segment if it is not attached.  Return self.");
 PyDoc_STRVAR(
-    enter_doc,
-    "__enter__($self, /)\n--\n\nAttach if not attached; return self.");
-PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exception)\n--\n\n"
-                       "Detach.  An exception inside the block goes on.");
+    exit_doc,
+    "__exit__($self, /, *exception)\n--\n\n"
+    "Detach the segment.\n"
+    "\n"
+    "Raise BufferError while views, arrays or atomics exist.  But an\n"
+    "exception inside the block propagates in any case; then the segment\n"
+    "stays attached.");
 PyDoc_STRVAR(
     lock_doc,
     "lock($self, /)\n--\n\n"
-    "Keep the segment from being swapped (SHM_LOCK).\n"
+    "Prevent the kernel from swapping the segment out (SHM_LOCK).\n"
     "\n"
-    "Pages come into memory when they are touched.  Raises\n"
-    "PermissionsError (EPERM) unless the caller has CAP_IPC_LOCK, or is\n"
-    "owner or creator and RLIMIT_MEMLOCK is not 0; OutOfMemoryError\n"
-    "(ENOMEM) above RLIMIT_MEMLOCK.  See shmctl(2).");
-PyDoc_STRVAR(unlock_doc, "unlock($self, /)\n--\n\n"
-                         "Let the segment be swapped again (SHM_UNLOCK).");
-PyDoc_STRVAR(info_doc,
-             "info($self, /)\n--\n\n"
-             "A SharedMemoryInfo, in one system call (IPC_STAT); it cannot\n"
-             "tell resident and swapped, which are None.");
+    "Pages that are not in memory are loaded when they are accessed.\n"
+    "Raise PermissionsError (EPERM) unless the caller has CAP_IPC_LOCK,\n"
+    "or is the owner or creator and RLIMIT_MEMLOCK is not 0; and\n"
+    "OutOfMemoryError (ENOMEM) if the segment exceeds RLIMIT_MEMLOCK.\n"
+    "See shmctl(2).");
+PyDoc_STRVAR(unlock_doc,
+             "unlock($self, /)\n--\n\n"
+             "Allow the kernel to swap the segment out again (SHM_UNLOCK).\n"
+             "\n"
+             "Raise PermissionsError (EPERM) if the caller does not have\n"
+             "CAP_IPC_LOCK and is not the owner or creator.  See shmctl(2).");
+PyDoc_STRVAR(
+    info_doc,
+    "info($self, /)\n--\n\n"
+    "Return a SharedMemoryInfo, from one system call.\n"
+    "\n"
+    "Its fields resident and swapped are None, because IPC_STAT does not\n"
+    "report them.  See shmctl(2).");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Mark the segment for removal: it goes when the last one detaches.\n"
+    "Remove the segment as soon as all processes have detached it.\n"
     "\n"
-    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See shmctl(2), "
-    "IPC_RMID.");
+    "Until then it is marked for removal, and cannot be opened by key.\n"
+    "Raise PermissionsError (EPERM) if the caller is not the owner, the\n"
+    "creator or root, and ExistentialError (EINVAL) if the segment no\n"
+    "longer exists.  See shmctl(2), IPC_RMID.");
 PyDoc_STRVAR(
     from_id_doc,
     "from_id($type, /, id, address=None, flags=0)\n--\n\n"
-    "Open and attach the segment with this id, as shmat(2) takes it.\n"
+    "Open and attach the segment with this id.\n"
     "\n"
-    "address and flags are those of attach().  Raises ExistentialError "
-    "(EINVAL)\n"
-    "where the id names nothing.");
+    "address and flags are those of attach().  Raise ExistentialError\n"
+    "(EINVAL) if no segment has this id, and the errors of attach().  See\n"
+    "shmop(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same segment.");
 
@@ -462,17 +466,17 @@ static PyMethodDef shared_memory_methods[] = {
 static PyGetSetDef shared_memory_getset[] = {
     CORE_HANDLE_GETSET CORE_SHARED_MEMORY_FIELDS(CORE_FIELD_GETSET){
         "attached", shared_memory_get_attached, NULL,
-        PyDoc_STR("True while this handle has the segment attached."), NULL},
+        PyDoc_STR("True if this handle has the segment attached."), NULL},
     {"address", shared_memory_get_address, NULL,
-     PyDoc_STR(
-         "Where the segment is attached; 0 where it is not.  Once read,\n"
-         "the attachment outlives the handle: until detach(), or the\n"
-         "process's end."),
+     PyDoc_STR("The address at which the segment is attached, or 0.\n"
+               "After it has been read, the attachment outlives the handle:\n"
+               "it stays until detach() or the end of the process."),
      NULL},
     {"size", shared_memory_get_size, NULL,
-     PyDoc_STR("The size in bytes, as it was created."), NULL},
+     PyDoc_STR("The size in bytes, as given at creation."), NULL},
     {"readonly", shared_memory_get_readonly, NULL,
-     PyDoc_STR("True when attached read-only, or when attach() would be."),
+     PyDoc_STR(
+         "True if the attachment is read-only, or would be after attach()."),
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -1,15 +1,29 @@
-/* What shared_memory.c (the segment), shared_memory_open.c (opening it),
- * shared_bytes.c (its bytes), array.c and atomic.c share. */
-#ifndef SYSV_IPC_SHARED_MEMORY_H
-#define SYSV_IPC_SHARED_MEMORY_H
+/* SharedMemory objects, and the functions that the files of this folder share:
+ * shared_memory.c (attaching and attributes), open.c, mapping.c, bytes.c,
+ * ndarray.c and atomic.c. */
+#ifndef SYSV_IPC_CORE_SHARED_MEMORY_H
+#define SYSV_IPC_CORE_SHARED_MEMORY_H
 
+#include "core/info.h"
+#include "core/open.h"
 #include "core/shared_memory/mapping.h"
+#include "core/wait.h"
+
+extern const struct core_kind core_shared_memory_kind;
+extern PyType_Spec core_shared_memory_spec;
+extern PyType_Spec core_pin_spec;
+extern PyType_Spec core_atomic_spec;
+PyObject *core_shared_memory_call(PyObject *type, PyObject *const *args,
+                                  size_t nargsf, PyObject *keywords);
+/* from_id(), and attach() of the module; type is a SharedMemory class. */
+PyObject *core_shared_memory_from_id(PyObject *type, PyObject *args,
+                                     PyObject *keywords);
 
 typedef struct {
     CoreHandle handle;
     struct core_mapping mapping;
     _Atomic size_t size;
-    atomic_bool readonly; /* as opened: what attach() asks for by default */
+    atomic_bool readonly; /* as opened; the default of attach() */
 } SharedMemoryObject;
 
 static inline SharedMemoryObject *
@@ -18,26 +32,28 @@ shared_memory(PyObject *op)
     return (SharedMemoryObject *)op;
 }
 
-/* What the constructor does with its arguments: 0, or -1 with an exception. */
+/* Open or create a segment with the arguments of the constructor, and attach
+ * it.  Return 0, or -1 with an exception. */
 int core_shared_memory_open(PyObject *op, PyObject *const *given);
-/* What a core_mapping_ function returned, as an exception: -1. */
-int core_shared_memory_raise(PyObject *op, int rc, const char *operation);
-/* Put the attachment into the handle, or with NULL take it out: 0, or -1 with
- * an exception and all as it was but for new, which is the caller's then. */
+/* Raise an error of a core_mapping_ function.  Return -1. */
+int core_shared_memory_raise(PyObject *op, int rc,
+                             enum core_operation operation);
+/* Make new the attachment of the handle, or detach if new is NULL.  Return 0,
+ * or -1 with an exception; then nothing has changed, and new still belongs to
+ * the caller. */
 int core_shared_memory_put(PyObject *op, const struct core_attachment *new);
-/* -1 with BufferError while there are exports of the segment. */
+/* Raise BufferError and return -1 if the segment has exports. */
 int core_shared_memory_check_exports(PyObject *op);
 bool core_shared_memory_attached(PyObject *op);
 PyObject *core_shared_memory_raise_not_attached(PyObject *op);
-int core_shared_memory_attach(PyObject *op, PyObject *address,
-                              PyObject *flags);
 
-/* The attachment, held as an export until letgo(): 0, or -1 with an
- * exception where there is none, or none that may be written. */
-int core_shared_bytes_hold(PyObject *op, bool write,
-                           struct core_attachment *held);
-void core_shared_bytes_letgo(PyObject *op);
-/* Say of what is held that a pointer to it may outlive the export. */
+/* Copy the attachment, and count one more export until
+ * core_shared_bytes_release() is called.  Return 0, or -1 with an exception if
+ * the segment is not attached, or not for writing although write is true. */
+int core_shared_bytes_acquire(PyObject *op, bool write,
+                              struct core_attachment *attachment);
+void core_shared_bytes_release(PyObject *op);
+/* Record that a pointer to the attachment may outlive the export. */
 void core_shared_bytes_mark_exported(PyObject *op);
 PyObject *core_shared_bytes_raise_readonly(PyObject *op);
 PyObject *core_shared_bytes_refuse_range(PyObject *op, const char *what,
@@ -86,7 +102,7 @@ PyObject *core_shared_bytes_subscript(PyObject *op, PyObject *index);
 int core_shared_bytes_assign(PyObject *op, PyObject *index, PyObject *value);
 int core_shared_bytes_true(PyObject *op);
 
-/* Iterating gives the bytes as ints, through item(). */
+/* Iteration gives the bytes as ints.  It calls item(). */
 #define CORE_SHARED_BYTES_SLOTS                                 \
     {Py_bf_getbuffer, core_shared_bytes_getbuffer},             \
     {Py_bf_releasebuffer, core_shared_bytes_releasebuffer},     \

@@ -9,7 +9,7 @@
  *
  * The timer is only used by the one thread.  All of the watcher is guarded by
  * os_wait_lock, but for wait_watch_word, a futex. */
-#include "os/wait/wait.h"
+#include "os/wait/list.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -13,7 +13,7 @@
  *
  * All here is atomic; a signal is taken, but never given back, because it may
  * still be on its way. */
-#include "os/wait/wait.h"
+#include "os/wait/list.h"
 
 #include <errno.h>
 #include <signal.h>

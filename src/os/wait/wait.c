@@ -2,10 +2,10 @@
  * ended by a signal.
  *
  * A call that has a deadline the kernel does not keep is interrupted when its
- * time has come (wait_alarm.c), again and again until it is over, because a
+ * time has come (alarm.c), again and again until it is over, because a
  * signal that comes before the call has begun interrupts nothing.  Cancelling
  * does the same from the thread that cancels.  If there is no signal for a
- * call (wait_signal.c), the wait is attempts with naps between them.
+ * call (signal.c), the wait is attempts with naps between them.
  *
  * The list holds only calls that are being made: a call is put into it and
  * taken out of it by os_wait_call(), while no Python code can run.  A thread
@@ -15,7 +15,7 @@
  * os_wait_first and what hangs on it is guarded by os_wait_lock.  in_call and
  * an owner's cancels are atomic, and their order makes sure that either the
  * call sees the cancelling or the cancelling sees the call. */
-#include "os/wait/wait.h"
+#include "os/wait/list.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -36,9 +36,6 @@
  * many does it. */
 #define SPIN_FAILURES 8
 #define SPIN_SELDOM 64
-
-pthread_mutex_t os_wait_lock = PTHREAD_MUTEX_INITIALIZER;
-struct os_wait *os_wait_first;
 
 static pthread_once_t wait_once = PTHREAD_ONCE_INIT;
 /* How many waits in a row have spun in vain, or not at all. */
@@ -179,7 +176,7 @@ bool
 os_wait_is_cancelled(const struct os_wait *wait)
 {
     return atomic_load(&wait->owner->cancels) != wait->cancels ||
-           atomic_load(&wait->owner->ended);
+           atomic_load(&wait->owner->cancelled);
 }
 
 bool

@@ -1,7 +1,7 @@
-"""The command line: look at what the machine holds, use it, clean it up.
+"""The command line: list, use and remove System V IPC objects.
 
-One module for each group of commands; here they are run, and what goes wrong becomes one line
-and an exit status: 0 done, 1 nothing matched or a part failed, 2 wrong usage.
+Each group of commands has a module.  This one runs a command and turns an exception into one line
+on standard error and an exit status: 0 success, 1 nothing matched or a part failed, 2 wrong usage.
 """
 
 import contextlib
@@ -35,18 +35,18 @@ def _run(arguments: Sequence[str] | None) -> int:
                 sys.stdout.flush()
             raise
     except OSError as error:
-        # The help text has no reader any more, or no room.
+        # The help text could not be written: no reader, or no space.
         return _not_written(error)
     as_json: bool = getattr(options, "json", False)
     if sys.stdout is None:
         output.report("standard output is closed")
         return 1
-    # Names from elsewhere may hold what the terminal's encoding lacks.
+    # Names of users and processes may contain characters that the encoding lacks.
     with contextlib.suppress(AttributeError):
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         with warnings.catch_warnings():
-            # That a list is not complete, say: in one line, as all else that is told.
+            # Such as that a list is not complete: print warnings in one line, as errors are.
             warnings.showwarning = lambda text, *_, **__: output.report(str(text))
             status: int = options.run(options)
         sys.stdout.flush()
@@ -64,7 +64,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _not_written(error: OSError) -> int:
-    """Return the status after an output that failed, and tell of it unless nobody reads."""
+    """Report output that failed, unless it has no reader, and return the exit status."""
     if isinstance(error, BrokenPipeError):
         return _ended_by(signal.SIGPIPE)
     output.report(error)
@@ -72,8 +72,8 @@ def _not_written(error: OSError) -> int:
 
 
 def _ended_by(number: int | None) -> int:
-    """Return the status that a shell gives to a program that this signal ends, or 1."""
-    # What is left in the buffer has no reader: the interpreter must not complain of it.
+    """Return the status that a shell reports for a program ended by this signal, or 1."""
+    # The interpreter must not report an error for what is left in the buffer at its end.
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

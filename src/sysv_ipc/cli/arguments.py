@@ -1,4 +1,4 @@
-"""The command line's grammar: what may be said, and what it is converted to."""
+"""The command line's grammar: commands, options and the conversion of their values."""
 
 import argparse
 import contextlib
@@ -22,9 +22,9 @@ OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that tells what is wrong in one line."""
+    """A parser that reports an error in one line."""
 
-    #: Whether options may stand between words; argparse has them before or after all words.
+    #: True if options may come between arguments.  argparse wants them before or after all of them.
     in_any_order = False
 
     def parse_known_args(  # type: ignore[override]
@@ -32,10 +32,10 @@ class Parser(argparse.ArgumentParser):
         args: Sequence[str] | None = None,
         namespace: argparse.Namespace | None = None,
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Take what this parser knows; the parser above calls it for a command."""
+        """Parse the arguments that this parser knows; the main parser calls it for a command."""
         if not self.in_any_order:
             return super().parse_known_args(args, namespace)
-        # In CPython before 3.13 this calls back for the options, then for the words.
+        # In CPython before 3.13 this calls the method again, for options, then for arguments.
         self.in_any_order = False
         try:
             return self.parse_known_intermixed_args(args, namespace)
@@ -43,22 +43,22 @@ class Parser(argparse.ArgumentParser):
             self.in_any_order = True
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2."""
+        """Report the message and exit with status 2."""
         with contextlib.suppress(OSError):
             tell(printable(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
         self.exit(2)
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
-        """Write the help; argparse passes over what goes wrong."""
+        """Write the help and raise OSError if that fails; argparse ignores that."""
         stream = sys.stderr if file is None else file
         if stream is not None:
             stream.write(message)
 
 
 def number(text: str) -> int:
-    """Convert a number, decimal or 0x hex."""
+    """Convert a number, decimal or 0x hexadecimal."""
     if not re.fullmatch(r"-?(\d+|0[xX][0-9a-fA-F]+)", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number (decimal or 0x hex)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number (decimal or 0x hexadecimal)")
     return int(text, 16 if "x" in text.lower() else 10)
 
 
@@ -79,7 +79,7 @@ def positive(text: str) -> int:
 
 
 def long(text: str) -> int:
-    """Convert what fits into C's long."""
+    """Convert a number that fits into C's long."""
     value = number(text)
     if not -(2**63) <= value < 2**63:
         raise argparse.ArgumentTypeError(f"{text} does not fit into 64 bits")
@@ -87,39 +87,39 @@ def long(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """Convert a number of bytes, also with K, M, G or T for powers of 1024."""
+    """Convert a number of bytes, which may end in K, M, G or T for powers of 1024."""
     factor = 1
     if text[-1:] in "KMGT" and text[:-1]:
         factor = 1024 ** (1 + "KMGT".index(text[-1]))
         text = text[:-1]
     value = natural(text) * factor
     if value >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is more bytes than there can be")
+        raise argparse.ArgumentTypeError(f"{text} is larger than any object can be")
     return value
 
 
 def key(text: str) -> int:
-    """Convert a key of an object that there is, signed or unsigned."""
-    return _key(text, "name the object by its id, as id:7")
+    """Convert the key of an existing object, signed or unsigned."""
+    return _key(text, "name the object by its id, such as id:7")
 
 
 def listed_key(text: str) -> int:
-    """Convert a key to look for."""
+    """Convert a key for a filter."""
     return _key(text, "--id 7 lists the object with id 7")
 
 
 def new_key(text: str) -> int:
-    """Convert a key of an object to be."""
-    return _key(text, "without --key the object gets a free key")
+    """Convert the key of a new object."""
+    return _key(text, "without --key the object gets an unused key")
 
 
 def _key(text: str, instead_of_0: str) -> int:
     value = number(text)
     if not -(2**31) <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is no key: keys have 32 bits")
+        raise argparse.ArgumentTypeError(f"{text} is not a key: keys have 32 bits")
     if value == 0:
         raise argparse.ArgumentTypeError(
-            f"{text} is IPC_PRIVATE, which names nothing: {instead_of_0}"
+            f"{text} is IPC_PRIVATE, which identifies no object: {instead_of_0}"
         )
     return value - 2**32 if value >= 2**31 else value
 
@@ -128,52 +128,52 @@ def identifier(text: str) -> int:
     """Convert an id."""
     value = natural(text)
     if value >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is no id: ids have 31 bits")
+        raise argparse.ArgumentTypeError(f"{text} is not an id: ids have 31 bits")
     return value
 
 
 def object_name(text: str) -> Name:
-    """Convert how an object is named: by key, or id:N."""
+    """Convert a key, or id:N, to the name of an object."""
     if text.startswith("id:"):
         return Name("id", identifier(text.removeprefix("id:")))
     return Name("key", key(text))
 
 
 def mode(text: str) -> int:
-    """Convert permission bits, which are octal as in chmod(1)."""
+    """Convert permission bits, in octal as for chmod(1)."""
     if not re.fullmatch(r"(0o?)?[0-7]{1,3}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no mode: three octal digits, as 600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a mode: give octal digits, such as 600")
     return int(text.removeprefix("0o"), 8)
 
 
 def seconds(text: str) -> float:
-    """Convert a time."""
+    """Convert a number of seconds."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return value
 
 
 def interval(text: str) -> float:
-    """Convert how long to wait between two looks."""
+    """Convert the number of seconds between two lists."""
     value = seconds(text)
     if not 0.05 <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0.05 to 86400 seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 86400 seconds")
     return value
 
 
 def kind(text: str) -> Kind:
     """Convert the name of a kind."""
     if text not in KINDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no kind: {', '.join(KINDS)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a kind: choose from {', '.join(KINDS)}")
     return KINDS[text]
 
 
 def owner(text: str) -> int:
-    """Convert a user, by name or number."""
+    """Convert the name or number of a user to the uid."""
     try:
         return pwd.getpwnam(text).pw_uid
     except KeyError:
@@ -184,22 +184,22 @@ def owner(text: str) -> int:
 
 
 def values(text: str) -> list[int]:
-    """Convert the values of a set: numbers with commas between them."""
+    """Convert the values of a set: numbers separated by commas."""
     numbers = [natural(word) for word in text.split(",")]
     for value in numbers:
         if value > sysv_ipc.SEMAPHORE_VALUE_MAX:
             raise argparse.ArgumentTypeError(
-                f"{value} is more than a semaphore's largest value, {sysv_ipc.SEMAPHORE_VALUE_MAX}"
+                f"{value} is too large: a value is at most {sysv_ipc.SEMAPHORE_VALUE_MAX}"
             )
     return numbers
 
 
 def parser() -> Parser:
-    """Build the whole grammar."""
+    """Return the parser of the command line."""
     top = Parser(
         prog=PROGRAM,
-        description="Look at System V IPC objects, use them and clean them up.",
-        epilog="KIND is sem, shm or msg.  OBJECT is " + OBJECT_HELP + ".  Exit status: 0 done,"
+        description="List, use and remove System V IPC objects.",
+        epilog="KIND is sem, shm or msg.  OBJECT is " + OBJECT_HELP + ".  Exit status: 0 success,"
         " 1 nothing matched or a part failed, 2 wrong usage.",
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {sysv_ipc.VERSION}")
@@ -212,34 +212,35 @@ def parser() -> Parser:
 
 
 def _add_listing(commands: "argparse._SubParsersAction[Parser]") -> None:
-    ls = commands.add_parser("ls", help="list what exists", description="List what exists.")
-    ls.add_argument("kinds", nargs="*", type=kind, metavar="KIND", help="sem, shm, msg; all")
+    ls = commands.add_parser("ls", help="list objects", description="List objects.")
+    ls.add_argument("kinds", nargs="*", type=kind, metavar="KIND", help="sem, shm or msg (all)")
     ls.add_argument("--kind", action="append", default=[], type=kind, help="the same as KIND")
-    ls.add_argument("--mine", action="store_true", help="only what belongs to the caller")
-    ls.add_argument("--owner", action="append", default=[], type=owner, help="only a user's")
+    ls.add_argument("--mine", action="store_true", help="only the caller's objects")
+    ls.add_argument("--owner", action="append", default=[], type=owner, metavar="USER",
+                    help="only this user's objects")  # fmt: skip
     ls.add_argument("--key", action="append", default=[], type=listed_key, help="only this key")
     ls.add_argument("--id", action="append", default=[], type=identifier, help="only this id")
     ls.add_argument("--sort", choices=listing.SORT_KEYS, metavar="COLUMN",
-                    help=", ".join(listing.SORT_KEYS))  # fmt: skip
-    ls.add_argument("--reverse", action="store_true", help="the last first")
+                    help="sort by " + ", ".join(listing.SORT_KEYS))  # fmt: skip
+    ls.add_argument("--reverse", action="store_true", help="reverse the order")
     ls.add_argument("--watch", nargs="?", type=interval, const=2.0, metavar="SECONDS",
-                    help="again and again, until Ctrl-C")  # fmt: skip
+                    help="repeat the list until Ctrl-C (2)")  # fmt: skip
     _add_json(ls)
     ls.in_any_order = True
     ls.set_defaults(run=listing.ls)
 
     limits = commands.add_parser(
         "limits",
-        help="show the system's limits and how much of them is used",
-        description="Show the system's limits and how much of them is used.",
+        help="show the system's limits and the part in use",
+        description="Show the system's limits and the part in use.",
     )
     _add_json(limits)
     limits.set_defaults(run=listing.limits)
 
     one = commands.add_parser(
         "show",
-        help="tell everything about one object",
-        description="Tell everything about one object.",
+        help="show every fact about one object",
+        description="Show every fact about one object.",
     )
     one.add_argument("kind", type=kind, metavar="KIND", help="sem, shm or msg")
     one.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
@@ -251,39 +252,40 @@ def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
     rm = commands.add_parser(
         "rm",
         help="remove objects",
-        description="Remove objects: those that are named, or with --owner or --mine those that"
-        " a user has left and nobody uses.  On a terminal it asks before each.",
+        description="Remove the given objects, or with --owner or --mine the unused objects of a"
+        " user.  On a terminal it asks before each one.",
     )
     rm.add_argument("kind", type=kind, metavar="KIND", help="sem, shm or msg")
     rm.add_argument("objects", nargs="*", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
     rm.add_argument("--owner", action="append", default=[], type=owner, metavar="USER",
-                    help="instead of OBJECT: what a user has left and nobody uses")  # fmt: skip
-    rm.add_argument("--mine", action="store_true", help="the same of the caller")
+                    help="instead of OBJECT: this user's unused objects")  # fmt: skip
+    rm.add_argument("--mine", action="store_true",
+                    help="instead of OBJECT: the caller's unused objects")  # fmt: skip
     rm.add_argument("--yes", "-y", action="store_true", help="do not ask")
     _add_json(rm)
     rm.in_any_order = True
-    # The filters of ls that it lacks.
+    # The filters of ls that rm does not have.
     rm.set_defaults(run=change.remove, refuse=rm.error, key=[], id=[])
 
     create = commands.add_parser(
         "create",
         help="create an object",
-        description="Create an object.  It must not exist; without --key it gets a free key.",
+        description="Create a new object.  Without --key it gets an unused key.",
     )
     kinds = create.add_subparsers(metavar="KIND", required=True, title="kinds")
     sem = kinds.add_parser("sem", help="a semaphore set")
-    sem.add_argument("--members", type=positive, help="how many semaphores (1)")
-    sem.add_argument("--values", type=values, help="their values: 1,0,5 (0)")
+    sem.add_argument("--members", type=positive, help="number of semaphores (1)")
+    sem.add_argument("--values", type=values, help="the semaphores' values, such as 1,0,5 (0)")
     sem.set_defaults(run=change.create_semaphore_set)
     shm = kinds.add_parser("shm", help="a segment")
     shm.add_argument("--size", type=size, default=sysv_ipc.PAGE_SIZE,
-                     help="in bytes, or as 64K, 16M, 1G (one page)")  # fmt: skip
+                     help="size in bytes, or such as 64K, 16M, 1G (one page)")  # fmt: skip
     shm.set_defaults(run=change.create_segment)
     msg = kinds.add_parser("msg", help="a message queue")
-    msg.add_argument("--max-size", type=size, help="how many bytes it holds (kernel.msgmnb)")
+    msg.add_argument("--max-size", type=size, help="capacity in bytes (kernel.msgmnb)")
     msg.set_defaults(run=change.create_queue)
     for one in (sem, shm, msg):
-        one.add_argument("--key", type=new_key, help="the key")
+        one.add_argument("--key", type=new_key, help="the key (an unused one)")
         one.add_argument("--mode", type=mode, default=0o600, help="octal permissions (600)")
         _add_json(one)
 
@@ -291,40 +293,40 @@ def _add_change(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _add_queues(commands: "argparse._SubParsersAction[Parser]") -> None:
     peek = commands.add_parser(
         "peek",
-        help="print messages and leave them in the queue",
-        description="Print messages and leave them in the queue.",
+        help="print messages without removing them",
+        description="Print messages of a queue without removing them.",
     )
     _add_queue(peek)
-    peek.add_argument("--index", type=natural, default=0, help="from which on (0)")
+    peek.add_argument("--index", type=natural, default=0, help="index of the first message (0)")
     _add_output_of_messages(peek)
     peek.set_defaults(run=queues.peek)
 
     send = commands.add_parser(
         "send",
         help="send messages",
-        description="Send each TEXT as a message; without any, all of standard input as one.",
+        description="Send each TEXT as a message.  Without TEXT, send standard input as one.",
     )
     _add_queue(send)
     send.add_argument("texts", nargs="*", metavar="TEXT", help="a message")
     send.add_argument("--type", type=long, default=1, help="the messages' type (1)")
-    send.add_argument("--timeout", type=seconds, help="how long to wait for room (for ever)")
-    send.add_argument("--count", type=positive, default=1, help="how often to send it all (1)")
+    send.add_argument("--timeout", type=seconds, help="seconds to wait for room (no limit)")
+    send.add_argument("--count", type=positive, default=1, help="number of repetitions (1)")
     send.add_argument("--lines", action="store_true",
-                      help="each line of standard input is a message")  # fmt: skip
+                      help="send each line of standard input as a message")  # fmt: skip
     send.in_any_order = True
     send.set_defaults(run=queues.send)
 
     receive = commands.add_parser(
         "receive",
-        help="take messages out and print them",
-        description="Take messages out of the queue and write them to standard output.",
+        help="receive messages and print them",
+        description="Receive messages from a queue and write them to standard output.",
     )
     _add_queue(receive)
     receive.add_argument("--type", type=long, default=0,
                          help="as in msgrcv(2): 0 any, -5 the lowest up to 5 (0)")  # fmt: skip
     receive.add_argument("--except", action="store_true", dest="except_type",
-                         help="any type but this")  # fmt: skip
-    receive.add_argument("--timeout", type=seconds, help="how long to wait for each (for ever)")
+                         help="any type except --type")  # fmt: skip
+    receive.add_argument("--timeout", type=seconds, help="seconds to wait for each (no limit)")
     _add_output_of_messages(receive)
     receive.set_defaults(run=queues.receive)
 
@@ -335,11 +337,11 @@ def _add_queue(command: Parser) -> None:
 
 def _add_output_of_messages(command: Parser) -> None:
     amount = command.add_mutually_exclusive_group()
-    amount.add_argument("--count", type=positive, default=1, help="how many messages (1)")
-    amount.add_argument("--all", action="store_true", help="all that are there")
+    amount.add_argument("--count", type=positive, default=1, help="number of messages (1)")
+    amount.add_argument("--all", action="store_true", help="all messages in the queue")
     form = command.add_mutually_exclusive_group()
-    form.add_argument("--lines", action="store_true", help="a newline after each message")
-    form.add_argument("--json", action="store_true", help="as JSON: type, size, text, base64")
+    form.add_argument("--lines", action="store_true", help="print a newline after each message")
+    form.add_argument("--json", action="store_true", help="print JSON: type, size, text, base64")
     _add_raw(command)
 
 
@@ -352,8 +354,8 @@ def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
     read.set_defaults(run=segments.read)
     dump = commands.add_parser(
         "dump",
-        help="show bytes of a segment in hex",
-        description="Show bytes of a segment in hex, as xxd(1) does.",
+        help="show bytes of a segment in hexadecimal",
+        description="Show bytes of a segment in hexadecimal, like xxd(1).",
     )
     dump.set_defaults(run=segments.dump)
     write = commands.add_parser(
@@ -364,11 +366,11 @@ def _add_segments(commands: "argparse._SubParsersAction[Parser]") -> None:
     write.set_defaults(run=segments.write)
     for command in (read, dump, write):
         command.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
-        command.add_argument("--offset", type=size, default=0, help="where to begin (0)")
+        command.add_argument("--offset", type=size, default=0, help="offset of the first byte (0)")
     _add_raw(read)
     for command in (read, dump):
-        command.add_argument("--length", type=size, help="how many bytes (up to the end)")
-    write.add_argument("text", nargs="?", metavar="TEXT", help="what to write")
+        command.add_argument("--length", type=size, help="number of bytes (up to the end)")
+    write.add_argument("text", nargs="?", metavar="TEXT", help="the text to write")
     write.in_any_order = True
 
 
@@ -378,4 +380,4 @@ def _add_raw(command: Parser) -> None:
 
 
 def _add_json(command: Parser) -> None:
-    command.add_argument("--json", action="store_true", help="print JSON; errors too")
+    command.add_argument("--json", action="store_true", help="print results and errors as JSON")

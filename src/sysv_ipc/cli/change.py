@@ -30,19 +30,19 @@ from .objects import (
 from .output import PROGRAM, CommandError, failure_text, json_text, printable, report, tell
 from .users import Neighbours, use
 
-#: A record that is older, in seconds, is looked up again before its object is removed.
+#: If a record is older than this, in seconds, it is read again before its object is removed.
 FRESH = 0.1
 
 
 class _InUseError(Exception):
-    """An object that is left alone, and why."""
+    """The reason for which an object is not removed."""
 
 
 def remove(options: argparse.Namespace) -> int:
-    """Remove objects; 1 where one could not be, or there was none to remove."""
+    """Remove objects.  Return 1 if one could not be removed, or none was found."""
     chosen_by_owner = bool(options.owner or options.mine)
     if chosen_by_owner and options.objects:
-        options.refuse("give OBJECTs, or --owner and --mine, not both")
+        options.refuse("give either OBJECTs or --owner and --mine, not both")
     if not chosen_by_owner and not options.objects:
         options.refuse("the following arguments are required: OBJECT, --owner or --mine")
     results = JsonArray() if options.json else None
@@ -55,7 +55,7 @@ def remove(options: argparse.Namespace) -> int:
             status = 1 if any(failed) else 0
     except BaseException:
         if results is not None and results.count:
-            # What has been done is told, and the array is whole.
+            # Finish the array, so that the removals before the error are reported.
             with contextlib.suppress(OSError), Held() as held:
                 results.close(held)
         raise
@@ -66,7 +66,7 @@ def remove(options: argparse.Namespace) -> int:
 
 
 def _remove_named(name: Name, options: argparse.Namespace, results: JsonArray | None) -> bool:
-    """Remove the object of this name; False where that fails."""
+    """Remove the object with this name.  Return False if that fails."""
     kind: Kind = options.kind
     result: dict[str, Any] = {"kind": kind.name, name.what: name.number, "removed": False}
     require_reader()
@@ -86,7 +86,7 @@ def _remove_named(name: Name, options: argparse.Namespace, results: JsonArray | 
 
 
 def _remove_unused(options: argparse.Namespace, results: JsonArray | None) -> int:
-    """Remove what the chosen users have left and nobody uses; 1 where that is nothing."""
+    """Remove the unused objects of the chosen users.  Return 1 if there are none."""
     kind: Kind = options.kind
     done = declined = failed = 0
     for record, reason in _candidates(options):
@@ -110,22 +110,22 @@ def _remove_unused(options: argparse.Namespace, results: JsonArray | None) -> in
             done += 1
         except _InUseError as in_use:
             if results is None:
-                report(f"left the {describe(kind, record)}: {in_use}")
+                report(f"did not remove the {describe(kind, record)}: {in_use}")
             _tell(result | {"left": str(in_use)}, results)
         except (CommandError, sysv_ipc.Error) as error:
             if isinstance(error, sysv_ipc.ExistentialError) or error.errno == errno.EINVAL:
-                continue  # Somebody was faster.
+                continue  # Another process has removed it.
             failed += 1
             _tell_failure(error, result, results)
     if failed or done or declined:
         return 1 if failed else 0
     if results is None:
-        report(f"there is no {kind.noun} to remove: none that matches is unused")
+        report(f"no {kind.noun} that matches is unused; nothing was removed")
     return 1
 
 
 def _candidates(options: argparse.Namespace) -> Iterator[tuple[Record, str | None]]:
-    """Yield what the filters match, each as it is when it is yielded, with why it is in use."""
+    """Yield the record of each object that matches, read just now, and why it is in use or None."""
     kind: Kind = options.kind
     pending = {one.id: one for one in kind.records(True) if is_wanted(one, options)}
     now, neighbours, looked = pending, Neighbours(), time.monotonic()
@@ -136,28 +136,28 @@ def _candidates(options: argparse.Namespace) -> Iterator[tuple[Record, str | Non
         record = now.get(number)
         if record is not None:
             changed = not is_the_same(before, record)
-            yield record, "it has just been changed" if changed else use(kind, record, neighbours)
+            yield record, "it was just changed" if changed else use(kind, record, neighbours)
 
 
 def _asks(options: argparse.Namespace) -> bool:
-    """Whether to ask before each."""
+    """Return True if each removal must be confirmed."""
     return not options.yes and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _require_the_same(kind: Kind, asked: Record, now: Record) -> None:
-    """Raise CommandError where the object is not the one that the user said yes to."""
+    """Raise CommandError if the object is not the one that the user has confirmed."""
     if not is_the_same(asked, now):
         raise CommandError(
-            f"the {describe(kind, asked)} has been changed since the question, or its id is"
-            " another's now; nothing was removed",
-            f"{PROGRAM} show {kind.name} id:{asked.id} tells what it is",
+            f"the {describe(kind, asked)} was changed after the question, or its id belongs to"
+            " another object now; nothing was removed",
+            f"to see the object, run {PROGRAM} show {kind.name} id:{asked.id}",
             name="ExistentialError",
             errno=errno.EIDRM,
         )
 
 
 def _remove(kind: Kind, record: Record, result: dict[str, Any], results: JsonArray | None) -> None:
-    """Remove an object and tell it; nothing comes in between."""
+    """Remove an object and report that; no signal ends the program in between."""
     with Held() as held:
         require_the_same(kind, record, "meanwhile")
         kind.remove(record.id)
@@ -172,26 +172,27 @@ def _remove(kind: Kind, record: Record, result: dict[str, Any], results: JsonArr
 
 
 def _tell(result: dict[str, Any], results: JsonArray | None) -> None:
-    """Add what became of an object to the JSON array."""
+    """Add an object's result to the JSON array, if there is one."""
     if results is not None:
         with Held() as held:
             results.add(held, result)
 
 
 def _tell_failure(error: Exception, result: dict[str, Any], results: JsonArray | None) -> None:
-    """Tell why an object could not be removed."""
+    """Report why an object could not be removed."""
     if results is None:
         report(error)
     _tell(result | {"error": failure_text(error)}, results)
 
 
 def _confirmed(what: str) -> bool:
-    """Ask on the terminal."""
+    """Ask on the terminal; return True if the answer is yes."""
     try:
         tell(printable(f"remove {what}? [y/N] "))
     except OSError as error:
         raise CommandError(
-            f"nobody could be asked whether to remove the {what}: {error}", "--yes does not ask"
+            f"cannot ask whether to remove the {what}: {error}",
+            "to remove it without a question, give --yes",
         ) from None
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
@@ -207,7 +208,7 @@ def create_semaphore_set(options: argparse.Namespace) -> int:
     if values is not None and len(values) != members:
         raise CommandError(
             f"--values has {len(values)} numbers for {members} members",
-            "give one for each member, or leave one of the two out",
+            "give one number for each member, or only one of --values and --members",
         )
     return _create(
         SEM,
@@ -219,7 +220,7 @@ def create_semaphore_set(options: argparse.Namespace) -> int:
 
 
 def create_segment(options: argparse.Namespace) -> int:
-    """Create a segment of zeros."""
+    """Create a segment filled with zeros."""
     return _create(
         SHM,
         lambda: sysv_ipc.SharedMemory(
@@ -246,7 +247,7 @@ def create_queue(options: argparse.Namespace) -> int:
 
 
 def _create(kind: Kind, make: Callable[[], Any], options: argparse.Namespace) -> int:
-    """Make an object and tell of it; one that nobody is told of is removed again."""
+    """Create an object and print it.  If it cannot be printed, remove it again."""
     require_reader()
     with Held() as held:
         made = make()
@@ -257,7 +258,7 @@ def _create(kind: Kind, make: Callable[[], Any], options: argparse.Namespace) ->
             else:
                 text = (
                     f"created {describe(kind, record)}\n"
-                    f"{PROGRAM} show {kind.name} {hexadecimal(record.key)} tells all about it\n"
+                    f"to see it, run {PROGRAM} show {kind.name} {hexadecimal(record.key)}\n"
                 )
             held.write(text.encode())
         except BaseException:

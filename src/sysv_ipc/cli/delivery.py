@@ -1,8 +1,8 @@
-"""What must not be lost between two moments: results that are handed over, signals that end.
+"""Output that must not be lost when a signal ends the program.
 
-A message that has been taken, an object that has been made or removed: Ctrl-C, a signal that
-ends the program, a reader that goes away and a full disk must not come between that and the
-line that tells it.  So signals are only noted meanwhile, and looked at where nothing can be lost.
+After a message was received, or an object was created or removed, the program must print that
+before it ends: neither Ctrl-C or another signal nor a closed pipe or a full disk may lose it.
+Therefore signals are only recorded meanwhile, and handled when nothing can be lost.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from .output import descriptor, report_text
 
 T = TypeVar("T")
 
-#: What a user or a service manager ends programs with.
+#: The signals with which users and service managers end programs.
 USUAL = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-#: The names of signals that end no program, that cannot be noted, or that tell of a fault after
-#: which a program cannot go on.
+#: The names of signals that do not end programs, that cannot be handled, or that report a fault
+#: after which a program cannot continue.
 _OTHERS = [
     "KILL",
     "STOP",
@@ -47,22 +47,22 @@ _OTHERS = [
     "SYS",
     "EMT",
 ]
-#: All that end a program unless it says otherwise.
+#: The signals whose default action ends a program.
 ENDING = frozenset(map(int, signal.valid_signals())) - {
     int(getattr(signal, f"SIG{name}", 0)) for name in _OTHERS
 }
-#: A wait is left after as many seconds to look for a signal that came right before it began.
+#: A wait ends after this time, in seconds, because a signal may arrive just before it begins.
 SLICE = 1.0
-#: How long an output that takes nothing is tried after a signal came.
+#: After a signal, a blocked output is tried for this time, in seconds.
 GRACE = 1.0
-#: How long to wait where there is room by poll(2) and none by write(2).
+#: The pause, in seconds, if poll(2) reports room and write(2) finds none.
 NAP = 0.01
-#: A pipe that has room takes that much at once (PIPE_BUF): writing it does not block.
+#: A pipe that has room accepts this many bytes (PIPE_BUF) without blocking.
 PIECE = 4096
 
 
 class StoppedError(Exception):
-    """A signal came that ends the program; nothing is half done."""
+    """A signal that ends the program has arrived; no step is half done."""
 
     def __init__(self, number: int) -> None:
         """Take the signal's number."""
@@ -71,31 +71,31 @@ class StoppedError(Exception):
 
 
 class Held:
-    """While it is entered, signals that end the program are noted and do not end it.
+    """A context in which signals that end the program are recorded and do not end it.
 
-    Leaving it raises StoppedError where one has come and nothing else went wrong.
+    Its end raises StoppedError if one has arrived and there is no other exception.
     """
 
     def __init__(self, queue: sysv_ipc.MessageQueue | None = None) -> None:
-        """Take the queue whose waits such a signal ends."""
+        """Make a context; such a signal cancels the waits on the queue."""
         self.queue = queue
         self.signals: list[int] = []
         self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Let the signals be noted, except those that are ignored, as nohup(1) does."""
+        """Record the signals, except ignored ones, such as SIGHUP under nohup(1)."""
         try:
             for number in ENDING - {_signal_of_waits()}:
                 before = signal.getsignal(number)
-                # The rest may be a program's own, within which this runs.
+                # Keep other handlers: they belong to the program that calls main().
                 if before == signal.SIG_DFL or (
                     number in USUAL and before not in (signal.SIG_IGN, None)
                 ):
                     self._before[number] = before
                     signal.signal(number, self._note)
         except ValueError:
-            # Not the main thread: no handler runs here.
+            # This is not the main thread, so it cannot have handlers.
             self._before.clear()
         except BaseException:
             self._restore()
@@ -103,7 +103,7 @@ class Held:
         return self
 
     def __exit__(self, cls: type[BaseException] | None, *_: object) -> None:
-        """Let the signals be what they were."""
+        """Restore the handlers; raise StoppedError if a signal has arrived."""
         self._restore()
         if cls is None:
             self.check()
@@ -119,14 +119,14 @@ class Held:
             self.queue.cancel()
 
     def check(self) -> None:
-        """Raise StoppedError where a signal has come."""
+        """Raise StoppedError if a signal has arrived."""
         if self.signals:
             raise StoppedError(self.signals[0])
 
     def wait(self, attempt: Callable[[float], T], timeout: float | None) -> T:
-        """Call what takes a timeout until it succeeds; raise BusyError after the whole timeout.
+        """Call attempt(timeout) until it succeeds; raise BusyError after the whole timeout.
 
-        A signal raises StoppedError, and then the attempt has done nothing.
+        Raise StoppedError if a signal arrives; then the attempt has had no effect.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -142,15 +142,15 @@ class Held:
                 raise
 
     def write(self, data: bytes, stream: TextIO | None = None) -> None:
-        """Write all of it to standard output; raise OSError or StoppedError where that fails.
+        """Write the data to a stream, by default standard output; raise OSError if that fails.
 
-        A signal does not come in between as long as the output takes something.
+        After a signal, raise StoppedError only if the output accepts nothing for GRACE seconds.
         """
         stream = sys.stdout if stream is None else stream
         stream.flush()
         file = descriptor(stream)
         if file is None:
-            # Within another program, which has put something else in its place.
+            # Another program calls main() and has replaced the stream.
             stream.write(data.decode(errors="backslashreplace"))
             stream.flush()
             return
@@ -163,13 +163,13 @@ class Held:
                     rest = rest[_write_at_once(file, rest[:PIECE]) :]
                     continue
             except BlockingIOError:
-                # Another writer took the room, or the system has another idea of it.
+                # Another writer has used the room, or the system counts it differently.
                 time.sleep(NAP)
             if self.signals and time.monotonic() > self._since + GRACE:
                 raise StoppedError(self.signals[0])
 
     def report(self, problem: Exception | str) -> None:
-        """Tell what failed on standard error, as long as that takes something."""
+        """Print an error to standard error, unless it accepts nothing."""
         if sys.stderr is not None:
             text = report_text(problem).encode(sys.stderr.encoding or "ascii", "backslashreplace")
             with contextlib.suppress(OSError, ValueError, StoppedError):
@@ -177,9 +177,10 @@ class Held:
 
 
 def _signal_of_waits() -> int:
-    """Return the signal that the library chooses for its waits: the last one but one that is free.
+    """Return the signal that the library chooses for its waits; it must not get a handler here.
 
-    It has to stay so.  To whoever chose another one by set_wait_signal() the library says it.
+    This is the highest unused realtime signal except SIGRTMAX.  If the program has chosen another
+    one with set_wait_signal(), the library warns that it has a new handler.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     for number in range(signal.SIGRTMAX - 1, signal.SIGRTMIN, -1):
@@ -189,21 +190,22 @@ def _signal_of_waits() -> int:
 
 
 def _write_at_once(file: int, data: memoryview) -> int:
-    """Write what there is room for; raise BlockingIOError where there is none.
+    """Write as much as there is room for; raise BlockingIOError if there is none.
 
-    Room that poll(2) has seen may be another writer's by now, and a write that waits is deaf:
-    Python calls it again after each signal.  O_NONBLOCK would hold for all who share the file.
+    Another writer may have used the room that poll(2) has reported.  Then a write blocks, and
+    signals do not end it, because Python repeats it after each signal (PEP 475).  O_NONBLOCK
+    would apply to every process that shares the file.
     """
     with contextlib.suppress(AttributeError):
         try:
             return os.pwritev(file, [data], -1, os.RWF_NOWAIT)
         except OSError as error:
-            # Files cannot, terminals cannot, pipes can since Linux 6.4.
+            # Files and terminals do not support it; pipes do since Linux 6.4.
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
                 raise
     if stat.S_ISFIFO(os.fstat(file).st_mode) or os.isatty(file):
         with contextlib.suppress(FileNotFoundError, PermissionError):
-            # The same pipe or terminal, and a file of our own.
+            # The same pipe or terminal, but an open file that is not shared.
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             own = os.open(f"/proc/self/fd/{file}", flags)
             try:
@@ -214,16 +216,16 @@ def _write_at_once(file: int, data: memoryview) -> int:
 
 
 class JsonArray:
-    """A JSON array that is written item by item, and is whole whenever it is closed."""
+    """A JSON array that is written item by item, and is valid JSON once it is closed."""
 
     def __init__(self) -> None:
-        """Begin with nothing: not even the bracket has been written."""
+        """Make an array; the bracket is written with the first item."""
         self.count = 0
         self.broken = False
 
     def add(self, held: Held, item: object) -> None:
         """Write an item."""
-        # Here, because most commands are over sooner than it is imported.
+        # Imported here, because the import takes longer than most commands.
         import json
 
         text = json.dumps(item, indent=2).replace("\n", "\n  ")
@@ -234,13 +236,13 @@ class JsonArray:
         self.count += 1
 
     def close(self, held: Held) -> None:
-        """Write the end, unless an item could not be written: then there is no way to."""
+        """Write the end, unless an item was written only in part."""
         if not self.broken:
             held.write(b"\n]\n" if self.count else b"[]\n")
 
 
 def require_reader() -> None:
-    """Raise BrokenPipeError where nobody can get any more what is written."""
+    """Raise BrokenPipeError if standard output has no reader any more."""
     file = descriptor(sys.stdout)
     if file is None:
         return

@@ -25,9 +25,9 @@ class Entry(NamedTuple):
 
 
 class Particulars(NamedTuple):
-    """What is told of each kind in its own way."""
+    """The columns that differ between the kinds."""
 
-    #: How large it is, as a number and in words.
+    #: The size, as a number for sorting and as text.
     amount: int
     size: str
     state: list[str]
@@ -60,7 +60,7 @@ def _queue(record: Record) -> Particulars:
 
 PARTICULARS = {SEM: _semaphore_set, SHM: _segment, MSG: _queue}
 
-#: What ``--sort`` goes by.
+#: The columns for ``--sort`` and the value that each sorts by.
 SORT_KEYS: dict[str, Callable[[Entry], Any]] = {
     "kind": lambda entry: entry.kind.name,
     "key": lambda entry: entry.record.key & 0xFFFFFFFF,
@@ -73,7 +73,7 @@ SORT_KEYS: dict[str, Callable[[Entry], Any]] = {
 
 
 def ls(options: argparse.Namespace) -> int:
-    """List what exists, once or again and again."""
+    """List objects, once or repeatedly."""
     if options.watch is None:
         return _list_once(options)
     while True:
@@ -85,7 +85,7 @@ def ls(options: argparse.Namespace) -> int:
 
 
 def _list_once(options: argparse.Namespace) -> int:
-    """Print what is asked for; 1 where something was asked for that is not there."""
+    """Print the list.  Return 1 if there are filters and no object matches."""
     kinds = [*options.kinds, *options.kind]
     entries = [
         Entry(kind, record)
@@ -109,7 +109,7 @@ def _list_once(options: argparse.Namespace) -> int:
 
 
 def is_wanted(record: Record, options: argparse.Namespace) -> bool:
-    """Whether an object passes all filters that there are."""
+    """Return True if an object matches all filters."""
     return (
         (not options.mine or os.geteuid() in (record.uid, record.cuid))
         and (not options.owner or record.uid in options.owner)
@@ -139,7 +139,7 @@ def _row(entry: Entry, neighbours: Neighbours) -> list[str]:
 
 
 def _pids(entry: Entry) -> str:
-    """Return who uses an object, or used it last; dots where a process cannot be seen."""
+    """Return the processes that use an object or used it last; "..." for those not visible."""
     kind, record = entry
     if kind is SHM:
         pids, unseen = {*record.pids}, not record.pids_complete
@@ -149,8 +149,8 @@ def _pids(entry: Entry) -> str:
     return ",".join([*map(str, sorted(pids)), *(["..."] if unseen else [])]) or "-"
 
 
-#: The rows of ``limits``: the name in the man pages, sysctl, attribute, attribute of the use,
-#: and what it limits.
+#: The rows of ``limits``: name in the man pages, sysctl, attribute, attribute of the part in use,
+#: and the things that are limited.
 LIMITS = (
     ("SEMMNI", "kernel.sem, 4th", "semmni", "semaphore_sets", "semaphore sets"),
     ("SEMMNS", "kernel.sem, 2nd", "semmns", "semaphores", "semaphores in all sets"),
@@ -166,7 +166,7 @@ LIMITS = (
 
 
 def limits(options: argparse.Namespace) -> int:
-    """Show every limit and how much of it is used."""
+    """Show every limit and the part in use."""
     now = sysv_ipc.limits()
     if options.json:
         print_json(dict(zip(type(now).__match_args__, now, strict=True)))
@@ -188,7 +188,7 @@ def limits(options: argparse.Namespace) -> int:
 def _bar(used: int, limit: int) -> str:
     """Draw the used part of a limit, with the percentage."""
     part = min(1.0, used / limit) if limit else 1.0
-    # Anything at all shows, and full is only what is full.
+    # Any use shows at least one mark; only full use shows a full bar.
     length = int(part * BAR_WIDTH) or (1 if used else 0)
     percent = f"{part:.0%}" if not used or part >= 0.01 else "<1%"
     return f"[{'#' * length:.<{BAR_WIDTH}}] {percent}"

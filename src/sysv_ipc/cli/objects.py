@@ -1,4 +1,4 @@
-"""The three kinds, how an object is named on the command line, and how it is found."""
+"""The three kinds of objects, their names on the command line, and how to find them."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ class Kind(NamedTuple):
 
     name: str
     noun: str
-    #: Lists all of the kind; in detail also members and attached processes, which takes longer.
+    #: List all objects; with True also members and attached processes, which takes longer.
     records: Callable[[bool], list[Record]]
     remove: Callable[[int], None]
     type: Any
@@ -51,13 +51,13 @@ KINDS = {kind.name: kind for kind in (SEM, SHM, MSG)}
 
 
 class Name(NamedTuple):
-    """What an object is called: by its key or by its id."""
+    """The name of an object: its key or its id."""
 
     what: str
     number: int
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the name as text."""
         if self.what == "id":
             return f"id {self.number}"
         return f"key {self.number} ({hexadecimal(self.number)})"
@@ -72,22 +72,22 @@ def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
     """Return the record of an object, readable or not."""
     record = _look_up(kind, name, detailed=detailed)
     if record is None and _is_there(kind, name):
-        # Made since, or hidden.
+        # It was created after the list was read, or the list hides it.
         record = _look_up(kind, name, detailed=detailed)
         if record is None:
             raise CommandError(
-                f"the {kind.noun} with {name} may not be read by the caller, and this kernel tells"
-                " nothing of what may not be read (Linux before 4.17)",
-                f"its owner and root can change that: {PROGRAM} ls {kind.name} shows it to them",
+                f"the caller may not read the {kind.noun} with {name}, and this kernel (before"
+                " Linux 4.17) hides such objects",
+                f"run {PROGRAM} ls {kind.name} as its owner or as root",
                 name="PermissionsError",
                 errno=errno.EACCES,
             )
     if record is not None:
         return record
-    cure = f"{PROGRAM} ls {kind.name} shows those that exist"
+    cure = f"to list those that exist, run {PROGRAM} ls {kind.name}"
     number = errno.EINVAL
     if name.what == "key":
-        cure += f", {PROGRAM} create {kind.name} --key {hexadecimal(name.number)} makes it"
+        cure += f"; to create it, run {PROGRAM} create {kind.name} --key {hexadecimal(name.number)}"
         number = errno.ENOENT
     raise CommandError(
         f"there is no {kind.noun} with {name}", cure, name="ExistentialError", errno=number
@@ -96,7 +96,7 @@ def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
 
 def _look_up(kind: Kind, name: Name, *, detailed: bool) -> Record | None:
     with warnings.catch_warnings():
-        # What the list lacks matters only if it is what is looked for.
+        # A missing object matters only if it is the one that find() looks for.
         warnings.simplefilter("ignore", RuntimeWarning)
         records = kind.records(detailed)
     for record in records:
@@ -106,7 +106,7 @@ def _look_up(kind: Kind, name: Name, *, detailed: bool) -> Record | None:
 
 
 def _is_there(kind: Kind, name: Name) -> bool:
-    """Ask for an object in another way than by the list."""
+    """Return True if an object exists, without reading the list."""
     if name.what == "key":
         return sysv_ipc.exists(name.number, kind.type)
     try:
@@ -124,14 +124,14 @@ def _is_there(kind: Kind, name: Name) -> bool:
 def require_the_same(kind: Kind, before: Record, doing: str) -> None:
     """Raise CommandError unless the id of a record still names the object of the record.
 
-    After opening by id: what has been opened is that object then, because an object that has gone
-    does not come back.
+    Call this after opening by id: if the object is still the same one, it is the one that was
+    opened, because a removed object does not return.  doing ends the sentence "was changed ...".
     """
     if not is_the_same(before, _record_now(kind, before.id)):
         raise CommandError(
-            f"the {describe(kind, before)} has been changed {doing}, or its id is another's now;"
-            " nothing was done",
-            f"{PROGRAM} show {kind.name} id:{before.id} tells what it is",
+            f"the {describe(kind, before)} was changed {doing}, or its id belongs to another object"
+            " now; nothing was done",
+            f"to see the object, run {PROGRAM} show {kind.name} id:{before.id}",
             name="ExistentialError",
             errno=errno.EIDRM,
         )
@@ -139,14 +139,14 @@ def require_the_same(kind: Kind, before: Record, doing: str) -> None:
 
 def _record_now(kind: Kind, id: int) -> Record:
     if kind is not SHM:
-        # To attach a segment would change it.
+        # Attaching a segment would change its record.
         with contextlib.suppress(sysv_ipc.PermissionsError):
             return kind.type.from_id(id).info()
     return find(kind, Name("id", id))
 
 
 def describe(kind: Kind, record: Record) -> str:
-    """Return what an object is called, in words."""
+    """Return the kind, key and id of an object as text."""
     key = f"key {record.key} ({hexadecimal(record.key)})" if record.key else "no key"
     return f"{kind.noun} with {key}, id {record.id}"
 
@@ -162,9 +162,10 @@ def as_dict(kind: Kind, record: Record) -> dict[str, Any]:
 
 
 def is_the_same(before: Record, now: Record) -> bool:
-    """Whether two records with the same id, the second taken later, are of one unchanged object.
+    """Return True if two records with the same id are of one object that was not changed.
 
-    An id is used again: whoever decides by the first record must not act on another object.
+    The second record is the later one.  The kernel uses ids again, so a decision that was made from
+    the first record must not be applied to another object.
     """
     fixed = ("key", "uid", "gid", "cuid", "cgid", "mode", "last_change_time", "nsems", "size",
              "creator_pid")  # fmt: skip
@@ -176,7 +177,7 @@ def is_the_same(before: Record, now: Record) -> bool:
 
 
 def user(uid: int) -> str:
-    """Return the name of a user, or the number of one that has none."""
+    """Return the name of a user, or the number if the user has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

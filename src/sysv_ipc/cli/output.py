@@ -1,4 +1,4 @@
-"""How results and failures are shown: tables, JSON, one-line errors."""
+"""Output of results and errors: tables, JSON, one-line errors."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ PROGRAM = "sysv-ipc"
 
 
 class CommandError(Exception):
-    """What was wrong, and how to mend it; ends the command with status 1."""
+    """An error that ends the command with status 1, and what to do about it."""
 
     def __init__(
         self,
@@ -26,9 +26,9 @@ class CommandError(Exception):
         name: str = "Error",
         errno: int | None = None,
     ) -> None:
-        """Take both texts without a full stop: they become one line.
+        """Make an error.  Both texts have no full stop, because they become one line.
 
-        JSON tells also the name of the library's exception and the errno.
+        JSON also contains the name of the library's exception and the errno.
         """
         super().__init__(message)
         self.cure = cure
@@ -37,13 +37,13 @@ class CommandError(Exception):
 
 
 def report(problem: Exception | str, *, as_json: bool = False) -> None:
-    """Tell what failed on standard error, in one line; where that fails too, nothing does it."""
+    """Print an error on standard error, in one line; ignore it if that fails."""
     with contextlib.suppress(OSError, ValueError):
         tell(report_text(problem, as_json=as_json))
 
 
 def report_text(problem: Exception | str, *, as_json: bool = False) -> str:
-    """Return the line that tells what failed."""
+    """Return the line that reports an error."""
     if isinstance(problem, str):
         problem = CommandError(problem)
     message, cure = _explain(problem)
@@ -60,9 +60,9 @@ def report_text(problem: Exception | str, *, as_json: bool = False) -> str:
 
 
 def tell(text: str) -> None:
-    """Write to standard error; raise OSError where that fails, and keep nothing for later.
+    """Write to standard error without a buffer; raise OSError if that fails.
 
-    What a buffer keeps would fail once more when the interpreter ends, with a status of its own.
+    Text in a buffer would fail again when the interpreter ends, which changes the exit status.
     """
     if sys.stderr is None:
         return
@@ -77,7 +77,7 @@ def tell(text: str) -> None:
 
 
 def descriptor(stream: TextIO) -> int | None:
-    """Return the descriptor of a stream, None where it is no file."""
+    """Return the file descriptor of a stream, or None if it has none."""
     try:
         return stream.fileno()
     except (AttributeError, io.UnsupportedOperation):
@@ -85,12 +85,12 @@ def descriptor(stream: TextIO) -> int | None:
 
 
 def failure_text(problem: Exception) -> str:
-    """Return what failed, without the cure."""
+    """Return the message of an error, without what to do about it."""
     return _explain(problem)[0]
 
 
 def _explain(problem: Exception) -> tuple[str, str | None]:
-    """Return what was wrong, and the cure."""
+    """Return the message of an error, and what to do about it or None."""
     if isinstance(problem, CommandError):
         return str(problem), problem.cure
     if not isinstance(problem, sysv_ipc.Error):
@@ -98,58 +98,58 @@ def _explain(problem: Exception) -> tuple[str, str | None]:
     message = re.sub(r"^\[Errno \d+\] ", "", str(problem))
     match problem.errno:
         case errno.EEXIST:
-            cure: str | None = "choose another --key, or none for one that is free"
+            cure: str | None = "choose another --key, or leave out --key to get an unused one"
         case errno.ENOENT:
-            cure = f"{PROGRAM} ls shows what exists"
+            cure = f"to list the objects that exist, run {PROGRAM} ls"
         case _:
             cure = " ".join(getattr(problem, "__notes__", [])) or None
     return message, cure and " ".join(cure.split())
 
 
 def printable(text: str) -> str:
-    """Return the text without what would move a terminal's cursor."""
+    """Return the text with "?" for characters that would move a terminal's cursor."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def json_text(value: object) -> str:
-    """Return it as JSON, in ASCII: no control character of others gets to a terminal."""
-    # Here, because most commands are over sooner than it is imported.
+    """Return the value as JSON in ASCII, so that a terminal gets no control characters."""
+    # Imported here, because the import takes longer than most commands.
     import json
 
     return json.dumps(value, indent=2) + "\n"
 
 
 def print_json(value: object) -> None:
-    """Write it as JSON."""
+    """Print the value as JSON."""
     print(json_text(value), end="")
 
 
-#: All but newline and tab.
+#: The control characters except newline and tab.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def visible(text: str) -> str:
-    r"""Return the text of others as a terminal may show it: \xNN for what would control it."""
+    r"""Return the text with \xNN for each control character, to show it on a terminal."""
     return _CONTROL.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in match[0].encode()), text)
 
 
 def is_shown(*, raw: bool) -> bool:
-    """Whether what is written is seen on a terminal, which must not obey what others wrote."""
+    """Return True if the output is a terminal, which must not get control characters."""
     return not raw and sys.stdout.isatty()
 
 
 def encoded(text: str) -> bytes:
-    """Return what the terminal shows as this text."""
-    # In other encodings than UTF-8 its bytes may be control characters.
+    """Return the text in the encoding of the terminal."""
+    # In other encodings the bytes of UTF-8 may be control characters.
     return text.encode(sys.stdout.encoding or "ascii", "backslashreplace")
 
 
 def print_table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
 ) -> None:
-    """Show a table; the columns named by right are numbers.
+    """Print a table; the columns named by right are numbers.
 
-    On a terminal rich lays it out where it is installed, else it is aligned text.
+    On a terminal rich lays it out if it is installed.  Otherwise it is aligned text.
     """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     numeric = [header in set(right) for header in headers]
@@ -168,7 +168,7 @@ def print_table(
 def _print_rich_table(
     headers: Sequence[str], rows: list[list[str]], numeric: Sequence[bool]
 ) -> bool:
-    """Show a table through rich; False where it is not installed."""
+    """Print a table with rich.  Return False if rich is not installed."""
     try:
         from rich import box
         from rich.console import Console
@@ -182,13 +182,13 @@ def _print_rich_table(
         table.add_column(header, justify=justify, no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))
-    # As wide as it has to be: on a narrow terminal lines go on below, and nothing is left out.
+    # Do not limit the width: a narrow terminal wraps the lines, and rich leaves nothing out.
     Console(highlight=False, width=100_000).print(table, crop=False)
     return True
 
 
 def age(seconds_since_epoch: int) -> str:
-    """Return how long ago that was: 12s, 5m, 3h, 2d; "-" for never."""
+    """Return the time since then: 12s, 5m, 3h, 2d; "-" for never."""
     if not seconds_since_epoch:
         return "-"
     seconds = max(0, int(time.time()) - seconds_since_epoch)

@@ -1,4 +1,4 @@
-"""``peek``, ``send`` and ``receive``: messages between queues and standard input and output."""
+"""``peek``, ``send`` and ``receive``: copy messages from standard input and to standard output."""
 
 import argparse
 import binascii
@@ -14,12 +14,12 @@ from .output import CommandError, encoded, is_shown, print_json, visible
 
 Message = tuple[bytes, int]
 
-#: How long a message is tried to be given back to a queue that is full by now.
+#: The time, in seconds, for putting a message back into a queue that is full.
 GIVE_BACK_SECONDS = 10.0
 
 
 def peek(options: argparse.Namespace) -> int:
-    """Print messages and leave them."""
+    """Print messages without removing them."""
     queue, name = _open(options)
     messages: list[Message] = []
     while options.all or len(messages) < options.count:
@@ -40,7 +40,7 @@ def peek(options: argparse.Namespace) -> int:
 
 
 def send(options: argparse.Namespace) -> int:
-    """Send what is given, or standard input."""
+    """Send the given texts, or standard input."""
     queue, name = _open(options)
     messages = [text.encode(errors="surrogateescape") for text in options.texts]
     if not messages:
@@ -54,7 +54,7 @@ def send(options: argparse.Namespace) -> int:
     messages *= options.count
     with Held(queue) as held:
         for number, message in enumerate(messages):
-            part = f"{number} of {len(messages)} messages have been sent"
+            part = f"{number} of {len(messages)} messages were sent"
 
             def attempt(timeout: float, message: bytes = message) -> None:
                 queue.send(message, True, options.type, timeout=timeout)
@@ -78,19 +78,19 @@ def send(options: argparse.Namespace) -> int:
 
 
 def _require_sizes(messages: list[bytes]) -> None:
-    """Raise CommandError where a message is too long, before the first one is sent."""
+    """Raise CommandError if a message is too long, before the first one is sent."""
     longest = sysv_ipc.limits().msgmax
     for number, message in enumerate(messages, 1):
         if len(message) > longest:
             which = f"message {number} of {len(messages)}" if len(messages) > 1 else "the message"
             raise CommandError(
-                f"{which} has {len(message)} bytes, and a message may have at most"
-                f" kernel.msgmax (now {longest}); nothing has been sent"
+                f"{which} has {len(message)} bytes; the limit is {longest} (kernel.msgmax); nothing"
+                " was sent"
             )
 
 
 def receive(options: argparse.Namespace) -> int:
-    """Take messages out and print them."""
+    """Receive messages and print them."""
     queue, name = _open(options)
     array = JsonArray() if options.json else None
     count = 0
@@ -107,7 +107,7 @@ def receive(options: argparse.Namespace) -> int:
                     else:
                         array.add(held, _as_dict(message))
                 except BaseException:
-                    # Nobody has got it.
+                    # The output has not got the message.
                     _give_back(queue, message, held)
                     raise
                 count += 1
@@ -121,17 +121,17 @@ def receive(options: argparse.Namespace) -> int:
     if count >= wanted:
         return 0
     if array is None:
-        got = f"; got {count} of {options.count}" if count else ""
+        got = f"; received {count} of {options.count}" if count else ""
         within = "" if options.all else f" within {options.timeout:g} s"
         raise CommandError(f"the {name} had no {_sought(options)}{within}{got}")
     return 1
 
 
 def _take(queue: sysv_ipc.MessageQueue, held: Held, options: argparse.Namespace) -> Message:
-    """Take a message; raise BusyError where none comes in time, StoppedError for a signal."""
+    """Receive a message; raise BusyError if none comes in time, StoppedError after a signal."""
 
     def attempt(timeout: float) -> Message:
-        # Nothing is taken that nobody can get any more.
+        # Do not receive a message that has no reader.
         require_reader()
         return queue.receive(type=options.type, timeout=timeout, except_type=options.except_type)
 
@@ -139,11 +139,11 @@ def _take(queue: sysv_ipc.MessageQueue, held: Held, options: argparse.Namespace)
 
 
 def _give_back(queue: sysv_ipc.MessageQueue, message: Message, held: Held) -> None:
-    """Send a message that was taken to the queue again; where that fails, tell what it was."""
+    """Send a received message to its queue again.  If that fails, print it to standard error."""
     content, type = message
     signals = len(held.signals)
     deadline = time.monotonic() + GIVE_BACK_SECONDS
-    # Others may have filled the queue.
+    # Other processes may have filled the queue.
     while time.monotonic() < deadline and len(held.signals) == signals:
         try:
             queue.send(content, type=type, timeout=SLICE)
@@ -154,13 +154,13 @@ def _give_back(queue: sysv_ipc.MessageQueue, message: Message, held: Held) -> No
             break
     encoded = binascii.b2a_base64(content, newline=False).decode()
     held.report(
-        f"a message of type {type} could neither be written nor given back; in base64 it is"
-        f" {encoded or 'empty'}"
+        f"a message of type {type} could neither be written nor put back into the queue; in"
+        f" base64 it is {encoded or 'empty'}"
     )
 
 
 def _open(options: argparse.Namespace) -> tuple[sysv_ipc.MessageQueue, str]:
-    """Return the queue, for messages of any size, and what it is called."""
+    """Return a handle of the queue for messages of any size, and the queue's description."""
     record = find(MSG, options.object)
     longest = max(sysv_ipc.limits().msgmax, record.max_size, record.current_bytes, 1)
     queue = sysv_ipc.MessageQueue.from_id(record.id, longest)
@@ -169,16 +169,16 @@ def _open(options: argparse.Namespace) -> tuple[sysv_ipc.MessageQueue, str]:
 
 
 def _sought(options: argparse.Namespace) -> str:
-    """Return which messages were wanted, in words."""
+    """Return a description of the messages that the options select."""
     if not options.type:
         return "message"
     if options.type < 0:
         return f"message of a type up to {-options.type}"
-    return f"message of {'any type but' if options.except_type else 'type'} {options.type}"
+    return f"message of {'any type except' if options.except_type else 'type'} {options.type}"
 
 
 def _as_bytes(content: bytes, options: argparse.Namespace) -> bytes:
-    """Return a message as it is written: byte for byte, but visible on a terminal."""
+    """Return a message as output: unchanged, except for a terminal."""
     if is_shown(raw=options.raw):
         content = encoded(visible(content.decode(errors="backslashreplace")))
     if options.lines or (sys.stdout.isatty() and not content.endswith(b"\n")):
@@ -187,7 +187,7 @@ def _as_bytes(content: bytes, options: argparse.Namespace) -> bytes:
 
 
 def _as_dict(message: Message) -> dict[str, Any]:
-    """Return a message for JSON: text is None where it is none."""
+    """Return a message for JSON; text is None if the message is not UTF-8."""
     content, type = message
     try:
         text = content.decode()

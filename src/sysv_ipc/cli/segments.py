@@ -31,7 +31,7 @@ def read(options: argparse.Namespace) -> int:
 
 
 def dump(options: argparse.Namespace) -> int:
-    """Show bytes of a segment, in hex and as text."""
+    """Print bytes of a segment, in hexadecimal and as text."""
     for start, piece in _pieces(options, DUMP_CHUNK):
         for at in range(0, len(piece), BYTES_PER_LINE):
             line = piece[at : at + BYTES_PER_LINE]
@@ -50,12 +50,12 @@ def write(options: argparse.Namespace) -> int:
     elif sys.stdin is None:
         raise CommandError("standard input is closed", "give the text as an argument")
     else:
-        # One byte more tells that it is too much, however much there is.
+        # Reading one byte more shows that the input is too long, however long it is.
         content = sys.stdin.buffer.read(max(room, 0) + 1)
     if len(content) > room:
         raise CommandError(
-            f"what is to be written does not fit: from offset {options.offset} to the end of the"
-            f" segment there are {max(room, 0)} bytes; nothing has been written"
+            f"the text does not fit: from offset {options.offset} to the end of the segment"
+            f" there are {max(room, 0)} bytes; nothing was written"
         )
     if content:
         segment.write(content, options.offset)
@@ -63,7 +63,7 @@ def write(options: argparse.Namespace) -> int:
 
 
 def _attach(options: argparse.Namespace, flags: int) -> sysv_ipc.SharedMemory:
-    """Attach the segment that was named."""
+    """Attach the segment that the options name."""
     record = find(SHM, options.object)
     segment = sysv_ipc.attach(record.id, None, flags)
     require_the_same(SHM, record, "while it was attached")
@@ -71,7 +71,7 @@ def _attach(options: argparse.Namespace, flags: int) -> sysv_ipc.SharedMemory:
 
 
 def _pieces(options: argparse.Namespace, length: int) -> Iterator[tuple[int, bytes]]:
-    """Yield what was asked for, piece by piece, each with its offset."""
+    """Yield the bytes that the options select, in pieces, each with its offset."""
     segment = _attach(options, sysv_ipc.SHM_RDONLY)
     if options.offset >= segment.size:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""``show``: everything about one object."""
+"""``show``: every fact about one object."""
 
 import argparse
 from typing import Any
@@ -20,7 +20,7 @@ from .users import Trace, describe_process, process_name, traces
 
 
 def show(options: argparse.Namespace) -> int:
-    """Tell everything about one object."""
+    """Show every fact about one object."""
     kind: Kind = options.kind
     record = find(kind, options.object, detailed=True)
     if options.json:

@@ -1,7 +1,8 @@
-"""Who uses an object, or used it last: what the kernel and /proc tell, and what they do not.
+"""Find the processes that use an object or used it last, from the kernel's records and /proc.
 
-A pid is 0 where nobody was, and also where it was a process that has no number here, of another
-PID namespace.  The kernel keeps the last process of each sort, not all that have the id.
+A pid of 0 means that there was no such process, or that it belongs to another PID namespace and
+has no number here.  The kernel keeps the last process of each sort, not every process that has the
+id.
 """
 
 import contextlib
@@ -12,21 +13,21 @@ from typing import NamedTuple
 from .objects import MSG, SEM, SHM, Kind, Record
 
 FOREIGN = "a process of another PID namespace"
-#: The inode of the PID namespace that sees all others, PROC_PID_INIT_INO of the kernel.
+#: The inode of the initial PID namespace, which sees all others: the kernel's PROC_PID_INIT_INO.
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
 
 class Trace(NamedTuple):
-    """The last process that did something with an object."""
+    """The last process that did something to an object."""
 
     deed: str
     pid: int
-    #: Whether it was done at all; None where that cannot be known.
+    #: True if it was done at all, None if unknown.
     happened: bool | None
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it was, evidently, a process that has no number here."""
+        """True if the process certainly has no number here."""
         return self.pid == 0 and self.happened is True
 
 
@@ -47,10 +48,10 @@ def traces(kind: Kind, record: Record) -> list[Trace]:
 
 
 def _traces_of_members(record: Record) -> list[Trace]:
-    """Return the last process of each member: each change of a value leaves one."""
+    """Return the last process of each member: the kernel records it at each change."""
     members = record.members or ()
     operated = bool(record.last_operation_time)
-    # A value that nobody here has set: others may have been set to 0 with it.
+    # A process with no number here has set a value, so it may have set others to 0.
     foreign = any(one.value and not one.last_pid for one in members)
     found = []
     for one in members:
@@ -69,7 +70,7 @@ def _sees_all_processes() -> bool:
 
 
 def describe_process(trace: Trace) -> str:
-    """Return which process it was, with its name where it still runs."""
+    """Return the number of a process, with its name if it still runs."""
     if trace.pid:
         name = process_name(trace.pid)
         if name is None:
@@ -81,10 +82,10 @@ def describe_process(trace: Trace) -> str:
 
 
 def process_name(pid: int) -> str | None:
-    """Return the name of a process, None where it cannot be seen."""
+    """Return the name of a process, or None if it cannot be read."""
     try:
         if os.readlink("/proc/self") != str(os.getpid()):
-            return None  # This /proc numbers processes in another way.
+            return None  # /proc belongs to another PID namespace.
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             return file.read().rstrip("\n")
     except OSError:
@@ -92,7 +93,7 @@ def process_name(pid: int) -> str | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, also one that /proc hides."""
+    """Return True if the process exists, even if /proc hides it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -103,18 +104,18 @@ def is_alive(pid: int) -> bool:
 
 
 class Neighbours:
-    """The processes of the machine, looked at when it is needed, and once."""
+    """The processes of the machine, read once and only if needed."""
 
     @functools.cached_property
     def waited_for(self) -> set[int] | None:
-        """The ids of queues that some thread waits for, None where that cannot be known."""
+        """The ids of queues that a thread waits for, or None if unknown."""
         try:
             ours = os.readlink("/proc/thread-self/ns/ipc")
             for name in ("wchan", "syscall"):
                 os.stat(f"/proc/thread-self/{name}")
             found: set[int] = set()
             for pid in _all_processes():
-                # Some machines let nobody look into init, which has other things to do.
+                # Some machines do not let root inspect init, which does not wait for queues.
                 refusal = [PermissionError] if pid == "1" and os.geteuid() == 0 else []
                 with _unless_ended(), contextlib.suppress(*refusal):
                     for thread in os.listdir(f"/proc/{pid}/task"):
@@ -126,9 +127,9 @@ class Neighbours:
 
     @functools.cached_property
     def users(self) -> set[int] | None:
-        """The users that have a process, None where that cannot be known.
+        """The users that have a process in this IPC namespace, or None if unknown.
 
-        Those in another IPC namespace do not count, unless they cannot be looked into.
+        A process that cannot be inspected counts.
         """
         found: set[int] = set()
         try:
@@ -146,23 +147,23 @@ class Neighbours:
 
 
 def _all_processes() -> list[str]:
-    """Return every process of the machine; raise OSError where some cannot be seen."""
+    """Return every process of the machine; raise OSError if some cannot be seen."""
     if os.readlink("/proc/self") != str(os.getpid()) or not _sees_all_processes():
         raise ProcessLookupError("there may be processes of another PID namespace")
     pids = [name for name in os.listdir("/proc") if name.isdigit()]
-    # hidepid= hides those of others, the first one among them.
+    # hidepid= hides processes of other users, including process 1.
     if "1" not in pids:
         raise ProcessLookupError("/proc hides processes")
     return pids
 
 
 def _unless_ended() -> contextlib.suppress:
-    """Let it be where a process or a thread has ended; what may not be looked into, raises."""
+    """Ignore a process or thread that has ended, but not one that may not be inspected."""
     return contextlib.suppress(FileNotFoundError, ProcessLookupError)
 
 
 def _is_elsewhere(pid: str, namespace: str) -> bool:
-    """Whether no thread of a process is in an IPC namespace, evidently."""
+    """Return True if no thread of a process is in this IPC namespace, and False in doubt."""
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with _unless_ended():
@@ -174,8 +175,9 @@ def _is_elsewhere(pid: str, namespace: str) -> bool:
 
 
 def _queue_waited_for(folder: str, namespace: str) -> set[int]:
-    """Return the id of the queue for which a thread waits in msgrcv(2) or msgsnd(2)."""
-    # First, because the kernel refuses it to whom it does not tell where the thread sleeps.
+    """Return the possible ids of the queue for which a thread waits in msgrcv(2) or msgsnd(2)."""
+    # Read the link first: if the caller may not inspect the thread, the kernel refuses the link,
+    # but reports 0 for wchan without an error.
     if os.readlink(f"{folder}/ns/ipc") != namespace:
         return set()
     with open(f"{folder}/wchan", "rb") as file:
@@ -183,8 +185,8 @@ def _queue_waited_for(folder: str, namespace: str) -> set[int]:
     if b"msgrcv" not in place and b"msgsnd" not in place:
         return set()
     with open(f"{folder}/syscall", "rb") as file:
-        # The number of the call and its arguments.  Where there is one ipc(2) for all, the id is
-        # the second.
+        # The call's number and arguments.  On machines with one ipc(2) for all calls the id is the
+        # second argument.
         words = file.read().split()[1:3]
     if not words:
         raise BlockingIOError("the thread woke up, and may wait again")
@@ -192,10 +194,10 @@ def _queue_waited_for(folder: str, namespace: str) -> set[int]:
 
 
 def use(kind: Kind, record: Record, neighbours: Neighbours) -> str | None:
-    """Return why an object is in use, or may be; None where its processes have ended."""
+    """Return why an object is in use or may be, or None if its processes have ended."""
     if kind is SEM:
         if record.members is None:
-            return "the caller may not read who used it"
+            return "the caller may not read its last processes"
         waiting = sum(one.waiting_for_nonzero + one.waiting_for_zero for one in record.members)
         if waiting:
             return f"{waiting} {'waits' if waiting == 1 else 'wait'} for it"
@@ -215,10 +217,10 @@ def use(kind: Kind, record: Record, neighbours: Neighbours) -> str | None:
         if record.id in waited_for:
             return "a process waits for it"
     if not any(trace.pid for trace in found):
-        # Just made, perhaps.  The kernel does not tell by whom.
+        # It may be new.  The kernel does not record the creating process.
         users = neighbours.users
         if users is None:
-            return "nobody has used it yet, and a process that cannot be seen may have made it"
+            return "it has not been used yet, and a process that cannot be seen may have created it"
         if {record.uid, record.cuid} & users:
-            return "nobody has used it yet, and its owner has processes"
+            return "it has not been used yet, and its owner has processes"
     return None

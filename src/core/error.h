@@ -1,0 +1,109 @@
+/* Errors: from -errno to an exception that says which object it is about, what
+ * was tried, and what to do next. */
+#ifndef SYSV_IPC_CORE_ERROR_H
+#define SYSV_IPC_CORE_ERROR_H
+
+#include "core/kind.h"
+
+#define CORE_NO_KEY INT64_MIN
+#define CORE_NO_ID INT_MIN
+
+/* An exception; target is (kind, key, id), detail a text or None. */
+typedef struct {
+    PyOSErrorObject base;
+    PyObject *target;
+    PyObject *detail;
+    PyObject *weak_references;
+} CoreError;
+
+/* The object that an error is about: kind NULL, key CORE_NO_KEY, id CORE_NO_ID
+ * if unknown. */
+struct core_target {
+    const struct core_kind *kind;
+    int64_t key;
+    int id;
+};
+#define CORE_NO_TARGET ((struct core_target){NULL, CORE_NO_KEY, CORE_NO_ID})
+
+/* In place of -errno: an exception is set already. */
+#define CORE_RAISED INT_MIN
+
+/* What was tried: X(name, verb), the verb as in "only its owner may VERB it".
+ * cures.py gets the numbers as _OPERATION_<name>. */
+#define CORE_OPERATIONS(X)            \
+    X(NONE, "")                       \
+    X(ACQUIRE, "acquire")             \
+    X(ATTACH, "attach")               \
+    X(CHANGE, "change")               \
+    X(CREATE, "create")               \
+    X(DETACH, "detach")               \
+    X(FILL, "fill")                   \
+    X(LIST, "list")                   \
+    X(LOCK, "lock")                   \
+    X(OPEN, "open")                   \
+    X(OPERATE, "operate on")          \
+    X(PEEK, "peek into")              \
+    X(READ, "read")                   \
+    X(RECEIVE, "receive from")        \
+    X(RECEIVE_INTO, "receive from")   \
+    X(RELEASE, "release")             \
+    X(REMOVE, "remove")               \
+    X(RESIZE, "resize")               \
+    X(SEND, "send to")                \
+    X(SET_VALUE, "set the value of")  \
+    X(STAT, "stat")                   \
+    X(UNLOCK, "unlock")               \
+    X(WAIT, "wait for")               \
+    X(WAKE, "wake")                   \
+    X(ZERO, "wait for")
+
+enum core_operation {
+#define X(name, verb) CORE_OPERATION_##name,
+    CORE_OPERATIONS(X)
+#undef X
+        CORE_OPERATION_COUNT
+};
+
+/* All return NULL with an exception set.  rc is -errno or CORE_RAISED. */
+CORE_SELDOM PyObject *core_raise(CoreState *state, ssize_t rc,
+                                 enum core_operation operation,
+                                 struct core_target target);
+/* The same by id, for which EINVAL means that the id names nothing. */
+CORE_SELDOM PyObject *core_raise_gone(CoreState *state, ssize_t rc,
+                                      enum core_operation operation,
+                                      struct core_target target);
+/* A refusal of our own: the class for this errno, with a detail. */
+CORE_SELDOM PyObject *core_refuse(CoreState *state, int error,
+                                  struct core_target target,
+                                  const char *format, ...);
+/* The same with a class that its errno (0: none) does not stand for. */
+PyObject *core_refuse_as(CoreState *state, PyObject *cls, int error,
+                         struct core_target target, const char *format, ...);
+/* The same with a text that is all that str() shows, because programs compare
+ * it. */
+CORE_SELDOM PyObject *core_refuse_text(CoreState *state, int error,
+                                       struct core_target target,
+                                       const char *text);
+/* Add a target to the refusal of an argument that is set; any other exception
+ * is left alone. */
+CORE_SELDOM void core_error_set_target(CoreState *state,
+                                       struct core_target target);
+/* Make the exception that is set a note of another one: 0, or -1 with an
+ * exception. */
+int core_error_to_note(PyObject *other);
+/* Say in the exception that is set how many attempts were made. */
+CORE_SELDOM void core_error_add_attempts(CoreState *state, int attempts);
+/* Add a note to the exception that is set. */
+CORE_SELDOM void core_error_add_note(const char *format, ...);
+/* Make names and the arguments of BusyError: 0, or -1. */
+int core_error_init(CoreState *state);
+
+/* exceptions.c: make the classes and add them to the module: 0, or -1. */
+int core_exceptions_init(PyObject *module, CoreState *state);
+/* The class for an errno, borrowed. */
+PyObject *core_exception_class(CoreState *state, int error);
+/* What (kind, key, id) is called, in words; NULL without an exception if there
+ * is nothing to call. */
+PyObject *core_describe(PyObject *target);
+
+#endif

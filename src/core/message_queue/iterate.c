@@ -1,0 +1,134 @@
+/* Iterating over a queue: for message, type in queue, and queue.iterate().
+ *
+ * An iterator is set when it is made and never changes; its queue may be
+ * initialised again, and the next message then comes from the new one. */
+#include "core/message_queue/message_queue.h"
+
+#include <errno.h>
+
+/* The next message; NULL without an exception if the queue has been removed,
+ * or has been cancelled for later. */
+static PyObject *
+next_message(PyObject *op, struct core_wanted wanted)
+{
+    struct os_info info;
+    ssize_t rc;
+    PyObject *result = core_message_receive(op, &wanted, &rc);
+    if (result != NULL) {
+        return result;
+    }
+    bool removed = rc == -EIDRM || (rc == -EINVAL && wanted.id >= 0 &&
+                                    os_msg_stat(wanted.id, &info) == -EINVAL);
+    if (removed ||
+        (rc == -ECANCELED && atomic_load(&core_handle(op)->waits.cancelled))) {
+        return NULL;
+    }
+    return core_handle_raise_by_id(op, wanted.id, rc, CORE_OPERATION_RECEIVE);
+}
+
+PyObject *
+core_messages_iter(PyObject *op)
+{
+    return core_handle_check(core_handle(op)) < 0 ? NULL : Py_NewRef(op);
+}
+
+PyObject *
+core_messages_next(PyObject *op)
+{
+    return next_message(op, (struct core_wanted){
+                                .id = core_handle_id(op),
+                                .deadline = {OS_FOREVER, 0},
+                            });
+}
+
+/* --------------------------------------------------------------- iterate() */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *queue;
+    struct core_wanted wanted;
+} MessageIteratorObject;
+
+static MessageIteratorObject *
+message_iterator(PyObject *op)
+{
+    return (MessageIteratorObject *)op;
+}
+
+PyObject *
+core_messages_iterate(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *keywords)
+{
+    static const struct core_signature signature = {
+        "iterate",
+        3,
+        3,
+        0,
+        {CORE_ARG_type, CORE_ARG_timeout, CORE_ARG_except_type}};
+    CoreState *state = core_handle(op)->state;
+    PyObject *given[3];
+    struct core_wanted wanted;
+    if (core_bind(state, &signature, args, nargs, keywords, given) < 0 ||
+        core_handle_check(core_handle(op)) < 0 ||
+        core_wanted_convert(op, given[0], given[2], NULL, &wanted) < 0 ||
+        core_deadline(state, NULL, given[1], &wanted.deadline) < 0) {
+        return NULL;
+    }
+    PyTypeObject *type = (PyTypeObject *)state->message_iterator_type;
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self != NULL) {
+        message_iterator(self)->queue = Py_NewRef(op);
+        message_iterator(self)->wanted = wanted;
+    }
+    return self;
+}
+
+static PyObject *
+message_iterator_next(PyObject *op)
+{
+    struct core_wanted wanted = message_iterator(op)->wanted;
+    wanted.id = core_handle_id(message_iterator(op)->queue);
+    return next_message(message_iterator(op)->queue, wanted);
+}
+
+static int
+message_iterator_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(message_iterator(op)->queue);
+    return 0;
+}
+
+static void
+message_iterator_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    Py_XDECREF(message_iterator(op)->queue);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+const char core_messages_iterate_doc[] = PyDoc_STR(
+    "iterate($self, /, type=0, timeout=None, except_type=False)\n--\n\n"
+    "Return an iterator that receives messages: (bytes, type).\n"
+    "\n"
+    "It ends when the queue is removed, or cancelled for later, as iterating\n"
+    "over the queue itself does.  timeout is for each message, and raises\n"
+    "BusyError when it is up.  The rest is as in receive().");
+
+static PyType_Slot message_iterator_slots[] = {
+    {Py_tp_dealloc, message_iterator_dealloc},
+    {Py_tp_traverse, message_iterator_traverse},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, message_iterator_next},
+    {0, NULL},
+};
+
+PyType_Spec core_message_iterator_spec = {
+    .name = "sysv_ipc.MessageIterator",
+    .basicsize = sizeof(MessageIteratorObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = message_iterator_slots,
+};
