@@ -13,9 +13,15 @@ from sysv_ipc import IPC_PRIVATE, ArgumentError, ExistentialError, SemaphoreSet,
 
 
 @pytest.fixture(params=calls.HANDLES)
-def handle(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A handle of each class in turn."""
-    with calls.made(request.param) as made:
+def cls(request: pytest.FixtureRequest) -> Any:
+    """Each class of handles in turn."""
+    return request.param
+
+
+@pytest.fixture
+def handle(cls: Any) -> Iterator[Any]:
+    """A handle of the class."""
+    with calls.made(cls) as made:
         yield made
 
 
@@ -73,7 +79,6 @@ def test_what_is_gone_says_so(handle: Any) -> None:
             assert "RemoveIPC" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize("cls", calls.HANDLES)
 def test_private_objects_are_always_new(cls: Any) -> None:
     arguments = {SemaphoreSet: {"nsems": 2}, SharedMemory: {"size": 10}}.get(cls, {})
     first, second = cls(IPC_PRIVATE, **arguments), cls(IPC_PRIVATE, **arguments)
