@@ -169,3 +169,25 @@ def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -
         pytest.skip("needs CPython with the GIL: without it str.split() of 3.13 crashes here")
     done = run_python(NO_MEMORY, call)
     assert done.stdout == "alive\n", done.stderr
+
+
+def test_lack_of_memory_for_a_warning_is_an_error(key: int, run_python: Run) -> None:
+    """CPython's own warnings crash where there is no memory for the caller's frame object."""
+    import_testcapi()
+    code = """
+import _testcapi, sys, sysv_ipc, warnings
+warnings.simplefilter("ignore")
+queue = sysv_ipc.MessageQueue(int(sys.argv[1]), sysv_ipc.IPC_CREX)
+queue.remove()
+def slip():
+    queue.receive(False, timeout=True)
+for first in range(1, 60):
+    _testcapi.set_nomemory(first, first + 3)
+    try:
+        slip()
+    except (MemoryError, sysv_ipc.ExistentialError):
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+"""
+    assert run_python(code, key).returncode == 0
