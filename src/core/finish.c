@@ -98,10 +98,11 @@ register_at_exit(PyObject *finish)
 static int
 register_at_fork(PyObject *finish)
 {
-    static PyMethodDef method = {"_after_fork", finish_after_fork, METH_NOARGS,
-                                 NULL};
+    static PyMethodDef fork_methods = {"_after_fork", finish_after_fork,
+                                       METH_NOARGS, NULL};
     PyObject *os = PyImport_ImportModule("os");
-    PyObject *hook = os == NULL ? NULL : PyCFunction_New(&method, finish);
+    PyObject *hook = os == NULL ? NULL
+                                : PyCFunction_New(&fork_methods, finish);
     int rc = hook == NULL ? -1
                           : call_function(
                                 os, "register_at_fork", PyTuple_New(0),
@@ -125,8 +126,8 @@ register_in_child(PyObject *finish)
     if (PyErr_Occurred()) {
         return -1;
     }
-    PyObject *done =
-        is_child ? finish_add_finalizer(NULL, finish) : Py_NewRef(Py_None);
+    PyObject *done = is_child ? finish_add_finalizer(NULL, finish)
+                              : Py_NewRef(Py_None);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

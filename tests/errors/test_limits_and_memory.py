@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FREE_THREADED, caught
+from helpers import FREE_THREADED, caught, import_testcapi
 
 from sysv_ipc import (
     IPC_CREX,
