@@ -81,10 +81,10 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
     PyObject *detail = Py_XNewRef(made->detail);
     if (detail == NULL && made->error == EINVAL &&
         made->cls == state->ExistentialError) {
-        PyObject *what = core_describe(tuple);
-        if (what != NULL) {
-            detail = PyUnicode_FromFormat("%U no longer exists", what);
-            Py_DECREF(what);
+        PyObject *name = core_describe(tuple);
+        if (name != NULL) {
+            detail = PyUnicode_FromFormat("%U no longer exists", name);
+            Py_DECREF(name);
         }
     }
     if (detail == NULL) {
@@ -98,11 +98,16 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
     return rc;
 }
 
-static const char *const verbs[] = {
+const char *
+core_operation_verb(enum core_operation operation)
+{
+    static const char *const verbs[] = {
 #define X(name, verb) verb,
-    CORE_OPERATIONS(X)
+        CORE_OPERATIONS(X)
 #undef X
-};
+    };
+    return verbs[operation];
+}
 
 /* Add the cure.  Whatever keeps it away must not hide the error: 0, or -1 for
  * what is no Exception (Ctrl-C). */
@@ -118,9 +123,9 @@ add_cure(CoreState *state, PyObject *error, const struct made *made)
     if (made->target.kind != NULL) {
         type = state->kinds[made->target.kind->index].type;
     }
-    done = PyObject_CallFunction(add_notes, "OisO", error,
-                                 (int)made->operation, verbs[made->operation],
-                                 type != NULL ? type : Py_None);
+    done = PyObject_CallFunction(
+        add_notes, "OisO", error, (int)made->operation,
+        core_operation_verb(made->operation), type != NULL ? type : Py_None);
     Py_XDECREF(done);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();
@@ -207,6 +212,27 @@ core_raise_gone(CoreState *state, ssize_t rc, enum core_operation operation,
                                  .error = EINVAL,
                                  .operation = operation,
                                  .target = target,
+                             });
+}
+
+PyObject *
+core_raise_no_object(CoreState *state, ssize_t rc,
+                     enum core_operation operation, struct core_target target)
+{
+    if (rc != -EINVAL) {
+        return core_raise(state, rc, operation, target);
+    }
+    PyObject *detail = PyUnicode_FromFormat(
+        "no %s has the id %d", core_kind_name(target.kind), target.id);
+    if (detail == NULL) {
+        return NULL;
+    }
+    return raise_made(state, (struct made){
+                                 .cls = state->ExistentialError,
+                                 .error = EINVAL,
+                                 .operation = operation,
+                                 .target = target,
+                                 .detail = detail,
                              });
 }
 
@@ -316,13 +342,27 @@ core_error_add_attempts(CoreState *state, int attempts)
     PyErr_Restore(type, value, traceback);
 }
 
-int
-core_error_to_note(PyObject *other)
+void
+core_error_set_timeout_slow(CoreState *state,
+                            const struct core_timeout *timeout)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *note = PyUnicode_FromFormat("Besides, %S", value);
+    if (state->BusyError != NULL &&
+        PyObject_TypeCheck(value, (PyTypeObject *)state->BusyError)) {
+        ((CoreError *)value)->timeout = *timeout;
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+int
+core_error_to_note(PyObject *other, const char *call)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *note = PyUnicode_FromFormat("%s() also failed: %S", call, value);
     PyObject *result = note == NULL
                            ? NULL
                            : PyObject_CallMethod(other, "add_note", "O", note);

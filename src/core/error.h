@@ -8,14 +8,6 @@
 #define CORE_NO_KEY INT64_MIN
 #define CORE_NO_ID INT_MIN
 
-/* An exception; target is (kind, key, id), detail a text or None. */
-typedef struct {
-    PyOSErrorObject base;
-    PyObject *target;
-    PyObject *detail;
-    PyObject *weak_references;
-} CoreError;
-
 /* The object that an error is about: kind NULL, key CORE_NO_KEY, id CORE_NO_ID
  * if unknown. */
 struct core_target {
@@ -64,6 +56,24 @@ enum core_operation {
         CORE_OPERATION_COUNT
 };
 
+/* The wait that a call gave up when its time was up. */
+struct core_timeout {
+    int64_t ns; /* 0 if the call did not wait */
+    enum core_operation operation;
+    long type;   /* of the message to receive, as in msgrcv(2) */
+    bool except; /* any type but that one (MSG_EXCEPT) */
+};
+
+/* An exception; target is (kind, key, id), detail a text or None.  timeout is
+ * set only in a BusyError, whose text is made when it is read. */
+typedef struct {
+    PyOSErrorObject base;
+    PyObject *target;
+    PyObject *detail;
+    PyObject *weak_references;
+    struct core_timeout timeout;
+} CoreError;
+
 /* All return NULL with an exception set.  rc is -errno or CORE_RAISED. */
 CORE_SELDOM PyObject *core_raise(CoreState *state, ssize_t rc,
                                  enum core_operation operation,
@@ -72,6 +82,11 @@ CORE_SELDOM PyObject *core_raise(CoreState *state, ssize_t rc,
 CORE_SELDOM PyObject *core_raise_gone(CoreState *state, ssize_t rc,
                                       enum core_operation operation,
                                       struct core_target target);
+/* The same for an id that the program named, of an object that may never have
+ * existed. */
+CORE_SELDOM PyObject *core_raise_no_object(CoreState *state, ssize_t rc,
+                                           enum core_operation operation,
+                                           struct core_target target);
 /* A refusal of our own: the class for this errno, with a detail. */
 CORE_SELDOM PyObject *core_refuse(CoreState *state, int error,
                                   struct core_target target,
@@ -88,13 +103,29 @@ CORE_SELDOM PyObject *core_refuse_text(CoreState *state, int error,
  * is left alone. */
 CORE_SELDOM void core_error_set_target(CoreState *state,
                                        struct core_target target);
-/* Make the exception that is set a note of another one: 0, or -1 with an
- * exception. */
-int core_error_to_note(PyObject *other);
+/* Record in the exception that is set, if it is a BusyError, how long the call
+ * waited, and for what.  Nothing is recorded if ns is 0 or OS_FOREVER. */
+CORE_SELDOM void
+core_error_set_timeout_slow(CoreState *state,
+                            const struct core_timeout *timeout);
+
+static inline void
+core_error_set_timeout(CoreState *state, struct core_timeout timeout)
+{
+    if (timeout.ns > 0) {
+        core_error_set_timeout_slow(state, &timeout);
+    }
+}
+
+/* Clear the exception that is set, which this call raised, and add it as a
+ * note to another exception: 0, or -1 with an exception. */
+int core_error_to_note(PyObject *other, const char *call);
 /* Say in the exception that is set how many attempts were made. */
 CORE_SELDOM void core_error_add_attempts(CoreState *state, int attempts);
 /* Add a note to the exception that is set. */
 CORE_SELDOM void core_error_add_note(const char *format, ...);
+/* The verb of an operation. */
+const char *core_operation_verb(enum core_operation operation);
 /* Make names and the arguments of BusyError: 0, or -1. */
 int core_error_init(CoreState *state);
 

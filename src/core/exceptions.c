@@ -8,6 +8,10 @@
 
 #include <errno.h>
 
+/* Digits of a timeout in seconds: a rounding error of the program, as in
+ * 0.1 + 0.2, is not shown. */
+#define SHOWN_DIGITS 7
+
 /* ------------------------------------------------------- what they tell */
 
 /* An attribute of the exception, a new reference in *value, NULL if it is None
@@ -75,41 +79,123 @@ core_describe(PyObject *target)
     return PyObject_Str(kind);
 }
 
-/* What was wrong, or what it was target: a new reference in *told, NULL if
- * there is nothing to tell; 0, or -1 with an exception. */
+/* The text for a receive: "no message of type 3 in ...". */
+static PyObject *
+describe_receive(const struct core_timeout *timeout, PyObject *name)
+{
+    if (timeout->type == 0) {
+        return PyUnicode_FromFormat("no message in %U", name);
+    }
+    if (timeout->type < 0) {
+        return PyUnicode_FromFormat("no message of a type up to %lu in %U",
+                                    -(unsigned long)timeout->type, name);
+    }
+    return PyUnicode_FromFormat(timeout->except
+                                    ? "no message of a type other than %ld "
+                                      "in %U"
+                                    : "no message of type %ld in %U",
+                                timeout->type, name);
+}
+
+/* The reason why a call with a timeout waited in vain. */
+static PyObject *
+describe_wait(const struct core_timeout *timeout, PyObject *name)
+{
+    switch (timeout->operation) {
+    case CORE_OPERATION_RECEIVE:
+    case CORE_OPERATION_RECEIVE_INTO:
+        return describe_receive(timeout, name);
+    case CORE_OPERATION_SEND:
+        return PyUnicode_FromFormat("no room in %U", name);
+    case CORE_OPERATION_ZERO:
+        return PyUnicode_FromFormat("%U is not zero", name);
+    case CORE_OPERATION_WAIT:
+        return PyUnicode_FromFormat("the number in %U did not change", name);
+    default:
+        return PyUnicode_FromFormat(
+            "could not %s %U", core_operation_verb(timeout->operation), name);
+    }
+}
+
+/* "timed out after 0.5 s: no message in message queue with id 3"; NULL with an
+ * exception, or without one if the target is unknown. */
+static PyObject *
+describe_timeout(const struct core_timeout *timeout, PyObject *target)
+{
+    PyObject *name = core_describe(target);
+    PyObject *wait = name == NULL ? NULL : describe_wait(timeout, name);
+    char *seconds = wait == NULL
+                        ? NULL
+                        : PyOS_double_to_string((double)timeout->ns / 1e9, 'g',
+                                                SHOWN_DIGITS, 0, NULL);
+    PyObject *text =
+        seconds == NULL
+            ? NULL
+            : PyUnicode_FromFormat("timed out after %s s: %U", seconds, wait);
+    PyMem_Free(seconds);
+    Py_XDECREF(wait);
+    Py_XDECREF(name);
+    return text;
+}
+
+/* Get the text that explains the error, a new reference in *detail, NULL if
+ * there is none: 0, or -1 with an exception. */
 static int
-tell(PyObject *error, PyObject **told)
+get_detail(PyObject *error, PyObject **detail)
 {
     PyObject *target;
-    if (attribute(error, "_detail", told) < 0 || *told != NULL) {
-        return *told != NULL ? 0 : -1;
+    const struct core_timeout *timeout = &((CoreError *)error)->timeout;
+    if (attribute(error, "_detail", detail) < 0) {
+        return -1;
+    }
+    if (*detail != NULL || timeout->ns == 0) {
+        return 0;
     }
     if (attribute(error, "_target", &target) < 0) {
         return -1;
     }
-    *told = core_describe(target);
+    *detail = describe_timeout(timeout, target);
     Py_XDECREF(target);
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* The C library's text, then what it was target. */
+/* Get the detail, or the name of the object if there is none. */
+static int
+get_explanation(PyObject *error, PyObject **text)
+{
+    PyObject *target;
+    if (get_detail(error, text) < 0) {
+        return -1;
+    }
+    if (*text != NULL) {
+        return 0;
+    }
+    if (attribute(error, "_target", &target) < 0) {
+        return -1;
+    }
+    *text = core_describe(target);
+    Py_XDECREF(target);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Return OSError's text, followed by the explanation. */
 static PyObject *
 error_str(PyObject *error)
 {
     PyObject *text = ((PyTypeObject *)PyExc_OSError)->tp_str(error);
-    PyObject *strerror = NULL, *told = NULL;
+    PyObject *strerror = NULL, *explanation = NULL;
     if (text == NULL) {
         return NULL;
     }
     if (attribute(error, "strerror", &strerror) < 0 ||
-        (strerror != NULL && tell(error, &told) < 0)) {
+        (strerror != NULL && get_explanation(error, &explanation) < 0)) {
         Py_CLEAR(text);
     }
-    else if (told != NULL) {
-        Py_SETREF(text, PyUnicode_FromFormat("%U: %S", text, told));
+    else if (explanation != NULL) {
+        Py_SETREF(text, PyUnicode_FromFormat("%U: %S", text, explanation));
     }
     Py_XDECREF(strerror);
-    Py_XDECREF(told);
+    Py_XDECREF(explanation);
     return text;
 }
 
@@ -128,10 +214,11 @@ static PyGetSetDef error_getset[] = {
 static int
 add_forgotten(PyObject *error, PyObject *state)
 {
-    static const char *const names[] = {"_target", "_detail", "errno"};
+    static const char *const names[] = {"_detail", "_target", "errno"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         PyObject *value;
-        int rc = attribute(error, names[i], &value);
+        int rc = i == 0 ? get_detail(error, &value)
+                        : attribute(error, names[i], &value);
         if (rc == 0 && value != NULL) {
             rc = PyDict_SetItemString(state, names[i], value);
         }

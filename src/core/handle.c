@@ -34,7 +34,7 @@ core_handle_open_id(CoreHandle *self, PyObject *argument, struct os_info *info)
     }
     int rc = core_kind_stat_any(self->kind, (int)id, info);
     if (rc < 0 && rc != -EACCES) {
-        (void)core_raise_gone(
+        (void)core_raise_no_object(
             self->state, rc, CORE_OPERATION_OPEN,
             (struct core_target){self->kind, CORE_NO_KEY, (int)id});
         return -1;

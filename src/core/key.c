@@ -12,11 +12,15 @@ core_key_slow(CoreState *state, PyObject *value, struct core_key *out)
         return 0;
     }
     if (!PyLong_CheckExact(value) && !PyIndex_Check(value)) {
+        bool is_name = PyUnicode_Check(value) || PyBytes_Check(value);
         (void)core_refuse_as(state, state->KeyTypeError, EINVAL,
                              CORE_NO_TARGET,
                              "a key must be an int, None or IPC_PRIVATE, not "
-                             "%.100s",
-                             Py_TYPE(value)->tp_name);
+                             "%.100s%s",
+                             Py_TYPE(value)->tp_name,
+                             is_name ? ": key_from_name() makes a key from a "
+                                       "name"
+                                     : "");
         return -1;
     }
     PyObject *number = core_index(value);

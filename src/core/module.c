@@ -76,7 +76,7 @@ remove_by_id(PyObject *module, PyObject *value, const struct core_kind *kind)
     }
     int rc = kind->remove((int)id);
     if (rc < 0) {
-        return core_raise_gone(
+        return core_raise_no_object(
             core_state_of_module(module), rc, CORE_OPERATION_REMOVE,
             (struct core_target){kind, CORE_NO_KEY, (int)id});
     }

@@ -613,24 +613,6 @@ def test_what_is_of_a_wrong_type_is_named(
     semaphores.remove()
 
 
-@pytest.mark.parametrize(
-    ("call", "kind"),
-    [
-        (sysv_ipc.remove_semaphore, "semaphore"),
-        (sysv_ipc.remove_shared_memory, "shared memory"),
-        (sysv_ipc.remove_message_queue, "message queue"),
-        (Semaphore.from_id, "semaphore"),
-        (SemaphoreSet.from_id, "semaphore"),
-        (SharedMemory.from_id, "shared memory"),
-        (MessageQueue.from_id, "message queue"),
-    ],
-)
-def test_an_id_that_none_can_have_is_told(call: Callable[[int], object], kind: str) -> None:
-    error = caught(lambda: call(-1))
-    assert str(error) == f"[Errno 22] Invalid argument: {kind} with id -1 no longer exists"
-    assert (type(error), error.kind, error.id) == (ExistentialError, kind, -1)
-
-
 def test_an_adjustment_that_overflows_is_told_in_a_note(key: int) -> None:
     text = "The semaphore's value must remain between 0 and SEMVMX"
     semaphores = SemaphoreSet(key, 1, IPC_CREX, initial_values=[30000])

@@ -23,7 +23,7 @@ next_message(PyObject *op, struct core_wanted wanted)
         (rc == -ECANCELED && atomic_load(&core_handle(op)->waits.cancelled))) {
         return NULL;
     }
-    return core_handle_raise_by_id(op, wanted.id, rc, CORE_OPERATION_RECEIVE);
+    return core_wanted_raise(op, &wanted, rc, CORE_OPERATION_RECEIVE);
 }
 
 PyObject *

@@ -131,6 +131,11 @@ struct core_wanted {
 int core_wanted_convert(PyObject *op, PyObject *type_value,
                         PyObject *except_type, PyObject *truncate,
                         struct core_wanted *out);
+/* Raise what rc of receiving means, with the timeout. */
+CORE_SELDOM PyObject *core_wanted_raise(PyObject *op,
+                                        const struct core_wanted *wanted,
+                                        ssize_t rc,
+                                        enum core_operation operation);
 /* A new (bytes, type), or NULL; *rc says why: -errno or CORE_RAISED. */
 PyObject *core_message_receive(PyObject *op, struct core_wanted *wanted,
                                ssize_t *rc);

@@ -33,6 +33,19 @@ core_wanted_convert(PyObject *op, PyObject *type_value, PyObject *except_type,
     return 0;
 }
 
+PyObject *
+core_wanted_raise(PyObject *op, const struct core_wanted *wanted, ssize_t rc,
+                  enum core_operation operation)
+{
+    (void)core_handle_raise_by_id(op, wanted->id, rc, operation);
+    core_error_set_timeout(
+        core_handle(op)->state,
+        (struct core_timeout){wanted->deadline.timeout_ns, operation,
+                              wanted->type,
+                              (wanted->flags & OS_MSG_EXCEPT) != 0});
+    return NULL;
+}
+
 CORE_SELDOM static ssize_t
 wait_for_message(PyObject *op, struct core_message *message, size_t size,
                  int flags, struct core_wanted *wanted)
@@ -301,9 +314,9 @@ core_messages_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc;
     PyObject *result = core_message_receive(op, &wanted, &rc);
-    return result != NULL ? result
-                          : core_handle_raise_by_id(op, wanted.id, rc,
-                                                    CORE_OPERATION_RECEIVE);
+    return result != NULL
+               ? result
+               : core_wanted_raise(op, &wanted, rc, CORE_OPERATION_RECEIVE);
 }
 
 PyObject *
@@ -328,9 +341,9 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
     if (rc == -ENOMSG) {
         Py_RETURN_NONE;
     }
-    return result != NULL ? result
-                          : core_handle_raise_by_id(op, wanted.id, rc,
-                                                    CORE_OPERATION_RECEIVE);
+    return result != NULL
+               ? result
+               : core_wanted_raise(op, &wanted, rc, CORE_OPERATION_RECEIVE);
 }
 
 /* receive_into_buffer() for as much as the buffer holds.  What is probably
@@ -405,10 +418,9 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
     }
     core_buffer_release(&buffer);
     PyBuffer_Release(&into);
-    return result != NULL
-               ? result
-               : core_handle_raise_by_id(op, wanted.id, rc,
-                                         CORE_OPERATION_RECEIVE_INTO);
+    return result != NULL ? result
+                          : core_wanted_raise(op, &wanted, rc,
+                                              CORE_OPERATION_RECEIVE_INTO);
 }
 
 /* Room in a list for one item more, which is not there yet: what is taken off
@@ -504,8 +516,7 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     ssize_t rc = fill_list(op, &wanted, list, limit);
     if (rc < 0) {
         Py_DECREF(list);
-        return core_handle_raise_by_id(op, wanted.id, rc,
-                                       CORE_OPERATION_RECEIVE);
+        return core_wanted_raise(op, &wanted, rc, CORE_OPERATION_RECEIVE);
     }
     PyObject_GC_Track(list);
     return list;

@@ -107,7 +107,12 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = send_object(op, id, given[0], given[2], deadline);
     if (rc < 0) {
-        return core_handle_raise_by_id(op, id, rc, CORE_OPERATION_SEND);
+        (void)core_handle_raise_by_id(op, id, rc, CORE_OPERATION_SEND);
+        core_error_set_timeout(core_handle(op)->state,
+                               (struct core_timeout){deadline.timeout_ns,
+                                                     CORE_OPERATION_SEND, 0,
+                                                     false});
+        return NULL;
     }
     Py_RETURN_NONE;
 }

@@ -139,6 +139,20 @@ semaphore_raise(PyObject *op, struct core_place member, ssize_t rc,
                                 semaphore(op)->undo);
 }
 
+/* semaphore_raise() for a call that may have waited. */
+CORE_SELDOM static PyObject *
+semaphore_raise_wait(PyObject *op, struct core_place member, ssize_t rc,
+                     enum core_operation operation, int64_t timeout_ns)
+{
+    (void)semaphore_raise(op, member, rc, operation);
+    if (semaphore(op)->block) {
+        core_error_set_timeout(
+            core_handle(op)->state,
+            (struct core_timeout){timeout_ns, operation, 0, false});
+    }
+    return NULL;
+}
+
 /* Convert delta to its absolute value.  1.2.0 ignores the sign too. */
 CORE_SELDOM static int
 semaphore_delta_slow(CoreState *state, PyObject *value, int *out)
@@ -183,7 +197,10 @@ core_semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = semaphore_operate(op, member, -delta, timeout_ns);
     if (rc < 0) {
-        return semaphore_raise(op, member, rc, CORE_OPERATION_ACQUIRE);
+        return timeout_ns == 0
+                   ? semaphore_raise(op, member, rc, CORE_OPERATION_ACQUIRE)
+                   : semaphore_raise_wait(op, member, rc,
+                                          CORE_OPERATION_ACQUIRE, timeout_ns);
     }
     Py_RETURN_TRUE;
 }
@@ -250,7 +267,8 @@ core_semaphore_zero(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = semaphore_operate(op, member, 0, timeout_ns);
     if (rc < 0) {
-        return semaphore_raise(op, member, rc, CORE_OPERATION_ZERO);
+        return semaphore_raise_wait(op, member, rc, CORE_OPERATION_ZERO,
+                                    timeout_ns);
     }
     Py_RETURN_TRUE;
 }
@@ -280,7 +298,7 @@ core_semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         if (!PyExceptionInstance_Check(inside)) {
             return NULL;
         }
-        if (core_error_to_note(inside) < 0) {
+        if (core_error_to_note(inside, "release") < 0) {
             if (!PyErr_ExceptionMatches(PyExc_Exception)) {
                 return NULL;
             }

@@ -208,7 +208,12 @@ operations_run(const struct operand *set, struct sembuf *items, size_t count,
     ssize_t rc =
         core_semaphore_operate(set->op, set->id, items, count, timeout_ns);
     if (rc < 0) {
-        return operations_raise(set, rc, items, count);
+        (void)operations_raise(set, rc, items, count);
+        core_error_set_timeout(core_handle(set->op)->state,
+                               (struct core_timeout){timeout_ns,
+                                                     CORE_OPERATION_OPERATE, 0,
+                                                     false});
+        return NULL;
     }
     Py_RETURN_TRUE;
 }
