@@ -5,6 +5,8 @@
 
 #include "core/kind.h"
 
+#include <errno.h>
+
 #define CORE_NO_KEY INT64_MIN
 #define CORE_NO_ID INT_MIN
 
@@ -103,16 +105,17 @@ CORE_SELDOM PyObject *core_refuse_text(CoreState *state, int error,
  * is left alone. */
 CORE_SELDOM void core_error_set_target(CoreState *state,
                                        struct core_target target);
-/* Record in the exception that is set, if it is a BusyError, how long the call
- * waited, and for what.  Nothing is recorded if ns is 0 or OS_FOREVER. */
+/* Record in the BusyError that rc has raised how long the call waited, and for
+ * what.  Nothing is recorded for another rc, or if the call did not wait. */
 CORE_SELDOM void
 core_error_set_timeout_slow(CoreState *state,
                             const struct core_timeout *timeout);
 
 static inline void
-core_error_set_timeout(CoreState *state, struct core_timeout timeout)
+core_error_set_timeout(CoreState *state, ssize_t rc,
+                       struct core_timeout timeout)
 {
-    if (timeout.ns > 0) {
+    if ((rc == -EAGAIN || rc == -ENOMSG) && timeout.ns > 0) {
         core_error_set_timeout_slow(state, &timeout);
     }
 }

@@ -6,6 +6,7 @@ import copy
 import errno
 import os
 import pickle
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -125,6 +126,21 @@ def test_copies_of_a_timeout_have_its_text(queue: MessageQueue) -> None:
         assert str(same) == str(error)
         assert "timed out after 0.01 s: no message of type 3" in str(same)
         assert (same.args, same.errno, same.key) == (error.args, errno.ENOMSG, queue.key)
+
+
+def test_an_error_that_a_signal_handler_raises_keeps_its_text(
+    semaphore: Semaphore, queue: MessageQueue
+) -> None:
+    semaphore.acquire()
+    before = signal.signal(signal.SIGALRM, lambda *_: queue.receive(False))
+    try:
+        for wait in (semaphore.acquire, lambda seconds: queue.receive(timeout=seconds)):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            with pytest.raises(BusyError) as caught:
+                wait(60)
+            assert str(caught.value).endswith(f": {name_of(queue)}")
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 # ------------------------------------------------------------------------ ids and keys

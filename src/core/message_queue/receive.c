@@ -39,7 +39,7 @@ core_wanted_raise(PyObject *op, const struct core_wanted *wanted, ssize_t rc,
 {
     (void)core_handle_raise_by_id(op, wanted->id, rc, operation);
     core_error_set_timeout(
-        core_handle(op)->state,
+        core_handle(op)->state, rc,
         (struct core_timeout){wanted->deadline.timeout_ns, operation,
                               wanted->type,
                               (wanted->flags & OS_MSG_EXCEPT) != 0});

@@ -108,7 +108,7 @@ core_messages_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     ssize_t rc = send_object(op, id, given[0], given[2], deadline);
     if (rc < 0) {
         (void)core_handle_raise_by_id(op, id, rc, CORE_OPERATION_SEND);
-        core_error_set_timeout(core_handle(op)->state,
+        core_error_set_timeout(core_handle(op)->state, rc,
                                (struct core_timeout){deadline.timeout_ns,
                                                      CORE_OPERATION_SEND, 0,
                                                      false});

@@ -147,7 +147,7 @@ semaphore_raise_wait(PyObject *op, struct core_place member, ssize_t rc,
     (void)semaphore_raise(op, member, rc, operation);
     if (semaphore(op)->block) {
         core_error_set_timeout(
-            core_handle(op)->state,
+            core_handle(op)->state, rc,
             (struct core_timeout){timeout_ns, operation, 0, false});
     }
     return NULL;

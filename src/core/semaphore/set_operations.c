@@ -209,7 +209,7 @@ operations_run(const struct operand *set, struct sembuf *items, size_t count,
         core_semaphore_operate(set->op, set->id, items, count, timeout_ns);
     if (rc < 0) {
         (void)operations_raise(set, rc, items, count);
-        core_error_set_timeout(core_handle(set->op)->state,
+        core_error_set_timeout(core_handle(set->op)->state, rc,
                                (struct core_timeout){timeout_ns,
                                                      CORE_OPERATION_OPERATE, 0,
                                                      false});

@@ -290,9 +290,10 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (rc < 0) {
         (void)core_raise(self->state, rc, CORE_OPERATION_WAIT,
                          core_handle_target(self->memory));
-        core_error_set_timeout(
-            self->state, (struct core_timeout){deadline.timeout_ns,
-                                               CORE_OPERATION_WAIT, 0, false});
+        core_error_set_timeout(self->state, rc,
+                               (struct core_timeout){deadline.timeout_ns,
+                                                     CORE_OPERATION_WAIT, 0,
+                                                     false});
         return NULL;
     }
     Py_RETURN_TRUE;
