@@ -1,6 +1,8 @@
-/* Binding and converting arguments.  A converter stands for one meaning
- * wherever that argument occurs; all conversion ends before the kernel is
- * asked for anything. */
+/* Bind the arguments of calls, and convert them to C.  Each converter has one
+ * meaning, and every call whose argument has that meaning uses it.  A call
+ * converts all its arguments before it makes a system call.
+ *
+ * The names of arguments are set once, when the module is made. */
 
 #include "core/args.h"
 #include "core/warning.h"
@@ -8,13 +10,13 @@
 #include <errno.h>
 #include <math.h>
 
-/* Timeouts are at most this, 146 years, so that a deadline cannot overflow;
- * longer ones are for ever. */
+/* The longest timeout, 146 years: a deadline computed from it cannot overflow.
+ * A longer timeout waits without limit. */
 #define TIMEOUT_MAX_NS (INT64_MAX / 2)
 #define SECOND_NS ((int64_t)1000000000)
 
-/* An argument with more items than this never ends: the kernel's sets have at
- * most 65 536 members that semop(2) can name. */
+/* The most items of an argument.  An iterator may never end, and no call needs
+ * more: semop(2) can name 65 536 members of a set. */
 #define MOST_ITEMS 1000000
 
 static const char timeout_text[] =
@@ -38,9 +40,9 @@ core_arguments_init(CoreState *state)
     return 0;
 }
 
-/* The index of the argument with this name; count where there is none.  The
- * keywords of a call in a program are interned, the same objects as ours;
- * others, as from **dict, may be equal all the same. */
+/* Return the index of the argument with this name, or count if there is none.
+ * Keywords in the source of a program are interned: they are the objects in
+ * the state.  Other keywords, as from **dict, may only be equal to them. */
 static int
 find(CoreState *state, const struct core_signature *signature, PyObject *name)
 {
@@ -102,8 +104,8 @@ check_required(const struct core_signature *signature, PyObject *const *out)
     return 0;
 }
 
-/* Keywords mostly come in our order: looking for each behind the one before
- * finds them, and none twice. */
+/* Most calls pass keywords in the order of the signature.  The first loop
+ * binds those, and none twice. */
 int
 core_bind_keywords(CoreState *state, const struct core_signature *signature,
                    PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
@@ -146,7 +148,7 @@ core_bind_dict(CoreState *state, const struct core_signature *signature,
     return check_required(signature, out);
 }
 
-/* What NumPy makes of a text is one all the same. */
+/* NumPy's strings have nb_float, but are strings. */
 bool
 core_is_real(PyObject *value)
 {
@@ -157,8 +159,9 @@ core_is_real(PyObject *value)
             (methods->nb_float != NULL || methods->nb_index != NULL));
 }
 
-/* What float() refuses with a ValueError: Decimal("sNaN") is not a number;
- * any other's exception stays.  0 or -1. */
+/* Clear the ValueError that float() raised if the value is a signaling NaN,
+ * Decimal("sNaN").  Return 0, or -1 with an exception: the ValueError for any
+ * other value. */
 static int
 forgive_signaling_nan(PyObject *value)
 {
@@ -168,7 +171,7 @@ forgive_signaling_nan(PyObject *value)
     int nan = result == NULL ? -1 : PyObject_IsTrue(result);
     Py_XDECREF(result);
     if (nan < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        /* Such as Ctrl-C, in the middle of it. */
+        /* is_nan() was interrupted, for example by Ctrl-C. */
         Py_XDECREF(type);
         Py_XDECREF(error);
         Py_XDECREF(traceback);
@@ -185,8 +188,9 @@ forgive_signaling_nan(PyObject *value)
     return 0;
 }
 
-/* A timeout for which float() has raised OverflowError: for ever, or refused
- * if it is negative.  The OverflowError stays if it cannot be compared. */
+/* Convert a timeout for which float() raised OverflowError: it waits without
+ * limit, or is refused if it is negative.  The OverflowError stays set if the
+ * value cannot be compared with 0. */
 static int
 timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
 {
@@ -215,7 +219,7 @@ timeout_out_of_range(CoreState *state, PyObject *value, int64_t *out)
     return 0;
 }
 
-/* timeout is True or False. */
+/* Warn that timeout is True or False. */
 static int
 warn_of_timeout(CoreState *state, PyObject *value)
 {
@@ -223,10 +227,10 @@ warn_of_timeout(CoreState *state, PyObject *value)
         state, CORE_SLIP_TIMEOUT,
         PyUnicode_FromString(
             value == Py_True
-                ? "timeout=True is one second: timeout=None, the "
-                  "default, waits for ever"
-                : "timeout=False is no time at all: timeout=0 says "
-                  "so, timeout=None waits for ever"));
+                ? "timeout=True is one second: pass timeout=None, the "
+                  "default, to wait without limit"
+                : "timeout=False does not wait: pass timeout=0 for that, "
+                  "or timeout=None to wait without limit"));
 }
 
 int
@@ -236,7 +240,7 @@ core_timeout_slow(CoreState *state, PyObject *value, int64_t *out)
         *out = OS_FOREVER;
         return 0;
     }
-    /* Whole seconds are common, and need no float. */
+    /* Whole seconds are common, and are converted without a float. */
     if (PyLong_CheckExact(value)) {
         int overflow;
         long long whole = PyLong_AsLongLongAndOverflow(value, &overflow);
@@ -258,7 +262,8 @@ core_timeout_slow(CoreState *state, PyObject *value, int64_t *out)
         if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
             return timeout_out_of_range(state, value, out);
         }
-        /* An array of two is no number; any other's exception stays. */
+        /* An array of several numbers is not a number.  Exceptions from
+         * __float__() stay set. */
         if (PyErr_ExceptionMatches(PyExc_TypeError) &&
             PySequence_Check(value)) {
             PyErr_SetString(PyExc_TypeError, timeout_text);
@@ -299,7 +304,8 @@ core_tuple(CoreState *state, PyObject *value, const char *what)
     if (PyTuple_CheckExact(value) || PyList_CheckExact(value)) {
         return PySequence_Tuple(value);
     }
-    /* Others may say any length, and never end. */
+    /* The __len__() of other iterables may be wrong, and they may never
+     * end. */
     PyObject *iterator = PyObject_GetIter(value);
     PyObject *list = iterator == NULL ? NULL : PyList_New(0);
     PyObject *item;

@@ -1,12 +1,13 @@
-/* Binding and converting arguments. */
+/* Bind the arguments of calls, and convert them to C. */
 #ifndef SYSV_IPC_CORE_ARGS_H
 #define SYSV_IPC_CORE_ARGS_H
 
 #include "core/error.h"
 
-/* Bind the arguments of a METH_FASTCALL | METH_KEYWORDS call to names: out
- * holds one borrowed reference or NULL for each.  The first positional of
- * them may be given by position, the first required must be given. */
+/* Bind the arguments of a METH_FASTCALL | METH_KEYWORDS call to the names of a
+ * signature: out holds a borrowed reference or NULL for each.  The first
+ * "positional" arguments may be passed by position; the first "required" must
+ * be passed. */
 #define CORE_MOST_ARGUMENTS 6
 struct core_signature {
     const char *function;
@@ -20,7 +21,7 @@ CORE_SELDOM int core_bind_keywords(CoreState *state,
                                    PyObject *keywords, PyObject **out);
 void core_bind_too_many(const struct core_signature *signature,
                         Py_ssize_t nargs);
-/* The same for tp_init: a tuple, and a dict or NULL. */
+/* Bind the arguments of tp_init: a tuple, and a dict or NULL. */
 int core_bind_dict(CoreState *state, const struct core_signature *signature,
                    PyObject *args, PyObject *keywords, PyObject **out);
 
@@ -38,7 +39,7 @@ core_bind_positional(const struct core_signature *signature,
     return 0;
 }
 
-/* Most calls have no keywords: no function is called for them. */
+/* Most calls have no keywords: they are bound without calling a function. */
 static inline int
 core_bind(CoreState *state, const struct core_signature *signature,
           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
@@ -53,8 +54,8 @@ core_bind(CoreState *state, const struct core_signature *signature,
                                     out);
 }
 
-/* Converters: 0, or -1 with an exception.  NULL, which most arguments are,
- * leaves *out as it is. */
+/* Converters return 0, or -1 with an exception.  If the value is NULL, because
+ * the argument was not passed, *out keeps its default. */
 CORE_SELDOM int core_timeout_slow(CoreState *state, PyObject *value,
                                   int64_t *out);
 CORE_SELDOM int core_integer_slow(CoreState *state, PyObject *value,
@@ -99,23 +100,26 @@ core_bool(PyObject *value, bool *out)
     return core_bool_slow(value, out);
 }
 
-/* Whether float() takes it. */
+/* Return true if float() accepts the value as a number. */
 bool core_is_real(PyObject *value);
 
-/* PyNumber_Index(), for an argument of this name. */
+/* Call PyNumber_Index().  The TypeError names the argument. */
 PyObject *core_index_named(PyObject *value, const char *what);
-/* PySequence_Tuple() for an argument of which "what" says what it must be. */
+/* Call PySequence_Tuple().  "what" begins the message of the TypeError: it
+ * names the argument and says what it must be. */
 PyObject *core_tuple(CoreState *state, PyObject *value, const char *what);
+/* Return 0, or -1 with the same TypeError if the value is not iterable. */
 int core_check_iterable(PyObject *value, const char *what);
 
-/* PyNumber_Index(), without calls for what is an int already. */
+/* Call PyNumber_Index(), unless the value is an int. */
 static inline PyObject *
 core_index(PyObject *value)
 {
     return PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
 }
 
-/* Bytes to write or send: a C-contiguous buffer, or a str as UTF-8. */
+/* Bytes to write or send: those of a C-contiguous buffer, or a str as
+ * UTF-8. */
 struct core_bytes {
     const char *data;
     Py_ssize_t size;

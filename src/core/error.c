@@ -1,6 +1,9 @@
-/* -errno to exception: the only place.  The classes are in exceptions.c; the
- * cures are Python (cures.py), and BusyError, the one error on a hot path, has
- * none. */
+/* Raise the exception for -errno: only this file does that.  exceptions.c has
+ * the classes, cures.py the notes that say what to do.  BusyError is raised in
+ * loops, so it is made without the constructor, and has no notes.
+ *
+ * The module state is set once.  The attributes of an exception are written
+ * while no other thread has it. */
 #include "core/error.h"
 
 #include <errno.h>
@@ -19,7 +22,7 @@ core_error_init(CoreState *state)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* (kind, key, id), each None where unknown. */
+/* Return (kind, key, id), in which None means that the value is unknown. */
 static PyObject *
 target_as_tuple(CoreState *state, struct core_target target)
 {
@@ -41,17 +44,17 @@ target_as_tuple(CoreState *state, struct core_target target)
     return tuple;
 }
 
-/* What an exception is made of. */
+/* An exception to raise. */
 struct made {
-    PyObject *cls; /* NULL is that of the errno */
-    int error;     /* 0 is none */
+    PyObject *cls; /* NULL: the class for the errno */
+    int error;     /* an errno, or 0 */
     enum core_operation operation;
     struct core_target target;
-    PyObject *detail;   /* what was wrong, or NULL */
-    bool detail_is_all; /* str() shows nothing else */
+    PyObject *detail;   /* the text that explains the error, or NULL */
+    bool detail_is_all; /* str() shows only the detail */
 };
 
-/* The exception with nothing but class, errno and text. */
+/* Make the exception with its class, errno and text, without attributes. */
 static PyObject *
 make_bare(const struct made *made)
 {
@@ -70,7 +73,7 @@ make_bare(const struct made *made)
     return error;
 }
 
-/* Set _target and _detail: 0, or -1 with an exception. */
+/* Set _target and _detail.  Return 0, or -1 with an exception. */
 static int
 add_attributes(CoreState *state, PyObject *error, const struct made *made,
                PyObject *tuple)
@@ -109,12 +112,12 @@ core_operation_verb(enum core_operation operation)
     return verbs[operation];
 }
 
-/* Add the cure.  Whatever keeps it away must not hide the error: 0, or -1 for
- * what is no Exception (Ctrl-C). */
+/* Add the notes of cures.py.  If that fails, the error is raised without them.
+ * Return 0, or -1 if the failure is not an Exception, such as Ctrl-C. */
 static int
 add_cure(CoreState *state, PyObject *error, const struct made *made)
 {
-    /* There is none while the module is being made. */
+    /* The module is being made, and has not imported cures.py yet. */
     PyObject *add_notes = state->add_notes;
     PyObject *type = NULL, *done = NULL;
     if (add_notes == NULL) {
@@ -133,7 +136,7 @@ add_cure(CoreState *state, PyObject *error, const struct made *made)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Raise it; a detail is stolen. */
+/* Raise the exception.  The reference to the detail is stolen. */
 static PyObject *
 raise_made(CoreState *state, struct made made)
 {
@@ -158,8 +161,8 @@ raise_made(CoreState *state, struct made made)
     return NULL;
 }
 
-/* BusyError(*arguments), filled in as OSError.__new__() does it, without the
- * way there: this is the one error that programs raise in a loop. */
+/* Raise BusyError(*arguments).  Programs raise it in loops, so the fields are
+ * set here, as OSError.__new__() sets them, without calling it. */
 static PyObject *
 raise_busy(CoreState *state, PyObject *arguments, struct core_target target)
 {
@@ -301,7 +304,7 @@ core_error_set_target(CoreState *state, struct core_target target)
                 PyObject_TypeCheck(value, (PyTypeObject *)state->Error)
             ? ((CoreError *)value)->target
             : NULL;
-    /* A program's own error, from its __index__(), has none. */
+    /* An exception from the program's own __index__() has no target. */
     if (tuple != NULL && PyTuple_Check(tuple) &&
         PyTuple_GET_SIZE(tuple) == 3 &&
         PyTuple_GET_ITEM(tuple, 0) == Py_None) {
@@ -322,21 +325,21 @@ core_error_add_attempts(CoreState *state, int attempts)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    /* What a signal handler raised, or the lack of memory, is none of ours. */
+    /* Leave other exceptions alone: a signal handler's, or MemoryError. */
     if (state->Error != NULL &&
         PyObject_TypeCheck(value, (PyTypeObject *)state->Error)) {
         CoreError *error = (CoreError *)value;
-        PyObject *told = error->detail == NULL || error->detail == Py_None
+        PyObject *text = error->detail == NULL || error->detail == Py_None
                              ? core_describe(error->target)
                              : Py_NewRef(error->detail);
         PyObject *detail =
-            told == NULL
+            text == NULL
                 ? NULL
-                : PyUnicode_FromFormat("%S, tried %d times", told, attempts);
+                : PyUnicode_FromFormat("%S, tried %d times", text, attempts);
         if (detail != NULL) {
             Py_XSETREF(error->detail, detail);
         }
-        Py_XDECREF(told);
+        Py_XDECREF(text);
         PyErr_Clear();
     }
     PyErr_Restore(type, value, traceback);
@@ -380,8 +383,8 @@ core_error_add_note(const char *format, ...)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    /* A MemoryError may be the one that the interpreter keeps for when there
-     * is no memory at all, which would gather the notes. */
+    /* CPython keeps a MemoryError for the case that there is no memory at all.
+     * It is raised again and would collect the notes. */
     if (type == PyExc_MemoryError) {
         PyErr_Restore(type, value, traceback);
         return;

@@ -1,5 +1,5 @@
-/* Errors: from -errno to an exception that says which object it is about, what
- * was tried, and what to do next. */
+/* Raise an exception for -errno that names the object and explains the error,
+ * with notes that say what to do. */
 #ifndef SYSV_IPC_CORE_ERROR_H
 #define SYSV_IPC_CORE_ERROR_H
 
@@ -10,8 +10,8 @@
 #define CORE_NO_KEY INT64_MIN
 #define CORE_NO_ID INT_MIN
 
-/* The object that an error is about: kind NULL, key CORE_NO_KEY, id CORE_NO_ID
- * if unknown. */
+/* The object that an error is about.  Unknown values are NULL, CORE_NO_KEY and
+ * CORE_NO_ID. */
 struct core_target {
     const struct core_kind *kind;
     int64_t key;
@@ -19,11 +19,12 @@ struct core_target {
 };
 #define CORE_NO_TARGET ((struct core_target){NULL, CORE_NO_KEY, CORE_NO_ID})
 
-/* In place of -errno: an exception is set already. */
+/* A result in place of -errno: an exception is already set. */
 #define CORE_RAISED INT_MIN
 
-/* What was tried: X(name, verb), the verb as in "only its owner may VERB it".
- * cures.py gets the numbers as _OPERATION_<name>. */
+/* The operations that can fail: X(name, verb).  The verb is used in sentences
+ * such as "Only its owner may VERB it".  cures.py knows the numbers as
+ * _OPERATION_<name>. */
 #define CORE_OPERATIONS(X)            \
     X(NONE, "")                       \
     X(ACQUIRE, "acquire")             \
@@ -58,7 +59,7 @@ enum core_operation {
         CORE_OPERATION_COUNT
 };
 
-/* The wait that a call gave up when its time was up. */
+/* The wait that ended because its time was up. */
 struct core_timeout {
     int64_t ns; /* 0 if the call did not wait */
     enum core_operation operation;
@@ -66,8 +67,9 @@ struct core_timeout {
     bool except; /* any type but that one (MSG_EXCEPT) */
 };
 
-/* An exception; target is (kind, key, id), detail a text or None.  timeout is
- * set only in a BusyError, whose text is made when it is read. */
+/* An Error.  target is (kind, key, id); detail is the text that explains the
+ * error, or None.  timeout is set only in a BusyError, whose detail is made
+ * when it is read. */
 typedef struct {
     PyOSErrorObject base;
     PyObject *target;
@@ -76,33 +78,34 @@ typedef struct {
     struct core_timeout timeout;
 } CoreError;
 
-/* All return NULL with an exception set.  rc is -errno or CORE_RAISED. */
+/* The functions that raise return NULL.  rc is -errno or CORE_RAISED. */
 CORE_SELDOM PyObject *core_raise(CoreState *state, ssize_t rc,
                                  enum core_operation operation,
                                  struct core_target target);
-/* The same by id, for which EINVAL means that the id names nothing. */
+/* The same for a call by id, where EINVAL means that no object has the id any
+ * more. */
 CORE_SELDOM PyObject *core_raise_gone(CoreState *state, ssize_t rc,
                                       enum core_operation operation,
                                       struct core_target target);
-/* The same for an id that the program named, of an object that may never have
+/* The same for an id that the program passed: an object with it may never have
  * existed. */
 CORE_SELDOM PyObject *core_raise_no_object(CoreState *state, ssize_t rc,
                                            enum core_operation operation,
                                            struct core_target target);
-/* A refusal of our own: the class for this errno, with a detail. */
+/* Raise the class for this errno with a detail, without a failed system
+ * call. */
 CORE_SELDOM PyObject *core_refuse(CoreState *state, int error,
                                   struct core_target target,
                                   const char *format, ...);
-/* The same with a class that its errno (0: none) does not stand for. */
+/* The same with a class of its own; error is 0 if there is no errno. */
 PyObject *core_refuse_as(CoreState *state, PyObject *cls, int error,
                          struct core_target target, const char *format, ...);
-/* The same with a text that is all that str() shows, because programs compare
- * it. */
+/* The same with a text that programs compare: str() shows only the text. */
 CORE_SELDOM PyObject *core_refuse_text(CoreState *state, int error,
                                        struct core_target target,
                                        const char *text);
-/* Add a target to the refusal of an argument that is set; any other exception
- * is left alone. */
+/* Add a target to the exception that is set, if it is an Error without a
+ * target. */
 CORE_SELDOM void core_error_set_target(CoreState *state,
                                        struct core_target target);
 /* Record in the BusyError that rc has raised how long the call waited, and for
@@ -121,23 +124,25 @@ core_error_set_timeout(CoreState *state, ssize_t rc,
 }
 
 /* Clear the exception that is set, which this call raised, and add it as a
- * note to another exception: 0, or -1 with an exception. */
+ * note to another exception.  Return 0, or -1 with an exception. */
 int core_error_to_note(PyObject *other, const char *call);
-/* Say in the exception that is set how many attempts were made. */
+/* Add the number of attempts to the text of the exception that is set. */
 CORE_SELDOM void core_error_add_attempts(CoreState *state, int attempts);
 /* Add a note to the exception that is set. */
 CORE_SELDOM void core_error_add_note(const char *format, ...);
-/* The verb of an operation. */
+/* Return the verb of an operation. */
 const char *core_operation_verb(enum core_operation operation);
-/* Make names and the arguments of BusyError: 0, or -1. */
+/* Make the names of kinds, and the arguments of BusyError.  Return 0, or -1
+ * with an exception. */
 int core_error_init(CoreState *state);
 
-/* exceptions.c: make the classes and add them to the module: 0, or -1. */
+/* exceptions.c: make the classes and add them to the module.  Return 0, or -1
+ * with an exception. */
 int core_exceptions_init(PyObject *module, CoreState *state);
-/* The class for an errno, borrowed. */
+/* Return the class for an errno, a borrowed reference. */
 PyObject *core_exception_class(CoreState *state, int error);
-/* What (kind, key, id) is called, in words; NULL without an exception if there
- * is nothing to call. */
+/* Return the name of an object for messages, such as "semaphore with key 5
+ * (0x5)"; NULL without an exception if the kind is unknown. */
 PyObject *core_describe(PyObject *target);
 
 #endif

@@ -1,9 +1,11 @@
-/* The exception classes: which errno raises which, and what they say.
+/* The exception classes, their texts and properties, and the class for each
+ * errno.  Making them in Python would take a third of the time that importing
+ * sysv_ipc takes.
  *
- * They are made here and not in Python because making them there is a third
- * of what the import of sysv_ipc costs.  An exception carries two attributes
- * for its text and its properties: _target, (kind, key, id) of the object, and
- * _detail, what was wrong where a description of the object does not tell. */
+ * An exception has two attributes for its text and its properties: _target,
+ * the (kind, key, id) of the object, and _detail, a text that replaces the
+ * description of the object.  The program may change both; the interpreter
+ * protects them like other members. */
 #include "core/error.h"
 
 #include <errno.h>
@@ -12,11 +14,11 @@
  * 0.1 + 0.2, is not shown. */
 #define SHOWN_DIGITS 7
 
-/* ------------------------------------------------------- what they tell */
+/* ------------------------------------------------- texts and properties */
 
-/* An attribute of the exception, a new reference in *value, NULL if it is None
- * or lacks: 0, or -1 with an exception, such as one of a handler of signals
- * that runs in a property of a subclass. */
+/* Get an attribute of the exception: a new reference in *value, or NULL if it
+ * is None or missing.  Return 0, or -1 with an exception: a property of a
+ * subclass may raise, and so may a signal handler that runs in it. */
 static int
 attribute(PyObject *error, const char *name, PyObject **value)
 {
@@ -33,7 +35,8 @@ attribute(PyObject *error, const char *name, PyObject **value)
     return 0;
 }
 
-/* One of kind, key and id, borrowed from target; NULL where it is None. */
+/* Return the kind, key or id in a target, a borrowed reference, or NULL if it
+ * is None. */
 static PyObject *
 part(PyObject *target, Py_ssize_t index)
 {
@@ -97,7 +100,7 @@ describe_receive(const struct core_timeout *timeout, PyObject *name)
                                 timeout->type, name);
 }
 
-/* The reason why a call with a timeout waited in vain. */
+/* Describe the condition that a call with a timeout waited for. */
 static PyObject *
 describe_wait(const struct core_timeout *timeout, PyObject *name)
 {
@@ -138,8 +141,8 @@ describe_timeout(const struct core_timeout *timeout, PyObject *target)
     return text;
 }
 
-/* Get the text that explains the error, a new reference in *detail, NULL if
- * there is none: 0, or -1 with an exception. */
+/* Get the detail: a new reference in *detail, or NULL if there is none.
+ * Return 0, or -1 with an exception. */
 static int
 get_detail(PyObject *error, PyObject **detail)
 {
@@ -159,7 +162,8 @@ get_detail(PyObject *error, PyObject **detail)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Get the detail, or the name of the object if there is none. */
+/* Get the detail, or the name of the object if there is no detail.  Return 0,
+ * or -1 with an exception. */
 static int
 get_explanation(PyObject *error, PyObject **text)
 {
@@ -201,18 +205,20 @@ error_str(PyObject *error)
 
 static PyGetSetDef error_getset[] = {
     {"kind", error_get_part, NULL,
-     "The kind of object: \"semaphore\", \"shared memory\" or \"message "
-     "queue\".",
+     "The kind of the object: \"semaphore\", \"shared memory\" or\n"
+     "\"message queue\"; None if unknown.",
      (void *)0},
-    {"key", error_get_part, NULL, "The object's key.", (void *)1},
-    {"id", error_get_part, NULL, "The object's id.", (void *)2},
+    {"key", error_get_part, NULL, "The key of the object; None if unknown.",
+     (void *)1},
+    {"id", error_get_part, NULL, "The id of the object; None if unknown.",
+     (void *)2},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* What OSError.__reduce__() forgets: the slots, and an errno that is not in
- * args. */
+/* Add the attributes that OSError.__reduce__() omits, among them an errno that
+ * is not in args. */
 static int
-add_forgotten(PyObject *error, PyObject *state)
+add_omitted(PyObject *error, PyObject *state)
 {
     static const char *const names[] = {"_detail", "_target", "errno"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -244,7 +250,7 @@ error_reduce(PyObject *error, PyObject *Py_UNUSED(unused))
         PyTuple_GET_SIZE(reduced) > 2 ? PyTuple_GET_ITEM(reduced, 2) : NULL;
     PyObject *state = own != NULL ? PyDict_Copy(own) : PyDict_New();
     PyObject *result = NULL;
-    if (state != NULL && add_forgotten(error, state) == 0) {
+    if (state != NULL && add_omitted(error, state) == 0) {
         result = Py_BuildValue("(OOO)", PyTuple_GET_ITEM(reduced, 0),
                                PyTuple_GET_ITEM(reduced, 1), state);
     }
@@ -323,7 +329,7 @@ error_dealloc(PyObject *op)
     }
     Py_CLEAR(self->target);
     Py_CLEAR(self->detail);
-    /* OSError's expects to find it tracked. */
+    /* The tp_dealloc of OSError expects that the object is tracked. */
     PyObject_GC_Track(op);
     ((PyTypeObject *)PyExc_OSError)->tp_dealloc(op);
     Py_DECREF(type);
@@ -339,10 +345,10 @@ static PyMemberDef error_members[] = {
 
 PyDoc_STRVAR(
     error_doc,
-    "The base of all errors of this library.\n"
+    "The base class of all errors of this library.\n"
     "\n"
-    "errno and strerror are the C library's; kind, key and id tell what\n"
-    "object it was target, each None where unknown.");
+    "errno and strerror are those of the C library.  kind, key and id name\n"
+    "the object; each is None if it is unknown.");
 
 static PyType_Slot error_slots[] = {
     {Py_tp_doc, (void *)error_doc},
@@ -356,7 +362,8 @@ static PyType_Slot error_slots[] = {
     {0, NULL},
 };
 
-/* A class below one or two others, in the module; NULL with an exception. */
+/* Make a class with one or two bases and add it to the module.  Return NULL
+ * with an exception if that fails. */
 static PyObject *
 add_class(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject *other)
 {
@@ -371,7 +378,7 @@ add_class(PyObject *module, PyType_Spec *spec, PyObject *base, PyObject *other)
     return cls;
 }
 
-/* One that differs from its base in nothing but its name. */
+/* Make a class that differs from its base only in name and docstring. */
 static PyObject *
 add_plain_class(PyObject *module, const char *name, const char *doc,
                 PyObject *base, PyObject *other)
@@ -408,7 +415,7 @@ core_exceptions_init(PyObject *module, CoreState *state)
 #undef X
     state->ArgumentWarning = add_plain_class(
         module, "sysv_ipc.ArgumentWarning",
-        "A call that is legal and nearly always a slip: see errors.md.",
+        "A call that is legal but nearly always a slip: see the reference.",
         PyExc_UserWarning, NULL);
     return state->ArgumentWarning == NULL ? -1 : 0;
 }

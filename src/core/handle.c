@@ -1,8 +1,9 @@
-/* What all kinds of object have in common: memory, key and id, equality,
- * errors.  Key and id are atomic (handle.h), so nothing here takes a lock. */
+/* The base of all handles: memory, key and id, equality, errors.  Other
+ * threads may read a handle while it is initialised again; its fields are
+ * atomic (handle.h), so nothing here takes a lock. */
 #include "core/handle.h"
 
-/* Before the types go, which PyObject_GC_Del() looks at. */
+/* Call this while the types still exist: PyObject_GC_Del() reads the type. */
 void
 core_handle_clear_free_lists(CoreState *state)
 {
@@ -50,20 +51,21 @@ core_handle_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-/* Making and freeing an object of the garbage collector costs as much as the
- * rest of opening.  So the memory of one handle of each type is kept for the
- * next.  Not without a GIL, because threads would have to agree on it; and not
- * under AddressSanitizer, which is to see that memory was freed. */
+/* Making and freeing an object of the garbage collector takes as long as all
+ * other work of opening.  So the memory of one handle of each type is kept for
+ * the next handle.  Without a GIL there is no free list: threads would have to
+ * lock it.  Under AddressSanitizer there is none either: it must notice every
+ * use of freed memory. */
 #if defined(Py_GIL_DISABLED) || defined(__SANITIZE_ADDRESS__)
 #define HAS_FREE_LISTS 0
 #else
 #define HAS_FREE_LISTS 1
 #endif
 
-/* Keep the memory of an object that is gone; false if it is to be freed.  If
- * the collector takes module, type and object together, the state may be gone
- * too: the type has let go of its module then.  A state that is cleared has no
- * types, and frees no more memory. */
+/* Put the memory of a dead object into the free list, and return true; return
+ * false if it must be freed.  If the collector clears module, type and object
+ * together, the module state may be freed already; ht_module is NULL then.  A
+ * module state that has been cleared has no types, so it keeps no memory. */
 static bool
 handle_keep_memory(PyObject *op, PyTypeObject *type)
 {
@@ -126,7 +128,8 @@ core_handle_hash(PyObject *op)
     if (core_handle_check(core_handle(op)) < 0) {
         return -1;
     }
-    /* Ids of different kinds are equally small: keep them apart. */
+    /* Objects of different kinds often have equal ids: add the kind to the
+     * hash. */
     Py_uhash_t kind = (Py_uhash_t)((uintptr_t)core_handle(op)->kind >> 4);
     Py_uhash_t hash = (kind * 1000003) ^ (Py_uhash_t)core_handle_id(op) ^
                       ((Py_uhash_t)core_handle_place(op).index * 1000000007);

@@ -1,34 +1,34 @@
-/* The handle that every object begins with. */
+/* The struct that the objects of all kinds begin with. */
 #ifndef SYSV_IPC_CORE_HANDLE_H
 #define SYSV_IPC_CORE_HANDLE_H
 
 #include "core/args.h"
 #include "os/wait/wait.h"
 
-/* The id, and the index of a member of a set. */
+/* The id of an object, and the index of a member of a set. */
 struct core_place {
     int id;
     unsigned short index;
 };
 
-/* What Semaphore, SemaphoreSet, SharedMemory and MessageQueue begin with.
- * state, kind and exact, which is false for a subclass, are set by tp_new and
- * never change; the others are set by tp_init, which may run again while
- * others read, so they are atomic.  id is -1 and key CORE_NO_KEY until the
- * first tp_init has succeeded. */
+/* The beginning of Semaphore, SemaphoreSet, SharedMemory and MessageQueue
+ * objects.  tp_new sets state, kind and exact, which is false for a subclass;
+ * they never change.  tp_init sets the other fields.  It may run again while
+ * other threads read them, so they are atomic.  id is -1 and key is
+ * CORE_NO_KEY until tp_init has succeeded. */
 typedef struct {
     PyObject_HEAD
     CoreState *state;
     const struct core_kind *kind;
     PyObject *weak_references;
 #ifdef Py_GIL_DISABLED
-    core_shared_int64 place; /* struct core_place, in one */
+    core_shared_int64 place; /* a struct core_place */
 #else
     struct core_place place;
 #endif
     core_shared_int64 key;
-    core_shared_int64 namespace; /* of an object without a key; or 0 */
-    core_shared_int64 creator;   /* of such an object; or 0 */
+    core_shared_int64 namespace; /* if the object has no key, or 0 */
+    core_shared_int64 creator;   /* the same: core_creator() */
     atomic_bool gone;            /* removed by this handle */
     bool exact;
     struct os_wait_owner waits;
@@ -40,7 +40,8 @@ core_handle(PyObject *op)
     return (CoreHandle *)op;
 }
 
-/* Both are read in one step: another thread may initialise the handle anew. */
+/* Read id and index in one step: another thread may initialise the handle
+ * again. */
 static inline struct core_place
 core_handle_place(PyObject *op)
 {
@@ -78,14 +79,14 @@ core_handle_key(PyObject *op)
 
 /* ---------------------------------------------------- making and opening */
 
-/* Programs open the same object again and again.  A system call costs the
- * processor its predictions of where calls through pointers go, also of those
- * to the interpreter.  So everything from the call of the type to the system
- * call is inline, and asks the interpreter for as little as possible. */
+/* Programs open objects often.  After a system call the processor has lost its
+ * predictions of indirect calls, also of those in the interpreter.  So the
+ * path from the call of the type to the system call is inline, and calls the
+ * interpreter as little as possible. */
 
-/* A new object of a kind whose objects have this size, all zero except the
- * handle: id -1 and no key.  Its memory may be that of an earlier handle
- * (core_handle_free()). */
+/* Make an object of a kind whose objects have this size.  Everything but the
+ * handle is zero; the handle has id -1 and no key.  The memory may be that of
+ * an earlier handle (core_handle_free()). */
 static inline PyObject *
 core_handle_make(CoreState *state, PyTypeObject *type,
                  const struct core_kind *kind, size_t size)
@@ -113,12 +114,14 @@ core_handle_make(CoreState *state, PyTypeObject *type,
     return op;
 }
 
-/* What tells an object without a key from another that gets its id later. */
+/* Facts that distinguish an object without a key from a later object with the
+ * same id. */
 struct core_origin {
     int64_t namespace, creator;
 };
 
-/* User and group of the creator, which never change: not 0. */
+/* Combine the uid and gid of the creator, which never change, in a number
+ * other than 0. */
 static inline int64_t
 core_creator(const struct os_info *info)
 {
@@ -163,12 +166,13 @@ core_handle_open(CoreHandle *self, int64_t key, int id)
     core_handle_open_member(self, key, id, 0);
 }
 
-/* from_id(): 0 and *info if it may be read, or -1 with an exception. */
+/* Open the object with an id, for from_id().  Return 0, or -1 with an
+ * exception.  *info is set if the caller may read the object. */
 int core_handle_open_id(CoreHandle *self, PyObject *id, struct os_info *info);
 
 int core_handle_traverse(PyObject *op, visitproc visit, void *arg);
 void core_handle_free(PyObject *op);
-/* Free the memory that is kept for the next handles. */
+/* Free the memory in the free lists. */
 void core_handle_clear_free_lists(CoreState *state);
 bool core_is_handle(CoreState *state, PyObject *op);
 PyObject *core_handle_compare(PyObject *a, PyObject *b, int operation);
@@ -176,14 +180,14 @@ Py_hash_t core_handle_hash(PyObject *op);
 
 /* ---------------------------------------------------------------- errors */
 
-/* 0, or -1 with an exception if tp_init has not run or has failed. */
+/* Return 0, or -1 with an exception if tp_init has not run or has failed. */
 int core_handle_check(CoreHandle *self);
 struct core_target core_handle_target(PyObject *op);
 /* The same for a call that began with this id: the handle may have been
- * initialised again since. */
+ * initialised again since then. */
 CORE_SELDOM struct core_target core_handle_target_by_id(PyObject *op, int id);
-/* core_raise() for a handle's object; EINVAL by an id that names nothing is
- * ExistentialError. */
+/* Call core_raise() for the object of a handle.  EINVAL raises
+ * ExistentialError if no object has the id any more. */
 CORE_SELDOM PyObject *core_handle_raise(PyObject *op, ssize_t rc,
                                         enum core_operation operation);
 CORE_SELDOM PyObject *core_handle_raise_by_id(PyObject *op, int id, ssize_t rc,

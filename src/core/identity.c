@@ -1,16 +1,20 @@
-/* What tells an object from another that gets its id later: an id is a number
- * that the kernel gives again, in another IPC namespace at once.
+/* Check that an id still names the object that a handle was opened for: the
+ * kernel reuses ids, and in another IPC namespace the same id may exist at
+ * once.  IPC_STAT, also without read permission.
  *
- * A handle is compared with what its id names now before calls that are rare
- * and that change or tell of the object: removing it, setting its owner, its
- * attributes.  Calls in a hot path are not, because that would take a system
- * call.  A pickle, which may be opened in another process, carries all that
- * tells. */
+ * Calls that are rare, and that change or describe the object, check it:
+ * remove(), attributes, info().  Calls in hot paths do not: a check is a
+ * system call.  A pickle may be loaded in another process, so it contains all
+ * facts that distinguish the object.
+ *
+ * core_handle_is_same() reads the fields of the handle together, in its
+ * critical section, because __init__() may run again. */
 #include "core/identity.h"
 
 #include <errno.h>
 
-/* What the handle itself remembers; *namespace is 0 if it does not. */
+/* Compare the facts that the handle knows.  *namespace is 0 if the handle does
+ * not know its namespace. */
 static bool
 is_same_lock_held(PyObject *op, int id, const struct os_info *now,
                   uint64_t *namespace)
@@ -19,7 +23,7 @@ is_same_lock_held(PyObject *op, int id, const struct os_info *now,
     int64_t key = core_handle_key(op);
     *namespace = 0;
     if (core_handle_id(op) != id) {
-        /* Initialised again since the call began. */
+        /* The handle was initialised again after the call began. */
         return true;
     }
     *namespace = (uint64_t)CORE_LOAD_INT64(&core_handle(op)->namespace);
@@ -42,7 +46,8 @@ core_handle_is_same(PyObject *op, int id, const struct os_info *now)
     if (!same || then == 0) {
         return same;
     }
-    /* It may be out of reach by now, after chroot(2): that proves nothing. */
+    /* After chroot(2) the number of the namespace may be unreadable; then
+     * nothing is proven. */
     uint64_t namespace = os_namespace_number();
     return namespace == 0 || namespace == then;
 }
@@ -51,12 +56,12 @@ int
 core_handle_raise_another(PyObject *op, int id)
 {
     struct core_target target = core_handle_target_by_id(op, id);
-    (void)core_refuse_as(core_handle(op)->state,
-                         core_handle(op)->state->ExistentialError, EIDRM,
-                         target,
-                         "this %s is gone, or in another IPC namespace: id %d "
-                         "names another object now",
-                         core_kind_name(target.kind), id);
+    (void)core_refuse_as(
+        core_handle(op)->state, core_handle(op)->state->ExistentialError,
+        EIDRM, target,
+        "this %s was removed, or is in another IPC namespace: "
+        "id %d names another object now",
+        core_kind_name(target.kind), id);
     return -1;
 }
 
@@ -70,8 +75,9 @@ core_handle_check_same(PyObject *op, int id)
                : 0;
 }
 
-/* Gone, also if the id names another object now, or a segment that goes when
- * the last one detaches. */
+/* Return true if the object was removed.  That includes an id that names
+ * another object now, and a segment that exists only until it is detached
+ * everywhere. */
 static bool
 is_removed(PyObject *op)
 {
@@ -146,7 +152,7 @@ core_handle_get_removed(PyObject *op, void *Py_UNUSED(closure))
 
 /* ----------------------------------------------------------------- pickles */
 
-/* The time of change of an object that may not be looked at. */
+/* The last_change_time of an object that the caller may not read. */
 #define UNKNOWN (-1)
 
 #define FACT_COUNT (sizeof(struct core_facts) / sizeof(long long))
@@ -171,7 +177,8 @@ get_facts(const struct core_kind *kind, const struct os_info *info,
     kind->add_facts(info, facts);
 }
 
-/* Raise it if the object is gone. */
+/* Collect the facts about the object of a handle.  Return 0, or -1 with an
+ * exception if it no longer exists. */
 static int
 look(PyObject *op, struct core_facts *facts)
 {
@@ -218,8 +225,8 @@ identity_of(PyObject *op)
                                boot, numbers);
 }
 
-/* The object's owner, mode or size was changed since, which explains a later
- * time of change. */
+/* Return true if the owner, mode or size of the object has changed: that
+ * explains a later last_change_time. */
 static bool
 was_changed(const struct core_facts *then, const struct core_facts *now)
 {
@@ -227,7 +234,7 @@ was_changed(const struct core_facts *then, const struct core_facts *now)
            then->mode != now->mode || then->max_size != now->max_size;
 }
 
-/* Why it is not the same object, or NULL. */
+/* Return the reason why it is not the same object, or NULL if it may be. */
 static const char *
 difference(const struct core_kind *kind, const struct core_facts *then,
            const struct core_facts *now)
@@ -303,21 +310,25 @@ identity_check(CoreState *state, PyObject *identity, PyObject *id)
     }
     else {
         int rc = core_kind_stat_any(kind, (int)number, &info);
-        if (rc == -EACCES) {
+        if (rc < 0) {
             info = (struct os_info){.last_change_time = UNKNOWN};
         }
-        if (rc == 0 || rc == -EACCES) {
-            get_facts(kind, &info, &now);
-            now.key = rc == 0 ? now.key : then.key;
-            why = difference(kind, &then, &now);
+        get_facts(kind, &info, &now);
+        now.key = rc == 0 ? now.key : then.key;
+        why = difference(kind, &then, &now);
+        if (why == NULL && (rc == -EINVAL || rc == -EIDRM)) {
+            (void)core_raise_gone(
+                state, -EINVAL, CORE_OPERATION_OPEN,
+                (struct core_target){kind, then.key, (int)number});
+            return -1;
         }
     }
     if (why != NULL) {
         (void)core_refuse_as(
             state, state->ExistentialError, ENOENT,
             (struct core_target){kind, then.key, (int)number},
-            "the %s that was pickled, with key %lld and id %lld, is not here: "
-            "%s",
+            "the %s that was pickled, with key %lld and id %lld, cannot be "
+            "opened here: %s",
             core_kind_name(kind), then.key, number, why);
         return -1;
     }
@@ -331,7 +342,7 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
     if (attributes == NULL && !PyErr_Occurred()) {
         attributes = PyDict_New();
     }
-    /* Making what is passed may have failed. */
+    /* The caller may have failed to make the arguments. */
     if (!PyErr_Occurred() && core_handle_check(core_handle(op)) == 0) {
         make = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "from_id");
         own = make == NULL ? NULL
@@ -342,13 +353,14 @@ core_handle_reduce(PyObject *op, PyObject *arguments, PyObject *attributes)
                                               "_reopen");
         identity = reopen == NULL ? NULL : identity_of(op);
     }
-    /* It lets go of all of them, also if one is lacking. */
+    /* N releases all of them, also if one is NULL. */
     return Py_BuildValue("(N(NNNN)N)", reopen, make, arguments, attributes,
                          identity, own);
 }
 
-/* Undo core_handle_reduce(): open by id if it still names the object, then set
- * what is the handle's own.  Pickles of version 2.0.0 have no identity. */
+/* Undo core_handle_reduce(): open the object by id if the id still names it,
+ * then restore the attributes of the handle.  Pickles of version 2.0.0 have no
+ * identity. */
 PyObject *
 core_reopen(PyObject *module, PyObject *args)
 {

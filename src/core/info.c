@@ -1,7 +1,10 @@
-/* Records: what IPC_STAT and the _INFO commands tell, as struct sequences.
+/* Records: the results of IPC_STAT and of the _INFO commands, as struct
+ * sequences; and the attributes with the same values.  Setting an attribute
+ * calls IPC_SET.
  *
- * The fields are listed once (info.h): the attributes of the objects and the
- * items of their records are made from the same lists. */
+ * Each field is listed once, in info.h: the attributes of handles and the
+ * items of records are made from the same lists.  The types of records are set
+ * once, when the module is made.  Nothing here is shared by threads. */
 #include "core/info.h"
 
 #include <errno.h>
@@ -26,20 +29,19 @@ CORE_MESSAGE_QUEUE_FIELDS(DEFINE_FIELD)
 
 static const struct core_field semaphore_fields[] = {
     NAMES CORE_COMMON_FIELDS(FIELD) CORE_SEMAPHORE_FIELDS(FIELD)
-        NONE(members, "One SemaphoreMemberInfo a member, where asked for and\n"
-                      "readable; else None."),
+        NONE(members, "A SemaphoreMemberInfo for each member, or None if not\n"
+                      "requested or not readable."),
     END,
 };
 static const struct core_field shared_memory_fields[] = {
-    NAMES CORE_COMMON_FIELDS(FIELD)
-        FIELD(size, shm.size, CORE_UINT64, 0, NONE, "The size in bytes.")
-            CORE_SHARED_MEMORY_FIELDS(FIELD)
-                NONE(resident,
-                     "Bytes in memory; None where info() made the record."),
-    NONE(swapped, "Bytes swapped out; None where info() made the record."),
-    NONE(pids, "The processes that have it attached, where asked for; else\n"
-               "None."),
-    NONE(pids_complete, "True when pids accounts for all of number_attached."),
+    NAMES CORE_COMMON_FIELDS(FIELD) FIELD(size, shm.size, CORE_UINT64, 0, NONE,
+                                          "The size in bytes.")
+        CORE_SHARED_MEMORY_FIELDS(FIELD)
+            NONE(resident, "Bytes in memory; None in the record of info()."),
+    NONE(swapped, "Bytes swapped out; None in the record of info()."),
+    NONE(pids, "The processes that have it attached, or None if not\n"
+               "requested."),
+    NONE(pids_complete, "True if pids accounts for all of number_attached."),
     END,
 };
 static const struct core_field message_queue_fields[] = {
@@ -50,10 +52,12 @@ static const struct core_field message_queue_fields[] = {
     {#name,  doc, offsetof(struct os_limits, name), CORE_UINT64, 0,          \
      CORE_OPERATION_NONE}
 static const struct core_field limits_fields[] = {
-    NUMBER(semmsl, "kernel.sem, first: the most members of a set."),
-    NUMBER(semmns, "kernel.sem, second: the most semaphores in all sets."),
-    NUMBER(semopm, "kernel.sem, third: the most operations of a semop(2)."),
-    NUMBER(semmni, "kernel.sem, fourth: the most sets."),
+    NUMBER(semmsl, "kernel.sem, first number: the most members of a set."),
+    NUMBER(semmns,
+           "kernel.sem, second number: the most semaphores in all sets."),
+    NUMBER(semopm,
+           "kernel.sem, third number: the most operations in one semop(2)."),
+    NUMBER(semmni, "kernel.sem, fourth number: the most sets."),
     NUMBER(shmmax, "kernel.shmmax: the most bytes of a segment."),
     NUMBER(shmall, "kernel.shmall: the most pages of all segments."),
     NUMBER(shmmni, "kernel.shmmni: the most segments."),
@@ -64,20 +68,22 @@ static const struct core_field limits_fields[] = {
     NUMBER(semaphores, "Semaphores in all sets; semmns limits them."),
     NUMBER(segments, "Segments that exist; shmmni limits them."),
     NUMBER(pages, "Pages of all segments; shmall limits them."),
-    NUMBER(resident_pages, "Those of them that are in memory."),
-    NUMBER(swapped_pages, "Those of them that are swapped out."),
+    NUMBER(resident_pages, "Pages of segments that are in memory."),
+    NUMBER(swapped_pages, "Pages of segments that are swapped out."),
     NUMBER(queues, "Queues that exist; msgmni limits them."),
     NUMBER(messages, "Messages in all queues."),
     NUMBER(message_bytes, "Bytes of text in all queues."),
     END,
 };
 
-/* Made by listing.py, so the offsets mean nothing. */
+/* listing.py makes these records, so the offsets are not used. */
 static const struct core_field member_fields[] = {
     NONE(value, "The value."),
-    NONE(last_pid, "The process that last changed the value; 0 for none."),
-    NONE(waiting_for_nonzero, "How many wait for a larger value."),
-    NONE(waiting_for_zero, "How many wait for zero."),
+    NONE(last_pid,
+         "The process that last changed the value; 0 if there was none."),
+    NONE(waiting_for_nonzero,
+         "The number of threads that wait for a larger value."),
+    NONE(waiting_for_zero, "The number of threads that wait for zero."),
     END,
 };
 
@@ -108,23 +114,23 @@ core_field_value(const struct core_field *field, const void *values)
 static const struct record {
     const char *name, *doc;
     const struct core_field *fields;
-    const char *hidden; /* from this field on, none is in the sequence */
+    const char *hidden; /* the first field that is only an attribute */
     size_t type;        /* an offset in CoreState */
 } records[] = {
 #define RECORD(name, fields, hidden, doc) \
     [CORE_RECORD_##name] = {"sysv_ipc." #name, doc, fields, hidden,           \
                             offsetof(CoreState, name)}
     RECORD(SemaphoreInfo, semaphore_fields, "members",
-           "What the kernel knows of a semaphore set; see semctl(2)."),
+           "A semaphore set as the kernel describes it; see semctl(2)."),
     RECORD(SemaphoreMemberInfo, member_fields, NULL,
            "One member of a semaphore set; see semctl(2)."),
     RECORD(SharedMemoryInfo, shared_memory_fields, "pids",
-           "What the kernel knows of a segment; see shmctl(2)."),
+           "A segment as the kernel describes it; see shmctl(2)."),
     RECORD(MessageQueueInfo, message_queue_fields, NULL,
-           "What the kernel knows of a message queue; see msgctl(2)."),
+           "A message queue as the kernel describes it; see msgctl(2)."),
     RECORD(Limits, limits_fields, NULL,
-           "The limits of the IPC namespace, by the names of their sysctls, "
-           "and\nwhat is in use; see proc(5)."),
+           "The limits of the IPC namespace, named like their sysctls, and "
+           "what is\nin use; see proc(5)."),
 };
 
 static PyObject *
@@ -150,7 +156,7 @@ make_type(const struct record *record)
     return (PyObject *)PyStructSequence_NewType(&description);
 }
 
-/* Where the state holds the type of a record. */
+/* Return the place of a record's type in the module state. */
 static PyObject **
 record_type(CoreState *state, enum core_record record)
 {
@@ -163,7 +169,7 @@ core_info_init(PyObject *module, CoreState *state)
     for (size_t i = 0; i < CORE_RECORD_COUNT; i++) {
         PyObject *type = make_type(&records[i]);
         if (type == NULL && !PyErr_Occurred()) {
-            /* CPython sets no exception when memory is lacking. */
+            /* CPython sets no exception if there is no memory. */
             (void)PyErr_NoMemory();
         }
         if (type == NULL ||
@@ -176,7 +182,7 @@ core_info_init(PyObject *module, CoreState *state)
     return 0;
 }
 
-/* A record with these values. */
+/* Make a record with these values. */
 static PyObject *
 make_record(CoreState *state, enum core_record which, const void *values)
 {
@@ -234,7 +240,8 @@ core_handle_info(PyObject *op, PyObject *Py_UNUSED(unused))
                             &info, core_handle_id(op));
 }
 
-/* IPC_SET takes all of uid, gid and mode: read them, change one, write. */
+/* IPC_SET sets uid, gid and mode together: read them, change one, write
+ * all. */
 int
 core_handle_set_field(PyObject *op, PyObject *value, void *closure)
 {
@@ -250,7 +257,8 @@ core_handle_set_field(PyObject *op, PyObject *value, void *closure)
         core_error_set_target(self->state, core_handle_target(op));
         return -1;
     }
-    /* The owner may change also what the mode does not let it read. */
+    /* The owner may change an object even if its mode does not allow reading
+     * it. */
     struct os_info info;
     int rc = core_kind_stat_any(self->kind, id, &info);
     if (rc == 0 && !core_handle_is_same(op, id, &info)) {

@@ -1,4 +1,4 @@
-/* Keys: converting them, making them from names and paths. */
+/* Convert keys, and make them from names and paths (ftok(3)).  No state. */
 #include "core/key.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ core_key_slow(CoreState *state, PyObject *value, struct core_key *out)
     else if (key == IPC_PRIVATE && wide != IPC_PRIVATE) {
         (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
                           "the key %S would become IPC_PRIVATE: the kernel "
-                          "takes its low 32 bits, and they are 0",
+                          "uses its low 32 bits, and they are 0",
                           number);
     }
     else {
@@ -51,7 +51,7 @@ core_key_slow(CoreState *state, PyObject *value, struct core_key *out)
     return rc;
 }
 
-/* 1.2.0 warns each time, whatever filters have seen before. */
+/* 1.2.0 issues this warning at each call, so it is not an ArgumentWarning. */
 static int
 warn_of_ftok(void)
 {
@@ -61,7 +61,8 @@ warn_of_ftok(void)
                         1);
 }
 
-/* The low byte of any int, as ftok(3) takes it; -1 with an exception. */
+/* Return the low byte of an int, or -1 with an exception.  ftok(3) ignores the
+ * other bytes. */
 static int
 project_id(CoreState *state, PyObject *value)
 {
@@ -72,8 +73,8 @@ project_id(CoreState *state, PyObject *value)
     int low = (int)(PyLong_AsUnsignedLongMask(number) & 0xff);
     if (low == 0 && !PyErr_Occurred()) {
         (void)core_refuse(state, EINVAL, CORE_NO_TARGET,
-                          "the low byte of ftok()'s id must not be 0, and "
-                          "that of %S is: use 1 to 255",
+                          "the low byte of the id of ftok() must not be 0, "
+                          "but that of %S is: use 1 to 255",
                           number);
     }
     Py_DECREF(number);
@@ -115,8 +116,8 @@ done:
     return result;
 }
 
-/* 32-bit FNV-1a, folded to a positive int: short enough to be written in any
- * language, and some have it built in. */
+/* The 32-bit FNV-1a hash, reduced to a positive int.  It is short enough to
+ * write in any language, and some have it built in. */
 PyObject *
 core_key_from_name(PyObject *Py_UNUSED(module), PyObject *name)
 {

@@ -1,4 +1,4 @@
-/* Keys: converting them, making them from names and paths. */
+/* Convert keys, and make them from names and paths. */
 #ifndef SYSV_IPC_CORE_KEY_H
 #define SYSV_IPC_CORE_KEY_H
 

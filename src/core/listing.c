@@ -1,14 +1,13 @@
-/* What the system holds: SEM_STAT_ANY and its sisters, for every place of
- * the kernel's tables, and the limits.
- *
- * What only /proc knows is added by listing.py. */
+/* Lists of all objects, and the limits.  SEM_STAT_ANY, SHM_STAT_ANY and
+ * MSG_STAT_ANY return one object for each index of the kernel's tables.
+ * listing.py adds facts that only /proc has.  No state. */
 #include "core/listing.h"
 #include "core/info.h"
 
 #include <errno.h>
 
-/* Tell of objects that are there and not in the list: 0, or -1 where the
- * program's filters make an exception of it. */
+/* Warn that some objects are not in the list.  Return 0, or -1 if the
+ * program's filters make the warning an exception. */
 static int
 warn_of_unreadable(const struct core_kind *kind, int count)
 {
@@ -19,7 +18,7 @@ warn_of_unreadable(const struct core_kind *kind, int count)
         count, core_kind_name(kind), count == 1 ? "" : "s");
 }
 
-/* One record for each object of a kind, readable or not. */
+/* Return a list with one record for each object of a kind, readable or not. */
 static PyObject *
 list_kind(PyObject *module, const struct core_kind *kind)
 {
@@ -38,7 +37,8 @@ list_kind(PyObject *module, const struct core_kind *kind)
             continue;
         }
         if (id == -EINVAL || id == -EIDRM) {
-            /* An empty place, or one that has been emptied since. */
+            /* The place in the table is empty, or the object was just
+             * removed. */
             continue;
         }
         if (id < 0) {
@@ -58,9 +58,10 @@ list_kind(PyObject *module, const struct core_kind *kind)
     return records;
 }
 
-/* What a function of listing.py makes of the records, which it steals.  It is
- * told whose classes to use, because after del sys.modules[...] the one that
- * is imported is that of a newer core. */
+/* Call a function of listing.py with the records, a stolen reference, and
+ * return its result.  It gets this module as an argument: after del
+ * sys.modules[...] the imported module may be a newer one, with other
+ * classes. */
 static PyObject *
 complete(PyObject *module, PyObject *records, PyObject *function, bool flag)
 {
@@ -146,32 +147,39 @@ limits_record(PyObject *module, PyObject *Py_UNUSED(unused))
 
 PyDoc_STRVAR(semaphores_doc,
              "semaphores($module, /, *, members=False)\n--\n\n"
-             "List all semaphore sets, one SemaphoreInfo each.\n"
+             "Return a list of all semaphore sets, one SemaphoreInfo each.\n"
              "\n"
-             "They come in the order of the kernel's table, also those that "
-             "the caller may not\nread.  With members each record's members "
-             "holds a SemaphoreMemberInfo for each\nmember (value, last pid, "
-             "waiters), or None for a set that the caller may not read.\n"
-             "See semctl(2).");
+             "The list is in the order of the kernel's table.  It includes "
+             "sets that the\n"
+             "caller may not read.  If members is true, the members of each "
+             "record are a\n"
+             "tuple of SemaphoreMemberInfo (value, last pid, waiting "
+             "threads), or None\n"
+             "for a set that the caller may not read.  See semctl(2).");
 PyDoc_STRVAR(shared_memories_doc,
              "shared_memories($module, /, *, pids=False)\n--\n\n"
-             "List all segments, one SharedMemoryInfo each.\n"
+             "Return a list of all segments, one SharedMemoryInfo each.\n"
              "\n"
-             "They come in the order of the kernel's table, also those that "
-             "the caller may not\nread.  With pids each record's pids holds "
-             "the processes that have the segment\nattached, as far as /proc "
-             "shows them; pids_complete is True if they account for\n"
-             "all of number_attached, and False if there may be more.\n"
-             "See shmctl(2) and proc(5).");
-PyDoc_STRVAR(message_queues_doc,
-             "message_queues($module, /)\n--\n\n"
-             "List all message queues, one MessageQueueInfo each.\n"
-             "\n"
-             "They come in the order of the kernel's table, also those that "
-             "the caller may not\nread.  See msgctl(2).");
+             "The list is in the order of the kernel's table.  It includes "
+             "segments that\n"
+             "the caller may not read.  If pids is true, the pids of each "
+             "record are the\n"
+             "processes that have the segment attached, as far as /proc "
+             "shows them.\n"
+             "pids_complete is True if they account for all of "
+             "number_attached, and False\n"
+             "if there may be more.  See shmctl(2) and proc(5).");
+PyDoc_STRVAR(
+    message_queues_doc,
+    "message_queues($module, /)\n--\n\n"
+    "Return a list of all message queues, one MessageQueueInfo each.\n"
+    "\n"
+    "The list is in the order of the kernel's table.  It includes "
+    "queues that\n"
+    "the caller may not read.  See msgctl(2).");
 PyDoc_STRVAR(limits_doc,
              "limits($module, /)\n--\n\n"
-             "All limits of the IPC namespace and what of them is in use: a\n"
+             "Return the limits of the IPC namespace and what is in use: a\n"
              "Limits record.  See proc(5).");
 
 PyMethodDef core_listing_methods[] = {

@@ -1,8 +1,9 @@
-/* sysv_ipc._core: the module, its state, its functions and constants.  The
- * package sysv_ipc exports what is public of it.
+/* The module sysv_ipc._core: its state, functions and constants.  The package
+ * sysv_ipc exports the public names.
  *
- * The state is made once by core_exec and only read afterwards, except the
- * free lists of handles and lock_short_until_ns. */
+ * core_exec() sets the state once.  Afterwards it is only read, except the
+ * free lists of handles, which the GIL protects, and kept_reserve and
+ * lock_short_until_ns, which threads change atomically. */
 #include "core/finish.h"
 #include "core/listing.h"
 #include "core/message_queue/message_queue.h"
@@ -47,9 +48,9 @@ core_exists(PyObject *module, PyObject *args, PyObject *keywords)
     }
     if (key.type != CORE_KEY_VALUE) {
         return core_refuse(state, EINVAL, CORE_NO_TARGET,
-                           "None and IPC_PRIVATE name no object");
+                           "None and IPC_PRIVATE do not name an object");
     }
-    /* No permission bits are asked for, so none can be lacking. */
+    /* The call asks for no permission bits, so none can be missing. */
     int rc = kind->get(key.value, 0, 0);
     if (rc < 0 && rc != -ENOENT && rc != -EACCES) {
         return core_raise(state, rc, CORE_OPERATION_OPEN,
@@ -111,8 +112,9 @@ core_attach_by_id(PyObject *module, PyObject *args, PyObject *keywords)
 
 /* ----------------------------------------------------------- interpreters */
 
-/* Whether threads may outlast what they are for: CPython 3.11 does not destroy
- * an interpreter that has any but its main one. */
+/* Return True in the main interpreter.  aio keeps idle threads only there:
+ * CPython 3.11 does not destroy another interpreter that has more than one
+ * thread. */
 static PyObject *
 core_in_main_interpreter(PyObject *Py_UNUSED(module),
                          PyObject *Py_UNUSED(unused))
@@ -173,7 +175,8 @@ add_constants(PyObject *module)
             return -1;
         }
     }
-    /* Everywhere: where the system lacks semtimedop(2), os/sem.c waits. */
+    /* True on every system: os/sem.c waits itself if the system has no
+     * semtimedop(2). */
     return PyModule_AddObjectRef(module, "SEMAPHORE_TIMEOUT_SUPPORTED",
                                  Py_True);
 }
@@ -181,65 +184,64 @@ add_constants(PyObject *module)
 /* ------------------------------------------------------------- the module */
 
 PyDoc_STRVAR(core_doc,
-             "The C core of sysv_ipc, which exports what is public of it.");
+             "The C extension of sysv_ipc, which exports its public names.");
 PyDoc_STRVAR(
     exists_doc,
     "exists($module, /, key, type)\n--\n\n"
-    "Whether an object of this kind has this key; nothing is touched.\n"
+    "Return True if an object of this kind has this key.\n"
     "\n"
     "type is Semaphore, SemaphoreSet, SharedMemory, MessageQueue or a\n"
-    "subclass.  True also where the caller may not use the object.  Raises\n"
-    "KeyTypeError for a key that is no int, ArgumentError (EINVAL) for None\n"
-    "and IPC_PRIVATE, which name nothing.  See semget(2), shmget(2), "
-    "msgget(2).");
+    "subclass.  The result is True even if the caller may not use the "
+    "object.\n"
+    "Raise KeyTypeError if the key is not an int, ArgumentError (EINVAL) if\n"
+    "it is None or IPC_PRIVATE.  See semget(2), shmget(2) and msgget(2).");
 PyDoc_STRVAR(
     ftok_doc,
     "ftok($module, /, path, id, silence_warning=False)\n--\n\n"
-    "C's ftok(3): a key from the inode of path and the low byte of id.\n"
+    "Return the key that ftok(3) makes of a path's inode and a byte.\n"
     "\n"
-    "Different files can give the same key, so each call warns unless\n"
-    "silence_warning is true; key_from_name() and None are the better ways.\n"
-    "path is str, bytes or os.PathLike.  Raises OSError with errno and "
-    "filename\n"
-    "where the path cannot be looked up, ArgumentError (EINVAL) where the "
-    "low\n"
-    "byte is 0, which POSIX leaves undefined.");
+    "path is a str, bytes or os.PathLike; the byte is the low byte of id.\n"
+    "Different files can have the same key, so each call issues a warning\n"
+    "unless silence_warning is true.  Prefer key_from_name(), or None as a\n"
+    "key.  Raise OSError with errno and filename if the path cannot be\n"
+    "looked up, ArgumentError (EINVAL) if the low byte is 0, for which POSIX\n"
+    "defines no result.");
 PyDoc_STRVAR(
     key_from_name_doc,
     "key_from_name($module, name, /)\n--\n\n"
-    "A key for a name: the same on every machine and in every language.\n"
+    "Return a key for a name: the same on every machine, in every language.\n"
     "\n"
-    "name is bytes, or a str taken as UTF-8.  The key is the low 31 bits of "
-    "its\n"
-    "32-bit FNV-1a hash, or 1 where they are 0.  Two names can have the same\n"
-    "key: among 1 000 names the odds are 1 in 4 300.");
+    "name is bytes, or a str, which is encoded as UTF-8.  The key is the low\n"
+    "31 bits of the 32-bit FNV-1a hash, or 1 if they are 0.  Two names can\n"
+    "have the same key: among 1 000 names the probability is 1 in 4 300.");
 PyDoc_STRVAR(attach_doc,
              "attach($module, /, id, address=None, flags=0)\n--\n\n"
-             "A SharedMemory for the segment with this id, attached.\n"
+             "Attach the segment with this id and return a SharedMemory.\n"
              "\n"
-             "address and flags are those of SharedMemory.attach().  Raises\n"
-             "ExistentialError (EINVAL) where the id names nothing.");
+             "address and flags are those of SharedMemory.attach().  Raise\n"
+             "ExistentialError (EINVAL) if no segment has the id.  See "
+             "shmat(2).");
 PyDoc_STRVAR(
     remove_semaphore_doc,
     "remove_semaphore($module, id, /)\n--\n\n"
     "Remove the semaphore set with this id.\n"
     "\n"
-    "Raises ExistentialError (EINVAL) where the id names nothing, "
-    "OverflowError\n"
-    "where it does not fit into a C int, PermissionsError (EPERM).  See\n"
-    "semctl(2).");
+    "Raise ExistentialError (EINVAL) if no set has the id, OverflowError if\n"
+    "the id does not fit into a C int, PermissionsError (EPERM) if the "
+    "caller\n"
+    "is neither owner nor creator nor root.  See semctl(2).");
 PyDoc_STRVAR(
     remove_shared_memory_doc,
     "remove_shared_memory($module, id, /)\n--\n\n"
     "Mark the segment with this id for removal.\n"
     "\n"
-    "It goes when the last one detaches.  Raises as remove_semaphore() does.\n"
-    "See shmctl(2).");
+    "The segment is removed with its last attachment.  Raise the exceptions\n"
+    "of remove_semaphore().  See shmctl(2).");
 PyDoc_STRVAR(remove_message_queue_doc,
              "remove_message_queue($module, id, /)\n--\n\n"
              "Remove the message queue with this id, and its messages.\n"
              "\n"
-             "Raises as remove_semaphore() does.  See msgctl(2).");
+             "Raise the exceptions of remove_semaphore().  See msgctl(2).");
 
 static PyMethodDef core_methods[] = {
     {"exists", _PyCFunction_CAST(core_exists), METH_VARARGS | METH_KEYWORDS,
@@ -276,8 +278,8 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
     return type;
 }
 
-/* What the core needs of Python is imported with it: after chroot(2) it would
- * be out of reach. */
+/* Import the Python modules that the core calls.  A later import could fail:
+ * after chroot(2) the files may be out of reach. */
 static int
 import_python_part(CoreState *state)
 {
@@ -314,7 +316,8 @@ core_exec(PyObject *module)
 #undef X
     state->operations_type = add_type(module, &core_operations_spec, NULL);
     state->atomic_type = add_type(module, &core_atomic_spec, NULL);
-    /* No names in the module: only ndarray() and iterate() make them. */
+    /* These types have no names in the module: only ndarray() and iterate()
+     * make their objects. */
     state->pin_type = PyType_FromModuleAndSpec(module, &core_pin_spec, NULL);
     state->message_iterator_type =
         PyType_FromModuleAndSpec(module, &core_message_iterator_spec, NULL);
@@ -327,7 +330,7 @@ core_exec(PyObject *module)
     if (add_constants(module) < 0 || core_info_init(module, state) < 0) {
         return -1;
     }
-    /* Last, because it imports from the module. */
+    /* This is last because it imports names from this module. */
     return import_python_part(state);
 }
 

@@ -1,6 +1,6 @@
-/* Opening and creating by key, for all kinds: semget(2), shmget(2) and
- * msgget(2) with the rules for flags and modes that the kinds share; and what
- * all types do when they are called. */
+/* Open and create objects by key: semget(2), shmget(2) and msgget(2), with the
+ * rules for flags and modes that all kinds share.  Also the calls of types.
+ * Nothing here is shared by threads: a request belongs to its call. */
 #include "core/open.h"
 #include "core/warning.h"
 
@@ -13,7 +13,7 @@ note_misplaced(const struct core_request *request)
         char mode[16];
         (void)PyOS_snprintf(mode, sizeof(mode), "0o%03o",
                             (unsigned int)request->mode);
-        core_error_add_note("mode has IPC_CREAT or IPC_EXCL in it, which "
+        core_error_add_note("mode contains IPC_CREAT or IPC_EXCL, which "
                             "count in flags only: flags=IPC_CREAT, mode=%s "
                             "opens or creates.",
                             mode);
@@ -29,7 +29,7 @@ refuse_request(CoreState *state, const struct core_request *request,
     return -1;
 }
 
-/* Modes that people write, but for what they mean. */
+/* Modes that programs use. */
 static const int usual_modes[] = {
     0400, 0440, 0444, 0600, 0620, 0622, 0640, 0644, 0660, 0664,
     0666, 0700, 0711, 0744, 0750, 0755, 0770, 0775, 0777,
@@ -46,8 +46,8 @@ is_usual_mode(long long mode)
     return false;
 }
 
-/* Whether the decimal digits of a number, which is no usual mode itself (400
- * is 0o620), are those of one. */
+/* Return true if the decimal digits of a number are those of a usual mode,
+ * unless the number is a usual mode itself: 400 is 0o620. */
 static bool
 is_decimal_mode(long long number)
 {
@@ -60,18 +60,20 @@ is_decimal_mode(long long number)
            is_usual_mode(digits[0] * 64 + digits[1] * 8 + digits[2]);
 }
 
-/* Whether flags for creating were given in a mode; 644, for one, has those
- * bits by chance. */
+/* Return true if a mode contains flags that create.  Decimal modes such as 644
+ * have those bits by chance. */
 static bool
 mode_has_flags(long long mode)
 {
     return (mode & (IPC_CREAT | IPC_EXCL)) != 0 && !is_decimal_mode(mode);
 }
 
-/* "was probably meant", with the argument behind mode where a number would
- * make sense there, because it is given by position. */
+/* Return a text that suggests a mode.  If the number was passed by position
+ * and could be meant for the argument after mode, that argument is suggested
+ * too. */
 static PyObject *
-meant(const struct core_request *request, long long number, const char *mode)
+suggest_mode(const struct core_request *request, long long number,
+             const char *mode)
 {
     return request->kind->after_mode == NULL
                ? PyUnicode_FromFormat("%s was probably meant", mode)
@@ -103,18 +105,20 @@ warn_of_mode(CoreState *state, const struct core_request *request,
                             number & IPC_EXCL ? "IPC_CREX" : "IPC_CREAT",
                             (unsigned int)request->mode);
     }
-    PyObject *words = misplaced && !creates
-                          ? PyUnicode_FromFormat("%s was probably meant", mode)
-                          : meant(request, number, mode);
+    PyObject *suggestion =
+        misplaced && !creates
+            ? PyUnicode_FromFormat("%s was probably meant", mode)
+            : suggest_mode(request, number, mode);
     const char *why =
         decimal ? "is not octal"
         : misplaced
-            ? "has IPC_CREAT or IPC_EXCL in it, which count in flags only"
+            ? "contains IPC_CREAT or IPC_EXCL, which count in flags only"
             : "gives the owner of a new object neither read nor write";
     PyObject *text =
-        words == NULL ? NULL
-                      : PyUnicode_FromFormat("%s %s: %U", given, why, words);
-    Py_XDECREF(words);
+        suggestion == NULL
+            ? NULL
+            : PyUnicode_FromFormat("%s %s: %U", given, why, suggestion);
+    Py_XDECREF(suggestion);
     return core_warn(state, CORE_SLIP_MODE, text);
 }
 
@@ -129,9 +133,8 @@ warn_of_flags(CoreState *state, long long flags)
     (void)PyOS_snprintf(mode, sizeof(mode), "0o%03o", bits);
     return core_warn(
         state, CORE_SLIP_FLAGS,
-        PyUnicode_FromFormat("the permission bits in flags do not "
-                             "count without a mode: mode=%s was "
-                             "probably meant",
+        PyUnicode_FromFormat("the permission bits in flags are ignored: "
+                             "mode=%s was probably meant",
                              mode));
 }
 
@@ -203,8 +206,8 @@ core_open_gone(CoreState *state, const struct core_request *request, int rc,
     return -1;
 }
 
-/* Ask once: with the mode that was given, else with the best access that the
- * caller has. */
+/* Open an existing object once: with the mode that was passed, otherwise with
+ * the best access that the caller has. */
 static int
 find_existing(const struct core_request *request, key_t key, int *access)
 {
@@ -224,16 +227,16 @@ find_existing(const struct core_request *request, key_t key, int *access)
     return id;
 }
 
-/* The same, accepted: its id, or an error of which -EIDRM means that it has
- * changed meanwhile. */
+/* Open an existing object and check it with accept().  Return its id or an
+ * error; -EIDRM means that it changed in between. */
 static int
 find_accepted(const struct core_request *request, key_t key, int *access)
 {
     const struct core_kind *kind = request->kind;
     int id = find_existing(request, key, access);
     if (id == -EACCES && kind->accept != NULL) {
-        /* What is not finished is for its creator alone.  See whether that
-         * was why, and what it allows since. */
+        /* Until its creation is finished, an object gives only its creator
+         * access.  Check whether that was the reason, and open it again. */
         int any = kind->get(key, 0, 0);
         int rc = any >= 0         ? kind->accept(request->state, any, false)
                  : any == -ENOENT ? -EIDRM
@@ -247,7 +250,7 @@ find_accepted(const struct core_request *request, key_t key, int *access)
     return rc < 0 ? rc : id;
 }
 
-/* What vanishes before it is accepted is asked for again. */
+/* Look up the key again if the object was removed before it was accepted. */
 static int
 open_existing(struct core_request *request, key_t key, int *access)
 {
@@ -261,7 +264,7 @@ open_existing(struct core_request *request, key_t key, int *access)
     return rc;
 }
 
-/* What appears or vanishes between the two calls is asked for again. */
+/* Start again if an object appears or disappears between the two calls. */
 static int
 open_or_create(struct core_request *request, struct core_opened *opened)
 {
@@ -310,8 +313,8 @@ core_open_failed(CoreState *state, const struct core_request *request,
     if (rc == -EBUSY) {
         (void)core_refuse(state, EAGAIN, target,
                           "the set with key %d (0x%x) has no values yet: its "
-                          "creator is at work, or has died; try again, or "
-                          "remove it",
+                          "creator is still at work, or was killed; try "
+                          "again, or remove the set",
                           (int)opened->key, (unsigned int)opened->key);
     }
     else {
@@ -366,7 +369,7 @@ core_construct_new(const struct core_constructor *constructor,
     return state == NULL ? NULL : constructor->make(state, type);
 }
 
-/* Tell what a refusal of an argument was about. */
+/* Add the kind and key to an error about an argument. */
 void
 core_construct_failed(CoreHandle *self, PyObject *key)
 {

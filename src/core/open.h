@@ -1,4 +1,4 @@
-/* Calling a type, and opening or creating an object by key. */
+/* Call a type, and open or create an object by key. */
 #ifndef SYSV_IPC_CORE_OPEN_H
 #define SYSV_IPC_CORE_OPEN_H
 
@@ -9,8 +9,8 @@
 
 /* ------------------------------------------------------- calling a type */
 
-/* How objects of a kind are made by calling their type: make() gives an empty
- * one, open() gets what is bound to the signature. */
+/* How calling a type makes an object: make() returns an empty one, open() gets
+ * the arguments that were bound to the signature. */
 struct core_constructor {
     struct core_signature signature;
     PyObject *(*make)(CoreState *state, PyTypeObject *type);
@@ -20,10 +20,11 @@ PyObject *core_construct_new(const struct core_constructor *constructor,
                              PyTypeObject *type);
 int core_construct_init(const struct core_constructor *constructor,
                         PyObject *op, PyObject *args, PyObject *keywords);
-/* open() has failed. */
+/* Complete the exception after open() has failed. */
 CORE_SELDOM void core_construct_failed(CoreHandle *self, PyObject *key);
 
-/* tp_vectorcall, which is not inherited: type is the kind's own. */
+/* Implement tp_vectorcall.  Subclasses do not inherit it, so type is the type
+ * of the kind. */
 static inline PyObject *
 core_construct(const struct core_constructor *constructor, PyObject *type,
                PyObject *const *args, size_t nargsf, PyObject *keywords)
@@ -74,27 +75,28 @@ core_construct(const struct core_constructor *constructor, PyObject *type,
 
 /* --------------------------------------------------------------- opening */
 
-/* What a constructor asks for, and what it got. */
+/* The arguments of a constructor, and the object that was opened. */
 struct core_request {
-    CoreState *state; /* once something is to be created */
+    CoreState *state; /* set before an object is created */
     const struct core_kind *kind;
     struct core_key key;
-    int flags;        /* IPC_CREAT, IPC_EXCL and those of the kind */
-    int mode;         /* -1: not given */
-    int created_mode; /* bits that a new object gets besides mode */
+    int flags;        /* IPC_CREAT, IPC_EXCL and flags of the kind */
+    int mode;         /* -1 if it was not passed */
+    int created_mode; /* additional bits for a new object */
     size_t size;      /* bytes or members of a new object */
-    size_t open_size; /* the same when asking for an existing one */
+    size_t open_size; /* the same for an existing object */
     const unsigned short *values; /* of the members of a new set */
-    int attempts;                 /* core_try_again() */
-    bool mode_has_flags;          /* creation flags were given in mode */
+    int attempts;                 /* see core_try_again() */
+    bool mode_has_flags;          /* mode contains IPC_CREAT or IPC_EXCL */
 };
 struct core_opened {
     int id;
     key_t key;
     bool created;
-    int access; /* the permission bits that were asked for */
+    int access; /* the permission bits that the call asked for */
 };
-/* flags and mode as the constructors take them; mode may be NULL. */
+/* Convert the arguments of a constructor.  Return 0, or -1 with an exception.
+ * mode may be NULL. */
 CORE_SELDOM int core_request_slow(CoreState *state,
                                   struct core_request *request, PyObject *key,
                                   PyObject *flags, PyObject *mode);
@@ -115,13 +117,14 @@ core_request_convert(CoreState *state, const struct core_kind *kind,
 CORE_SELDOM int core_open_or_create(CoreState *state,
                                     struct core_request *request,
                                     struct core_opened *opened);
-/* Raise what rc of opening or creating means: -1. */
+/* Raise the exception for a failed open or create.  Return -1. */
 CORE_SELDOM int core_open_failed(CoreState *state,
                                  const struct core_request *request,
                                  const struct core_opened *opened, int rc);
 
-/* 0, or -1 with an exception.  The usual case, an object that is there, is
- * inline: the compiler then knows which system calls the kind has. */
+/* Open or create an object.  Return 0, or -1 with an exception.  The common
+ * case, an object that exists, is inline: the compiler then knows which system
+ * calls the kind has. */
 static inline int
 core_open(CoreState *state, const struct core_kind *kind,
           struct core_request *request, struct core_opened *opened)
@@ -142,21 +145,22 @@ core_open(CoreState *state, const struct core_kind *kind,
     return core_open_or_create(state, request, opened);
 }
 
-/* Every call that is made again because others changed its object, or because
- * a sandbox says that they did, counts its attempts and looks for signals.
- * After an attempt that failed with rc: CORE_AGAIN, or what to give up with,
- * rc or CORE_RAISED. */
+/* A call is repeated if another process has changed the object in between.  A
+ * sandbox may report that each time, so attempts are counted, and each one
+ * checks for signals.  core_try_again() is called after an attempt that failed
+ * with rc.  It returns CORE_AGAIN to repeat the call; otherwise the error to
+ * report: rc, or CORE_RAISED if a signal handler raised. */
 #define CORE_MOST_ATTEMPTS 1000
 #define CORE_AGAIN (INT_MIN + 1)
 CORE_SELDOM int core_try_again(int *attempts, ssize_t rc);
 
-/* Make a new object with one system call: core_kind.create of most kinds. */
+/* Create an object with one system call: core_kind.create of most kinds. */
 int core_create(struct core_request *request, key_t key);
-/* What to make of rc, an error of a call by id: CORE_AGAIN where it means that
- * what was opened or created, the one or the other, is gone, so that
- * core_open() is to be asked again; else rc, or CORE_RAISED. */
+/* Handle rc, an error of a call by id after core_open().  Return CORE_AGAIN if
+ * the object was removed and core_open() must be called again, otherwise rc or
+ * CORE_RAISED. */
 CORE_SELDOM int core_open_again(struct core_request *request, int rc);
-/* Raise such an error: -1. */
+/* Raise the exception for such an error.  Return -1. */
 CORE_SELDOM int core_open_gone(CoreState *state,
                                const struct core_request *request, int rc,
                                enum core_operation operation,

@@ -18,10 +18,10 @@
 #define CORE_END_CRITICAL_SECTION() }
 #endif
 
-/* 64 bits that one thread may read while another writes them.  Where a machine
- * has no instructions for that (ARMv6, 32-bit MIPS), the GIL, which all hold
- * who touch them, stands in: what a compiler would put there is a library of
- * its own, libatomic, which may not be installed. */
+/* 64 bits that one thread may read while another writes them.  Some machines
+ * (ARMv6, 32-bit MIPS) have no instructions for that, and compilers call
+ * libatomic, which may not be installed.  There, only threads that hold the
+ * GIL access the value. */
 #if ATOMIC_LLONG_LOCK_FREE == 2
 typedef _Atomic int64_t core_shared_int64;
 #define CORE_LOAD_INT64(from) \
@@ -36,25 +36,25 @@ typedef int64_t core_shared_int64;
 #define CORE_STORE_INT64(to, value) ((void)(*(to) = (value)))
 #endif
 
-/* The classes below Error: name, base, another base or NULL, docstring.  A
- * base stands before what is below it. */
+/* The subclasses of Error: name, base, another base or NULL, docstring.  A
+ * base is listed before its subclasses. */
 #define CORE_EXCEPTIONS(X)                                                    \
     X(PermissionsError, Error, PyExc_PermissionError,                         \
-      "The caller may not create, open, attach, use, change or remove it "    \
+      "The caller may not create, open, use, change or remove the object "    \
       "(EACCES, EPERM).")                                                     \
     X(ExistentialError, Error, NULL,                                          \
-      "It exists, or does not, or not any more (EEXIST, ENOENT, EIDRM, and "  \
-      "EINVAL for an id).")                                                   \
+      "The object exists, or does not, or was removed (EEXIST, ENOENT, "      \
+      "EIDRM, and EINVAL for an id).")                                                   \
     X(BusyError, Error, PyExc_TimeoutError,                                   \
-      "The call would have to wait and may not, or waited until the timeout " \
-      "(EAGAIN, ENOMSG).")                                                    \
+      "The call would block but may not, or the timeout has passed (EAGAIN, " \
+      "ENOMSG).")                                                    \
     X(ArgumentError, Error, PyExc_ValueError,                                 \
-      "A value that the kernel or this library refuses (EINVAL, E2BIG, "      \
-      "ERANGE, EFBIG).")                                                      \
+      "The kernel or this library rejects a value (EINVAL, E2BIG, ERANGE, "   \
+      "EFBIG).")                                                      \
     X(KeyTypeError, ArgumentError, PyExc_TypeError,                           \
-      "A key of a type that is no key (EINVAL).")                             \
+      "A key that is not an int (EINVAL).")                             \
     X(LimitError, Error, NULL,                                                \
-      "One of the system's limits is reached (ENOSPC).")                      \
+      "A limit of the system was reached (ENOSPC).")                      \
     X(OutOfMemoryError, Error, PyExc_MemoryError,                             \
       "There is not enough memory (ENOMEM).")                                 \
     X(NotAttachedError, Error, NULL,                                          \
@@ -65,17 +65,17 @@ typedef int64_t core_shared_int64;
       "cancel() ended the wait (ECANCELED).") \
     X(InternalError, Error, NULL, "A bug in this library.")
 
-/* Each return to where a function was called before the system call costs
- * tens of nanoseconds, as the processor has forgotten the way.  So what
- * programs call most is one function with all that it calls (CORE_WHOLE), but
- * for what is seldom called (CORE_SELDOM). */
+/* Return-address predictions are lost across a system call: each return
+ * afterwards costs tens of nanoseconds.  So the hottest methods are one
+ * function with everything they call (CORE_WHOLE), except functions that are
+ * seldom called (CORE_SELDOM). */
 #define CORE_WHOLE __attribute__((flatten))
 #define CORE_SELDOM __attribute__((noinline))
 
-/* The kinds of object: X(kind, class, what messages call it).  State, free
- * lists, types and the tables of kinds are made from this list; a kind has its
- * own folder, or shares one, and defines core_<kind>_kind, core_<kind>_spec
- * and core_<kind>_call there. */
+/* The kinds of objects: X(kind, class, name in messages).  State, free lists,
+ * types and tables of kinds are made from this list.  The folder of a kind,
+ * which two kinds may share, defines core_<kind>_kind, core_<kind>_spec and
+ * core_<kind>_call. */
 #define CORE_KINDS(X)                               \
     X(semaphore, Semaphore, "semaphore")            \
     X(semaphore_set, SemaphoreSet, "semaphore")     \
@@ -91,15 +91,15 @@ enum core_kind_index {
 
 struct core_kind;
 
-/* What the module keeps for a kind. */
+/* The module state of one kind. */
 struct core_kind_state {
     const struct core_kind *kind;
     PyObject *type, *name;
-    PyObject *free_list; /* memory for the next handle: no references */
+    PyObject *free_list; /* memory of a dead handle, for the next one */
 };
 
-/* Objects of the module state: the struct, traverse and clear are made from
- * this list. */
+/* The objects in the module state.  The struct, core_traverse() and
+ * core_clear() are made from this list. */
 #define CORE_STATE_OBJECTS(X) \
     X(Error)                  \
     CORE_EXCEPTIONS(X)        \
@@ -117,7 +117,7 @@ struct core_kind_state {
     X(detail_name)            \
     CORE_RECORDS(X)
 
-/* What the arguments of calls are named. */
+/* The names of arguments. */
 #define CORE_ARGUMENTS(X) \
     X(block)              \
     X(buffer)             \
@@ -182,7 +182,8 @@ typedef struct {
     _Atomic(struct core_kept *) kept_reserve; /* message_queue/kept.c */
     PyObject *arguments[CORE_ARGUMENT_COUNT]; /* their names, interned */
     struct core_kind_state kinds[CORE_KIND_COUNT];
-    /* Until then creators hardly wait for their lock (semaphore/create.c). */
+    /* Until then, creators give up waiting for their lock early
+     * (semaphore/create.c). */
     core_shared_int64 lock_short_until_ns;
 } CoreState;
 
@@ -194,7 +195,7 @@ core_state_of_module(PyObject *module)
     return PyModule_GetState(module);
 }
 
-/* The module of a type or of one of its bases, borrowed. */
+/* Return the module of a type or of one of its bases, a borrowed reference. */
 static inline PyObject *
 core_module_of_type(PyTypeObject *type)
 {

@@ -1,8 +1,10 @@
-/* ArgumentWarning: calls that are legal, that 1.2.0 takes, and that are nearly
- * always a slip, with the keyword that was probably meant.
+/* ArgumentWarning, for calls that are legal, that 1.2.0 accepts, and that are
+ * nearly always a slip.  The text names the keyword that was probably meant.
  *
- * They come before anything happens in the kernel, so that a program that
- * makes errors of them has done nothing. */
+ * A warning is issued before the call does anything in the kernel: if the
+ * program makes it an exception, nothing has happened.  No state; the
+ * __warningregistry__ of the calling module records which places were
+ * warned. */
 #include "core/warning.h"
 
 #include <string.h>
@@ -10,7 +12,7 @@
 /* At least the size of a frame object. */
 #define FRAME_BYTES 512
 
-/* Whether a frame runs one of the package's own modules, such as aio. */
+/* Return true if a frame runs a module of this package, such as aio. */
 static bool
 is_own_frame(PyFrameObject *frame)
 {
@@ -24,8 +26,8 @@ is_own_frame(PyFrameObject *frame)
     return own;
 }
 
-/* The frame of the program that called us, a new reference or NULL, and how
- * far up it is, as warnings.warn() counts that. */
+/* Return the frame of the program that made the call, a new reference or NULL,
+ * and its stack level as warnings.warn() counts it. */
 static PyFrameObject *
 find_caller(int *level)
 {
@@ -43,8 +45,8 @@ find_caller(int *level)
     return frame;
 }
 
-/* Where warnings notes what a module's lines were warned of, a new reference
- * or NULL. */
+/* Return the dict in which the module warnings records the warnings of a
+ * module, a new reference or NULL. */
 static PyObject *
 registry_of(PyFrameObject *frame)
 {
@@ -67,10 +69,11 @@ has(PyObject *registry, PyObject *key)
     return value != NULL;
 }
 
-/* The call in the program: its code, which is equal to the same code compiled
- * again, and where in its text.  The instruction will do only where columns
- * were left out (-X no_debug_ranges): CPython 3.11 calls in another one when
- * it has specialised a loop. */
+/* Return a key for the call in the program: its code object, which equals the
+ * same code compiled again, and its position in the source.  Without columns
+ * (-X no_debug_ranges) the key has the instruction instead; that is less
+ * exact, because CPython 3.11 makes the call at another instruction after it
+ * has specialised a loop. */
 static PyObject *
 place_of(PyFrameObject *frame, enum core_slip slip)
 {
@@ -87,11 +90,12 @@ place_of(PyFrameObject *frame, enum core_slip slip)
                          code);
 }
 
-/* Warn of a slip: 0 or -1.  The texts have values in them, and warnings tells
- * places apart by line and text.  So a place that was warned of is noted where
- * warnings notes its own, which it forgets when the filters change; and of a
- * text that comes from such a place warnings is made believe that it was told
- * before.  That is taken back, because there may be any number of texts. */
+/* Issue a warning once for each place.  Return 0, or -1 with an exception.
+ * The module warnings distinguishes warnings by line and text, but these texts
+ * contain values.  So the place is recorded in the same registry, which
+ * warnings clears when filters change.  If the place is recorded, the new text
+ * is added to the registry, so that warnings treats it as already shown.  It
+ * is deleted again afterwards, because the number of texts is not limited. */
 static int
 warn_once(CoreState *state, PyFrameObject *frame, PyObject *place, int level,
           PyObject *text)
@@ -104,8 +108,8 @@ warn_once(CoreState *state, PyFrameObject *frame, PyObject *place, int level,
         Py_XDECREF(registry);
         return -1;
     }
-    bool told = has(registry, key), knew = has(registry, place);
-    if (knew && !told) {
+    bool shown = has(registry, key), knew = has(registry, place);
+    if (knew && !shown) {
         (void)PyObject_SetItem(registry, key, Py_True);
         PyErr_Clear();
     }
@@ -113,10 +117,10 @@ warn_once(CoreState *state, PyFrameObject *frame, PyObject *place, int level,
     if (rc == 0) {
         Py_XSETREF(registry, registry_of(frame));
         bool knows = has(registry, place);
-        if (knows && !told) {
+        if (knows && !shown) {
             (void)PyObject_DelItem(registry, key);
         }
-        else if (!knows && (knew || !told) && has(registry, key)) {
+        else if (!knows && (knew || !shown) && has(registry, key)) {
             (void)PyObject_SetItem(registry, place, Py_True);
         }
         PyErr_Clear();
@@ -130,7 +134,7 @@ int
 core_warn(CoreState *state, enum core_slip slip, PyObject *text)
 {
     int level, rc = -1;
-    /* What no encoding has would be an error when the warning is shown. */
+    /* Replace lone surrogates: showing them would raise UnicodeEncodeError. */
     PyObject *bytes = text == NULL ? NULL
                                    : PyUnicode_AsEncodedString(
                                          text, "utf-8", "backslashreplace");
@@ -144,8 +148,8 @@ core_warn(CoreState *state, enum core_slip slip, PyObject *text)
     }
     PyFrameObject *frame = find_caller(&level);
     if (frame == NULL) {
-        /* There is none, or no memory for it, with which PyErr_WarnFormat()
-         * would crash. */
+        /* There is no frame, or no memory for its object; without memory
+         * PyErr_WarnFormat() would crash. */
         PyObject *probe = PyBytes_FromStringAndSize(NULL, FRAME_BYTES);
         if (probe == NULL) {
             Py_DECREF(text);

@@ -4,7 +4,8 @@
 
 #include "core/state.h"
 
-/* What a place in the program is warned of at most once each. */
+/* The kinds of warnings: each is issued at most once for a place in the
+ * program. */
 enum core_slip {
     CORE_SLIP_MODE,
     CORE_SLIP_FLAGS,
@@ -12,8 +13,8 @@ enum core_slip {
     CORE_SLIP_TIMEOUT,
 };
 
-/* Warn of a slip with this text, of which it takes the reference and which may
- * be NULL with an exception: 0, or -1 if the warning is an exception. */
+/* Issue a warning with this text.  The reference is stolen; text may be NULL
+ * with an exception.  Return 0, or -1 if the warning was made an exception. */
 CORE_SELDOM int core_warn(CoreState *state, enum core_slip slip,
                           PyObject *text);
 

@@ -252,7 +252,7 @@ def test_true_and_false_as_a_timeout_warn(
     objects: dict[str, Any], expression: str, value: str, meant: str
 ) -> None:
     (text,) = told(expression, value, objects)
-    assert text.startswith(f"timeout={value} is ")
+    assert text.startswith(f"timeout={value} ")
     assert meant in text
 
 

@@ -197,6 +197,22 @@ def test_a_pickle_of_another_namespace_is_refused(kind: str, key: int, elsewhere
     assert "is in another IPC namespace" in in_child(load)
 
 
+def test_a_pickle_of_an_object_in_another_namespace_does_not_say_that_it_was_removed(
+    kind: str, elsewhere: bytes
+) -> None:
+    """The id does not exist here: only the namespaces show where the object is."""
+
+    def load() -> str:
+        namespace.enter()
+        with pytest.raises(ExistentialError) as caught:
+            pickle.loads(elsewhere)
+        return str(caught.value)
+
+    text = in_child(load)
+    assert "is in another IPC namespace" in text
+    assert "no longer exists" not in text
+
+
 def test_a_pickle_from_before_the_machine_was_started_is_refused(kind: str, key: int) -> None:
     handle = KINDS[kind](key)
     text = pickle.dumps(handle)
