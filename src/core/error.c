@@ -101,17 +101,6 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
     return rc;
 }
 
-const char *
-core_operation_verb(enum core_operation operation)
-{
-    static const char *const verbs[] = {
-#define X(name, verb) verb,
-        CORE_OPERATIONS(X)
-#undef X
-    };
-    return verbs[operation];
-}
-
 /* Add the notes of cures.py.  If that fails, the error is raised without them.
  * Return 0, or -1 if the failure is not an Exception, such as Ctrl-C. */
 static int

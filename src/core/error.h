@@ -130,8 +130,6 @@ int core_error_to_note(PyObject *other, const char *call);
 CORE_SELDOM void core_error_add_attempts(CoreState *state, int attempts);
 /* Add a note to the exception that is set. */
 CORE_SELDOM void core_error_add_note(const char *format, ...);
-/* Return the verb of an operation. */
-const char *core_operation_verb(enum core_operation operation);
 /* Make the names of kinds, and the arguments of BusyError.  Return 0, or -1
  * with an exception. */
 int core_error_init(CoreState *state);
@@ -139,6 +137,8 @@ int core_error_init(CoreState *state);
 /* exceptions.c: make the classes and add them to the module.  Return 0, or -1
  * with an exception. */
 int core_exceptions_init(PyObject *module, CoreState *state);
+/* Return the verb of an operation. */
+const char *core_operation_verb(enum core_operation operation);
 /* Return the class for an errno, a borrowed reference. */
 PyObject *core_exception_class(CoreState *state, int error);
 /* Return the name of an object for messages, such as "semaphore with key 5

@@ -82,6 +82,17 @@ core_describe(PyObject *target)
     return PyObject_Str(kind);
 }
 
+const char *
+core_operation_verb(enum core_operation operation)
+{
+    static const char *const verbs[] = {
+#define X(name, verb) verb,
+        CORE_OPERATIONS(X)
+#undef X
+    };
+    return verbs[operation];
+}
+
 /* The text for a receive: "no message of type 3 in ...". */
 static PyObject *
 describe_receive(const struct core_timeout *timeout, PyObject *name)

@@ -28,7 +28,7 @@ struct core_field {
  * made from these lists, so they have the same names and docstrings. */
 #define CORE_COMMON_FIELDS(X) \
     X(uid, uid, CORE_UINT, UINT32_MAX, CHANGE, \
-      "The owner's user id.  Writable by owner, creator and root (IPC_SET);\n" \
+      "The owner's user id.  Owner, creator and root may set it (IPC_SET);\n" \
       "others get PermissionsError (EPERM).") \
     X(gid, gid, CORE_UINT, UINT32_MAX, CHANGE, \
       "The owner's group id; writable like uid.") \

@@ -44,17 +44,17 @@ typedef int64_t core_shared_int64;
       "(EACCES, EPERM).")                                                     \
     X(ExistentialError, Error, NULL,                                          \
       "The object exists, or does not, or was removed (EEXIST, ENOENT, "      \
-      "EIDRM, and EINVAL for an id).")                                                   \
+      "EIDRM, and EINVAL for an id).")                                        \
     X(BusyError, Error, PyExc_TimeoutError,                                   \
       "The call would block but may not, or the timeout has passed (EAGAIN, " \
-      "ENOMSG).")                                                    \
+      "ENOMSG).")                                                             \
     X(ArgumentError, Error, PyExc_ValueError,                                 \
       "The kernel or this library rejects a value (EINVAL, E2BIG, ERANGE, "   \
-      "EFBIG).")                                                      \
+      "EFBIG).")                                                              \
     X(KeyTypeError, ArgumentError, PyExc_TypeError,                           \
-      "A key that is not an int (EINVAL).")                             \
+      "A key that is not an int (EINVAL).")                                   \
     X(LimitError, Error, NULL,                                                \
-      "A limit of the system was reached (ENOSPC).")                      \
+      "A limit of the system was reached (ENOSPC).")                          \
     X(OutOfMemoryError, Error, PyExc_MemoryError,                             \
       "There is not enough memory (ENOMEM).")                                 \
     X(NotAttachedError, Error, NULL,                                          \
@@ -62,7 +62,7 @@ typedef int64_t core_shared_int64;
     X(ReadOnlyError, Error, NULL,                                             \
       "A write through a read-only attachment.")                              \
     X(CancelledError, Error, NULL,                                            \
-      "cancel() ended the wait (ECANCELED).") \
+      "cancel() ended the wait (ECANCELED).")                                 \
     X(InternalError, Error, NULL, "A bug in this library.")
 
 /* Return-address predictions are lost across a system call: each return
