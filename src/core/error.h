@@ -123,6 +123,17 @@ core_error_set_timeout(CoreState *state, ssize_t rc,
     }
 }
 
+/* Call core_raise() for a call with a timeout. */
+static inline PyObject *
+core_raise_wait(CoreState *state, ssize_t rc, enum core_operation operation,
+                struct core_target target, int64_t timeout_ns)
+{
+    (void)core_raise(state, rc, operation, target);
+    core_error_set_timeout(
+        state, rc, (struct core_timeout){timeout_ns, operation, 0, false});
+    return NULL;
+}
+
 /* Clear the exception that is set, which this call raised, and add it as a
  * note to another exception.  Return 0, or -1 with an exception. */
 int core_error_to_note(PyObject *other, const char *call);

@@ -1,18 +1,19 @@
-/* Registering the library's last function, core_finish_waits(): when the main
- * interpreter ends, daemon threads may wait in this library, also threads of
- * other interpreters.
+/* Register core_finish_waits() for the end of the main interpreter: daemon
+ * threads may still wait in this library then, also threads of other
+ * interpreters.
  *
- * Children of multiprocessing do not call the functions that their parent has
+ * Children of multiprocessing do not call the functions that their parent
  * registered with atexit; before CPython 3.13 they call no function of atexit
- * at all.  They call multiprocessing's finalizers instead. */
+ * at all.  They call multiprocessing's finalizers instead.  No state. */
 #include "core/finish.h"
 
 #include "core/wait.h"
 
-/* Finalizers of programs have priorities of 0 and more, and run earlier. */
+/* The finalizers of programs have priorities of 0 and more, so they run
+ * earlier. */
 #define FINALIZER_PRIORITY (-1000)
 
-/* Call a function of a module: 0, or -1 with an exception. */
+/* Call a function of a module.  Return 0, or -1 with an exception. */
 static int
 call_function(PyObject *module, const char *name, PyObject *args,
               PyObject *keywords)
@@ -28,7 +29,7 @@ call_function(PyObject *module, const char *name, PyObject *args,
     return result == NULL ? -1 : 0;
 }
 
-/* A module that the program has imported: a new reference, or NULL. */
+/* Return a module that the program has imported, a new reference, or NULL. */
 static PyObject *
 loaded_module(const char *name)
 {
@@ -38,7 +39,7 @@ loaded_module(const char *name)
     return module;
 }
 
-/* multiprocessing.util.Finalize(None, finish, exitpriority=...) */
+/* Call multiprocessing.util.Finalize(None, finish, exitpriority=...). */
 static PyObject *
 finish_add_finalizer(PyObject *Py_UNUSED(self), PyObject *finish)
 {
@@ -61,8 +62,8 @@ static PyMethodDef finish_methods[] = {
     {"_add_finalizer", finish_add_finalizer, METH_O, NULL},
 };
 
-/* Let multiprocessing, if it made this child, call us once more after it has
- * forgotten its parent's finalizers. */
+/* In a child of multiprocessing: register the finalizer after multiprocessing
+ * has cleared the finalizers of the parent. */
 static PyObject *
 finish_after_fork(PyObject *finish, PyObject *Py_UNUSED(unused))
 {
@@ -82,7 +83,7 @@ finish_after_fork(PyObject *finish, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-/* Call atexit.register(finish): 0, or -1 with an exception. */
+/* Call atexit.register(finish).  Return 0, or -1 with an exception. */
 static int
 register_at_exit(PyObject *finish)
 {
@@ -94,7 +95,8 @@ register_at_exit(PyObject *finish)
     return rc;
 }
 
-/* Call os.register_at_fork(after_in_child=...): 0, or -1 with an exception. */
+/* Call os.register_at_fork(after_in_child=...).  Return 0, or -1 with an
+ * exception. */
 static int
 register_at_fork(PyObject *finish)
 {
@@ -112,7 +114,8 @@ register_at_fork(PyObject *finish)
     return rc;
 }
 
-/* A child of multiprocessing's fork server imports us on its own. */
+/* Register the finalizer in a child of multiprocessing's fork server, which
+ * imports this module itself. */
 static int
 register_in_child(PyObject *finish)
 {
@@ -132,7 +135,7 @@ register_in_child(PyObject *finish)
     return done == NULL ? -1 : 0;
 }
 
-/* Called by the main interpreter, which may not have imported us. */
+/* Called in the main interpreter, which may not have imported this module. */
 static int
 register_in_main(void *Py_UNUSED(unused))
 {

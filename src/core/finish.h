@@ -1,11 +1,12 @@
-/* The end of the interpreter. */
+/* Register the function that ends waits when the interpreter ends. */
 #ifndef SYSV_IPC_CORE_FINISH_H
 #define SYSV_IPC_CORE_FINISH_H
 
 #include "core/state.h"
 
-/* Have core_finish_waits() called when the main interpreter ends, and when a
- * child of multiprocessing does: 0, or -1 with an exception. */
+/* Register core_finish_waits() for the end of the main interpreter, and for
+ * the end of a child of multiprocessing.  Return 0, or -1 with an
+ * exception. */
 int core_finish_register(void);
 
 #endif

@@ -288,13 +288,9 @@ atomic_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         rc = core_wait(&self->waits, &call, &deadline);
     }
     if (rc < 0) {
-        (void)core_raise(self->state, rc, CORE_OPERATION_WAIT,
-                         core_handle_target(self->memory));
-        core_error_set_timeout(self->state, rc,
-                               (struct core_timeout){deadline.timeout_ns,
-                                                     CORE_OPERATION_WAIT, 0,
-                                                     false});
-        return NULL;
+        return core_raise_wait(self->state, rc, CORE_OPERATION_WAIT,
+                               core_handle_target(self->memory),
+                               deadline.timeout_ns);
     }
     Py_RETURN_TRUE;
 }
