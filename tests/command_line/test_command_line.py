@@ -918,7 +918,7 @@ def test_an_object_that_vanishes_is_told(
 
     monkeypatch.setattr(queues, "find", find_and_remove)
     assert main(["send", str(key), "x"]) == 1
-    assert "no longer exists" in capsys.readouterr().err
+    assert "no message queue has the id" in capsys.readouterr().err
 
 
 KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
