@@ -285,5 +285,6 @@ def aio_helpers() -> int:
 def import_testcapi() -> Any:
     """Return CPython's _testcapi, which lets allocations fail; skip where it is missing."""
     return pytest.importorskip(
-        "_testcapi", reason="CPython's own tests are not installed (Debian: libpython3-testsuite)"
+        "_testcapi",
+        reason="needs CPython's own tests: on Debian, apt-get install libpython3-testsuite",
     )

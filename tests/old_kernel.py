@@ -27,7 +27,8 @@ IPC_64 = 0x100
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 needs_seccomp = pytest.mark.skipif(
-    LIBC.prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0, reason="needs seccomp(2), which qemu-user lacks"
+    LIBC.prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 0,
+    reason="needs Linux with seccomp(2), which qemu-user does not have",
 )
 
 

@@ -79,6 +79,8 @@ TESTS = {
     "test_a_shape_is_a_length_or_some": "its shapes can be used once",
     "test_signals_do_not_lengthen_a_timeout": "has a handler of signals",
     "test_signals_do_not_prolong_a_timeout": "has a handler of signals",
+    "test_an_error_that_a_signal_handler_raises_keeps_its_text": "has a handler of signals",
+    "test_receive_many_loses_nothing_where_memory_is_lacking": "takes the memory of all threads",
     "test_timeouts_need_few_timers": "counts the timers of the process",
     "test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes": "has a handler of signals",
 }

@@ -16,7 +16,7 @@ import pytest
 from compat import calls, record
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="needs Linux, of which the recording is"
+    sys.platform != "linux", reason="needs Linux, where the recording was made"
 )
 
 SECTIONS = [section.name for section in calls.sections()]
@@ -118,7 +118,7 @@ def test_calls_do_as_before_or_as_the_table_says(
             continue
         new = ours[call]
         if new == calls.NOT_RUN:
-            pytest.skip("needs root, who alone can become another user")
+            pytest.skip("needs root: only root can become another user")
         row = table.find(call, old) if new != old else None
         if new != old and (row is None or row.old != old or not row.matches(new)):
             wanted = f"\n    table  {row.new}" if row is not None else ""
@@ -130,7 +130,7 @@ def test_every_row_of_the_table_is_a_difference(
     ours: dict[str, str], recorded: dict[str, str], table: Table
 ) -> None:
     if calls.NOT_RUN in ours.values():
-        pytest.skip("needs root, who alone can become another user")
+        pytest.skip("needs root: only root can become another user")
     used = {table.find(call, old) for call, old in recorded.items() if ours[call] != old}
     rows = {*table.by_call.values(), *table.by_outcome.values()}
     assert not [f"{row.call or 'everywhere'}: {row.old}" for row in rows - used]
@@ -138,7 +138,7 @@ def test_every_row_of_the_table_is_a_difference(
 
 @pytest.mark.skipif(
     not RECORDABLE,
-    reason="needs CPython 3.11, on which it was recorded: many texts are the interpreter's own",
+    reason="needs CPython 3.11, which the recording was made with: it has many texts of the interpreter",
 )
 def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]]) -> None:
     try:
@@ -146,7 +146,7 @@ def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]])
     except record.CannotInstallError as error:
         pytest.skip(str(error))
     if calls.NOT_RUN in text:
-        pytest.skip("needs root, who alone can become another user")
+        pytest.skip("needs root: only root can become another user")
     now, recorded = parse(text), parse(record.RECORDING.read_text())
     assert list(now) == list(recorded)
     # In bad calls of send() 1.2.0 reads memory that nobody has set: on one machine it raises, on

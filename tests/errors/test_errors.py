@@ -255,7 +255,7 @@ handle.remove()
     import_testcapi()
     if (3, 12) <= sys.version_info < (3, 14):
         pytest.skip(
-            "needs CPython 3.11, or 3.14 and newer: 3.12 and 3.13 crash where a type is made"
+            "needs CPython 3.11, or 3.14 and newer: 3.12 and 3.13 crash if a type cannot be made"
         )
     assert run_python(code).stdout == "only that\n"
 
@@ -459,7 +459,9 @@ CALLS = re.findall(r"^    (\w+)=lambda", NO_MEMORY, re.MULTILINE)
 @pytest.mark.parametrize("call", CALLS)
 def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -> None:
     if FREE_THREADED and call == "lists":
-        pytest.skip("needs CPython with the GIL: without it str.split() of 3.13 crashes here")
+        pytest.skip(
+            "needs CPython with the GIL: without it, str.split() of 3.13 crashes without memory"
+        )
     done = run_python(NO_MEMORY, call)
     assert done.stdout == "alive\n", done.stderr
 

@@ -30,7 +30,7 @@ from sysv_ipc import (
 )
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root, who alone can become another user"
+    os.geteuid() != 0, reason="needs root: only root can become another user"
 )
 
 KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}

@@ -573,7 +573,7 @@ def test_a_segment_marked_for_removal_is_listed_as_such(key: int) -> None:
 # ----------------------------------------------------------------- kernels before Linux 4.17
 
 by_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root, who alone can become another user"
+    os.geteuid() != 0, reason="needs root: only root can become another user"
 )
 
 

@@ -64,7 +64,7 @@ def test_every_curve_is_drawn(answers: Answers) -> None:
 
 
 @pytest.mark.skipif(
-    not RIVALS.exists(), reason="needs the environment of the rivals, which `make bench` makes"
+    not RIVALS.exists(), reason="needs 1.2.0 in an environment of its own: run `make bench` once"
 )
 def test_all_questions_are_answered_with_rivals() -> None:
     result = ask("--rivals", RIVALS)

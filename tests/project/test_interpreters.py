@@ -248,7 +248,7 @@ end()
 
 @pytest.mark.skipif(
     FREE_THREADED,
-    reason="needs CPython with the GIL: without it 3.13 keeps all classes of an interpreter",
+    reason="needs CPython with the GIL: without it, 3.13 never frees the classes of an interpreter",
 )
 def test_200_interpreters_leave_nothing_of_ours_behind() -> None:
     run_beside(MAIN + GROWTH, USE, **FLAT_MEMORY)
