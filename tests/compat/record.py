@@ -26,7 +26,7 @@ REQUIREMENT = ("--no-binary", "sysv-ipc", "sysv-ipc==1.2.0")
 
 
 class CannotInstallError(Exception):
-    """1.2.0 is not to be had; the text says why."""
+    """1.2.0 cannot be installed; the text says why."""
 
 
 def environment() -> dict[str, str]:
@@ -52,7 +52,8 @@ def install(python: Path) -> None:
         )
     except subprocess.SubprocessError as error:
         said = getattr(error, "stderr", None) or error
-        raise CannotInstallError(f"pip cannot install sysv-ipc 1.2.0: {said}") from error
+        text = f"needs a package index: pip cannot install sysv-ipc 1.2.0: {said}"
+        raise CannotInstallError(text) from error
 
 
 def old_python() -> Path:

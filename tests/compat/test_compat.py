@@ -138,7 +138,7 @@ def test_every_row_of_the_table_is_a_difference(
 
 @pytest.mark.skipif(
     not RECORDABLE,
-    reason="needs CPython 3.11, which the recording was made with: it has many texts of the interpreter",
+    reason="needs CPython 3.11: the recording has many texts of that interpreter",
 )
 def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]]) -> None:
     try:

@@ -122,7 +122,8 @@ signal.signal(signal.SIGRTMAX - 1, lambda *_: heard.append(1))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     print(wait(), wait())
-print(len(told), told[0].category.__name__, "uses signal 63 itself" in str(told[0].message))
+print(len(told), told[0].category.__name__,
+      "signal 63, used by sysv_ipc to interrupt blocking calls, now" in str(told[0].message))
 print(heard, sysv_ipc.set_wait_signal(None))
 with warnings.catch_warnings():
     warnings.simplefilter("error")
