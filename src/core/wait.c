@@ -1,23 +1,23 @@
-/* The one loop that every blocking call goes through, and what ends it from
- * elsewhere: cancel() and the signal that os/wait.c uses.
+/* The loop that every blocking call goes through, cancel(), and the end of the
+ * interpreter.
  *
- * Callers try at once with the GIL held, since most calls do not block and
- * giving up the GIL costs far more than the call where another thread is
- * busy.  What comes here has to wait, for an object that was there. */
-
+ * Callers first try once with the GIL held, because most calls do not block,
+ * and if another thread is busy, releasing the GIL costs far more than the
+ * call.  A call that comes here would block, on an object that existed. */
 #include "core/wait.h"
 #include "core/warning.h"
 
 #include <errno.h>
 
-/* Between two looks whether all waits have noticed that they are to end: from
- * one to the other. */
+/* The shortest and the longest sleep between two checks whether all waits have
+ * ended. */
 #define NAP_MIN_NS 5000
 #define NAP_MAX_NS 500000
 
-/* When the interpreter begins to end, it waits so long for threads that are in
- * a call, and then so long for what they have got to be used.  Other threads
- * take nothing for FINISH_PARK_MS, and then try so often. */
+/* When the interpreter begins to end, it waits at most FINISH_LONGEST_NS
+ * for the threads that are in a call, and then FINISH_GRACE_NS so that they
+ * can use their results.  Other threads make no call for FINISH_PARK_MS,
+ * and then try every FINISH_NAP_NS. */
 #define FINISH_LONGEST_NS 1000000000
 #define FINISH_GRACE_NS 10000000
 #define FINISH_PARK_MS 1000
@@ -25,9 +25,9 @@
 
 /* -------------------------------------------------------------- deadlines */
 
-/* Where a value cannot be shown, because its repr() raises or an int has too
- * many digits, the call is legal all the same: the text without it.  Not if
- * somebody wants the program to end. */
+/* Return a text without the value if the value cannot be shown, because its
+ * repr() raises or an int has too many digits: the call is legal nevertheless.
+ * NULL with the exception if that is one that ends programs. */
 static PyObject *
 instead_of_value(const char *text)
 {
@@ -39,7 +39,7 @@ instead_of_value(const char *text)
     return PyUnicode_FromString(text);
 }
 
-/* block is true, and neither the object True nor left out. */
+/* Warn if block is true but not the object True: 0 or -1. */
 static int
 warn_of_block(CoreState *state, PyObject *value)
 {
@@ -57,15 +57,15 @@ warn_of_block(CoreState *state, PyObject *value)
     PyObject *text =
         number == NULL ? NULL
         : PyLong_Check(value)
-            ? PyUnicode_FromFormat("block=%R is true, as any number but 0: "
+            ? PyUnicode_FromFormat("block=%R is true, like any number but 0: "
                                    "type=%R or timeout=%R was probably meant",
                                    number, number, number)
-            : PyUnicode_FromFormat("block=%R is true, as any number but 0: "
+            : PyUnicode_FromFormat("block=%R is true, like any number but 0: "
                                    "timeout=%R was probably meant",
                                    number, number);
     Py_XDECREF(number);
     if (text == NULL) {
-        text = instead_of_value("block is a number, and true, as any but 0: "
+        text = instead_of_value("block is a number, and true, like any but 0: "
                                 "type or timeout was probably meant");
     }
     return core_warn(state, CORE_SLIP_BLOCK, text);
@@ -120,21 +120,23 @@ core_patience(PyObject *module, PyObject *args)
 
 /* ---------------------------------------------------------------- waiting */
 
-/* Say once that a signal is the program's now: 0, or -1 if that raises. */
+/* Warn once that the program has installed a handler for the signal: 0, or -1
+ * if the warning is an exception. */
 static int
 warn_of_taken_signal(int number)
 {
     return PyErr_WarnFormat(
         PyExc_RuntimeWarning, 1,
-        "the program uses signal %d itself, with which sysv_ipc ends waits: "
-        "from here on waits poll; sysv_ipc.set_wait_signal() gives them "
-        "another one",
+        "signal %d, used by sysv_ipc to interrupt blocking calls, now has "
+        "another handler; falling back to polling.  Use "
+        "sysv_ipc.set_wait_signal() to choose another signal",
         number);
 }
 
-/* Whether this thread runs Python's handlers of signals, or may do so: a wait
- * there has to look for them.  The thread that made the main interpreter has
- * its first thread state; in a forked child it is the thread that forked. */
+/* Return true if this thread may run Python's signal handlers; a wait in it
+ * must check for signals.  It is the thread that made the main interpreter,
+ * which has the interpreter's first thread state, or in a forked child the
+ * thread that forked. */
 static bool
 runs_handlers(void)
 {
@@ -143,8 +145,9 @@ runs_handlers(void)
            (PyThreadState_GetID(state) == 1 || os_is_first_thread());
 }
 
-/* While the interpreter ends it may end this thread whenever it asks for the
- * GIL: so for a while nothing is taken, and then with the GIL held. */
+/* While the interpreter ends, it may end this thread whenever the thread asks
+ * for the GIL.  Therefore the thread makes no call for a while, and then only
+ * with the GIL held. */
 static ssize_t
 attempt_while_finishing(const struct os_wait *wait, const struct os_call *call,
                         int64_t left_ns)
@@ -180,7 +183,7 @@ core_wait(struct os_wait_owner *owner, const struct os_call *call,
         rc = CORE_RAISED;
     }
     while (rc == -EINTR) {
-        /* A signal that came before the call would not interrupt it. */
+        /* A signal that arrived before the call does not interrupt it. */
         if (PyErr_CheckSignals() < 0) {
             return CORE_RAISED;
         }
@@ -198,11 +201,11 @@ core_wait(struct os_wait_owner *owner, const struct os_call *call,
         Py_END_ALLOW_THREADS
         os_wait_back();
     }
-    /* Removed between two attempts, of which only the second is told so. */
+    /* EINVAL means that the object was removed between two attempts. */
     return rc == -EINVAL ? -EIDRM : rc;
 }
 
-/* Nap with the GIL released; the next nap is twice as long. */
+/* Sleep without the GIL; the next sleep is twice as long. */
 static void
 nap(int64_t *nap_ns)
 {
@@ -234,7 +237,7 @@ core_finish_waits(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     int64_t end_ns = os_clock_ns() + FINISH_LONGEST_NS;
     os_wait_finish(true);
 #ifdef Py_GIL_DISABLED
-    /* One may be between a call and the next, and run beside us. */
+    /* A thread may be between two calls and run at the same time. */
     bool any = true;
 #else
     bool any = false;
@@ -244,16 +247,16 @@ core_finish_waits(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
         nap(&nap_ns);
     }
     if (any) {
-        /* Those that have got something may use it. */
+        /* Let the threads use their results. */
         nap_ns = FINISH_GRACE_NS;
         nap(&nap_ns);
     }
     Py_RETURN_NONE;
 }
 
-/* A wait registers itself before it looks at the flag, and the flag is set
- * before the waits are interrupted: either the wait sees the flag, or it is
- * seen here. */
+/* A wait enters the list of calls before it reads the flag, and the flag is
+ * set before the calls are interrupted.  So either the wait sees the flag,
+ * or this function finds the wait. */
 static int
 cancel(struct os_wait_owner *owner, bool later)
 {
@@ -340,8 +343,8 @@ core_set_wait_signal(PyObject *module, PyObject *value)
     }
     if (rc < 0) {
         return core_refuse(state, -rc, CORE_NO_TARGET,
-                           "signal %lld means something to the system, or is "
-                           "none: choose a realtime signal",
+                           "signal %lld has a meaning for the system, or does "
+                           "not exist: choose a realtime signal",
                            number);
     }
     if (before == OS_WAIT_POLLS) {
@@ -357,30 +360,24 @@ const char core_handle_cancel_doc[] = PyDoc_STR(
     "End every wait that is in progress on this object.\n"
     "\n"
     "Each wait raises CancelledError (ECANCELED), unless it had already\n"
-    "succeeded: then it reports success.  Nothing is lost.  Other handles "
-    "for\n"
-    "the same thing are left alone.  If later is true, each wait that begins\n"
-    "afterwards ends too as soon as it would have to block, until the\n"
-    "attribute cancelled is set to False.  cancel() may be called from\n"
-    "another thread, or from a signal handler in the same one.");
+    "succeeded: then it returns its result.  No message and no permit is\n"
+    "lost.  Other handles of the same object are not affected.  If later is\n"
+    "true, each wait that begins afterwards also ends as soon as it would\n"
+    "block, until the attribute cancelled is set to False.  cancel() may be\n"
+    "called from another thread, or from a signal handler in the same one.");
 const char core_cancelled_doc[] = PyDoc_STR(
-    "True after cancel(later=True): calls that would have to block raise\n"
-    "CancelledError.  False allows them to block again; setting True is the\n"
-    "same as cancel(later=True).");
+    "True after cancel(later=True): calls that would block raise\n"
+    "CancelledError.  Set it to False to allow them to block again; setting\n"
+    "it to True is the same as cancel(later=True).");
 const char core_set_wait_signal_doc[] = PyDoc_STR(
     "set_wait_signal($module, signalnum, /)\n--\n\n"
-    "Choose the signal that ends waits; returns the one before.\n"
+    "Choose the signal that interrupts waits.  Return the previous one.\n"
     "\n"
-    "Deadlines of queues and cancel() need a signal, which the library sends "
-    "to\n"
-    "threads that wait in it, and to no others.  It is a realtime signal that "
-    "the\n"
-    "program has no handler for, chosen at the first wait; its own handler "
-    "does\n"
-    "nothing and restarts system calls (SA_RESTART).  With None no signal is "
-    "used:\n"
-    "waits are attempts with naps of up to a millisecond between them.  "
-    "Raises\n"
-    "ArgumentError (EINVAL) for a signal that the program uses or that can "
-    "have\n"
-    "no handler.  See signal(7) and timer_create(2).");
+    "Deadlines of queues and cancel() need a signal, which the library sends\n"
+    "only to threads that wait in it.  By default it is a realtime signal\n"
+    "for which the program has no handler, chosen at the first wait.  The\n"
+    "library's handler does nothing and restarts system calls (SA_RESTART).\n"
+    "With None, no signal is used: waits try repeatedly and sleep for at\n"
+    "most a millisecond in between.  Raises ArgumentError (EINVAL) for a\n"
+    "signal that the program uses or that cannot have a handler.  See\n"
+    "signal(7) and timer_create(2).");

@@ -4,8 +4,8 @@
 
 #include "core/handle.h"
 
-/* How long a call may wait in all, 0 for not at all.  Its first wait sets
- * ends_ns, which is 0 until then. */
+/* The limit for all waits of a call; a timeout of 0 means that it does not
+ * wait.  Its first wait sets ends_ns, which is 0 until then. */
 struct core_deadline {
     int64_t timeout_ns, ends_ns;
 };
@@ -25,7 +25,8 @@ core_deadline(CoreState *state, PyObject *block, PyObject *timeout,
                ? 0
                : core_deadline_slow(state, block, timeout, out);
 }
-/* The same for aio.py, and a timeout alone: a float, or None for ever. */
+/* The same for aio.py, and for a timeout alone: a float, or None for no
+ * limit. */
 PyObject *core_patience(PyObject *module, PyObject *args);
 PyObject *core_seconds(PyObject *module, PyObject *value);
 
@@ -38,11 +39,11 @@ CORE_SELDOM ssize_t core_wait(struct os_wait_owner *owner,
 /* End all waits in progress of an object: 0, or -1 with what a signal handler
  * raised meanwhile. */
 int core_wait_cancel(struct os_wait_owner *owner);
-/* Called when the interpreter ends: from here on its other threads take
- * nothing in a call from which they may not come back. */
+/* Called when the interpreter ends: from then on its other threads take
+ * nothing in a call from which they may not return. */
 PyObject *core_finish_waits(PyObject *module, PyObject *unused);
-/* The method cancel(later=False) and the attribute cancelled, of whatever has
- * this owner of waits. */
+/* The method cancel(later=False) and the attribute cancelled of the object
+ * that owns these waits. */
 PyObject *core_cancel(CoreState *state, struct os_wait_owner *owner,
                       PyObject *const *args, Py_ssize_t nargs,
                       PyObject *keywords);

@@ -21,8 +21,8 @@ os_msg_receive(int id, void *message, size_t size, long type, int flags)
     return OS_CALL(msgrcv, id, message, size, type, flags);
 }
 
-/* The kernel has no timed msgsnd() or msgrcv(): with time, these wait for
- * ever, and a signal has to end them. */
+/* The kernel has no msgsnd() or msgrcv() with a timeout: unless the timeout
+ * is 0, these wait without limit, and a signal must end them. */
 ssize_t
 os_msg_send_attempt(const struct os_call *call, int64_t timeout_ns)
 {

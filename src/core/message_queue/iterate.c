@@ -113,9 +113,10 @@ const char core_messages_iterate_doc[] = PyDoc_STR(
     "iterate($self, /, type=0, timeout=None, except_type=False)\n--\n\n"
     "Return an iterator that receives messages: (bytes, type).\n"
     "\n"
-    "It ends when the queue is removed, or cancelled for later, as iterating\n"
-    "over the queue itself does.  timeout is for each message, and raises\n"
-    "BusyError when it is up.  The rest is as in receive().");
+    "It ends when the queue is removed or cancelled for later, like an\n"
+    "iteration over the queue itself.  timeout is the limit for each\n"
+    "message, in seconds; the iterator raises BusyError when it has passed.\n"
+    "type, except_type and the other exceptions are those of receive().");
 
 static PyType_Slot message_iterator_slots[] = {
     {Py_tp_dealloc, message_iterator_dealloc},

@@ -1,10 +1,10 @@
-/* Messages that were taken off a queue and could not be given to the program,
- * because there was no memory or because a signal handler raised: the handle
- * keeps them for its next call that receives.
+/* Messages that were taken off a queue and could not be returned to the
+ * program, because there was no memory or because a signal handler raised.
+ * The handle keeps them for its next receiving call.
  *
- * The list is guarded by the handle's critical section; that it is empty,
- * which it nearly always is, can be seen without.  A forked child has no part
- * in what its parent keeps. */
+ * The handle's critical section protects the list.  A thread may test without
+ * it whether the list is empty, as it nearly always is.  A forked child does
+ * not get the messages of its parent. */
 #include "core/message_queue/message_queue.h"
 
 #include <errno.h>
@@ -12,21 +12,22 @@
 #include <unistd.h>
 
 struct core_kept {
-    struct core_kept *next; /* one that was taken later */
+    struct core_kept *next; /* was taken later */
     pid_t pid;
     int id;
     int64_t key;
     uint64_t namespace;
     long type;
     size_t size;
-    const char *text; /* own, or in one of the two that follow */
+    const char *text; /* in own, heap or owner */
     void *heap;
     PyObject *owner;
     bool is_reserve;
     char own[];
 };
 
-/* With no memory at all one message of what fits on a stack is kept here. */
+/* If there is no memory at all, the reserve keeps one message that would fit
+ * on the stack. */
 int
 core_kept_init(CoreState *state)
 {
@@ -95,8 +96,8 @@ kept_append(PyObject *op, struct core_kept *kept, int id, long type)
     CORE_END_CRITICAL_SECTION();
 }
 
-/* Room for a message: for its text too, or only for what says where that is.
- * Not the interpreter's memory: it has none. */
+/* Memory for a kept message: with its text, or if that is too long, without.
+ * It comes from malloc(3), because the interpreter's allocator has failed. */
 static struct core_kept *
 make_kept(CoreState *state, size_t size)
 {
@@ -167,7 +168,7 @@ core_keep_bytes(PyObject *op, int id, long type, PyObject *text)
     kept_append(op, kept, id, type);
 }
 
-/* Whether msgrcv(2) would take it. */
+/* Return true if msgrcv(2) would take the message. */
 static bool
 matches(const struct core_kept *kept, int id, long type, int flags)
 {
@@ -243,8 +244,8 @@ core_kept_take(PyObject *op, struct core_buffer *buffer, int id, size_t limit,
     return rc;
 }
 
-/* Put it back at the end of its queue: NULL, also if that is gone, or why it
- * cannot be. */
+/* Send a kept message to the end of its queue: NULL, also if the queue no
+ * longer exists, or the reason why that is impossible. */
 static const char *
 give_back(const struct core_kept *kept)
 {

@@ -1,15 +1,14 @@
-/* sysv_ipc.MessageQueue: opening, and what the kernel knows of a queue,
- * msgget(2), msgctl(2).  Messages are
- * send.c and receive.c.
+/* sysv_ipc.MessageQueue: opening a queue, and its attributes; msgget(2),
+ * msgctl(2).  Messages are in send.c and receive.c.
  *
- * max_message_size is set by tp_init, which may run again while others read,
- * so it is atomic; long_size is a guess that stands for nothing else, so it
- * is atomic too; all else is in the kernel. */
+ * max_message_size is atomic, because tp_init sets it and may run again while
+ * other threads read it.  long_size is atomic: an estimate on which no other
+ * field depends.  Everything else is in the kernel. */
 #include "core/message_queue/message_queue.h"
 
 #include <errno.h>
 
-/* Longer than this no buffer can be. */
+/* No buffer can be longer. */
 #define LARGEST_TEXT (PY_SSIZE_T_MAX - (long long)sizeof(long))
 
 /* 1.2.0's default for max_message_size. */
@@ -165,31 +164,31 @@ PyDoc_STRVAR(
     "A System V message queue.\n"
     "\n"
     "key, flags and mode are those of Semaphore.  max_message_size is the\n"
-    "longest message, in bytes, that this handle sends or receives; it "
-    "belongs\n"
-    "to the handle, the kernel's own limits are kernel.msgmax for a message "
-    "and\n"
-    "max_size for the queue.\n"
+    "size in bytes of the longest message that this handle sends or\n"
+    "receives.  It belongs to the handle; the kernel's limits are\n"
+    "kernel.msgmax for a message and max_size for the queue.\n"
     "\n"
     "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
     "ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
     "See msgget(2).");
 
-PyDoc_STRVAR(info_doc, "info($self, /)\n--\n\n"
-                       "A MessageQueueInfo, in one system call (IPC_STAT).");
+PyDoc_STRVAR(info_doc,
+             "info($self, /)\n--\n\n"
+             "Return a MessageQueueInfo, from one system call (IPC_STAT).");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the queue and its messages; all who wait get ExistentialError.\n"
+    "Remove the queue and its messages.  Waits raise ExistentialError.\n"
     "\n"
     "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) when it is gone.  See msgctl(2), "
+    "root, ExistentialError (EINVAL) if it no longer exists.  See msgctl(2), "
     "IPC_RMID.");
-PyDoc_STRVAR(from_id_doc,
-             "from_id($type, /, id, max_message_size=2048)\n--\n\n"
-             "Open the queue with this id, as msgctl(2) takes it.\n"
-             "\n"
-             "Raises ExistentialError (EINVAL) where the id names nothing.");
+PyDoc_STRVAR(
+    from_id_doc,
+    "from_id($type, /, id, max_message_size=2048)\n--\n\n"
+    "Open the queue with this id, as msgctl(2) takes it.\n"
+    "\n"
+    "Raises ExistentialError (EINVAL) if there is no queue with this id.");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same queue.");
 

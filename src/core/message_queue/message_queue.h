@@ -20,8 +20,8 @@ struct core_kept;
 typedef struct {
     CoreHandle handle;
     _Atomic Py_ssize_t max_message_size;
-    /* The size of the last long message that was received: n where the one
-     * before had the same, -n where it had not; 0 after a short one. */
+    /* The size n of the last long message that was received, if the message
+     * before it had the same size; -n if not; 0 after a short message. */
     _Atomic Py_ssize_t long_size;
     _Atomic(struct core_kept *) kept; /* kept.c; NULL for none */
 } MessageQueueObject;
@@ -35,13 +35,13 @@ message_queue(PyObject *op)
 /* Messages up to this many bytes pass through the stack. */
 #define CORE_STACK_TEXT 8192
 
-/* What msgsnd(2) and msgrcv(2) take: a type, and the text behind it. */
+/* The message format of msgsnd(2) and msgrcv(2): a type, then the text. */
 struct core_message {
     long type;
     char text[];
 };
 
-/* Room for a message: on the stack, or where it is too long, not. */
+/* Memory for a message: on the stack, or on the heap if it is too long. */
 struct core_buffer {
     struct core_message *message;
     union {
@@ -52,8 +52,8 @@ struct core_buffer {
 
 int core_buffer_get_slow(struct core_buffer *buffer, size_t size);
 
-/* Room for size bytes of text: 0, or -1 with an exception.  Also after an
- * exception it may be released. */
+/* Provide memory for size bytes of text: 0, or -1 with an exception.  The
+ * buffer may be released in both cases. */
 static inline int
 core_buffer_get(struct core_buffer *buffer, size_t size)
 {
@@ -69,19 +69,20 @@ core_buffer_release(struct core_buffer *buffer)
     }
 }
 
-/* A message that was taken goes to the next call that would receive it.  It is
- * in a buffer, or in an object. */
+/* Keep a message that was taken for the next call that selects it.  Its
+ * text is in a buffer, or in an object. */
 struct core_buffer;
 CORE_SELDOM void core_keep(PyObject *op, int id,
                            const struct core_message *message, size_t size,
                            struct core_buffer *buffer, PyObject *owner);
 /* The same for a message whose text is a bytes object. */
 void core_keep_bytes(PyObject *op, int id, long type, PyObject *text);
-/* The one that msgrcv(2) would take with these arguments, of at most limit
- * bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
+/* Take the kept message that msgrcv(2) would take with these arguments, of at
+ * most limit bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
 CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_buffer *buffer,
                                    int id, size_t limit, long type, int flags);
-/* When the handle dies: they go back to the end of their queue. */
+/* When the handle is freed: send the kept messages to the end of their
+ * queue. */
 CORE_SELDOM void core_kept_free(PyObject *op);
 
 int core_kept_init(CoreState *state);
@@ -94,8 +95,8 @@ core_keeps(PyObject *op)
                                 memory_order_relaxed) != NULL;
 }
 
-/* A new tuple of two new references, which it takes over; NULL where one of
- * them is NULL. */
+/* A new tuple of two new references, which it takes over; NULL if one of them
+ * is NULL. */
 static inline PyObject *
 core_make_pair(PyObject *first, PyObject *second)
 {
@@ -118,9 +119,9 @@ core_message_pair(const struct core_message *message, ssize_t size)
                           PyLong_FromLong(message->type));
 }
 
-/* What all ways to receive ask for.  The id is that of the queue that a call
- * began with: converting arguments, and waiting, let others initialise the
- * handle again. */
+/* The selection of a message, for every receiving call.  The id is the queue's
+ * at the beginning of the call, because other threads may initialise the
+ * handle again while arguments are converted or while the call waits. */
 struct core_wanted {
     int id;
     long type;
@@ -140,8 +141,8 @@ CORE_SELDOM PyObject *core_wanted_raise(PyObject *op,
 PyObject *core_message_receive(PyObject *op, struct core_wanted *wanted,
                                ssize_t *rc);
 
-/* How many messages go before send_many() and receive_many() look for signals
- * again. */
+/* send_many() and receive_many() check for signals after this number of
+ * messages. */
 #define CORE_MESSAGES_AT_ONCE ((size_t)64)
 
 #define CORE_MESSAGES_FUNCTIONS(X) \

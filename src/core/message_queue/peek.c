@@ -3,9 +3,10 @@
 
 #include <errno.h>
 
-/* MSG_COPY wants a buffer as long as the message, and says E2BIG or EINVAL
- * where it is not: no message has more bytes than the queue.  Meanwhile
- * others may take the message and send a longer one, so it is asked again. */
+/* MSG_COPY needs a buffer as long as the message, and fails with E2BIG or
+ * EINVAL if it is shorter.  No message has more bytes than the queue.  Another
+ * process may replace the message by a longer one in the meantime; then the
+ * call is made again. */
 static ssize_t
 peek_into_buffer(int id, struct core_buffer *buffer, long index, int *attempts)
 {

@@ -1,7 +1,7 @@
 /* Receiving: msgrcv(2).
  *
- * All that a call needs is converted before the kernel is asked, and what has
- * been taken off the queue is never dropped. */
+ * A call converts its arguments before its first system call, and never drops
+ * a message that it has taken off the queue. */
 #include "core/message_queue/message_queue.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ core_wanted_convert(PyObject *op, PyObject *type_value, PyObject *except_type,
                           OS_MSG_EXCEPT == 0
                               ? "this system has no MSG_EXCEPT"
                               : "except_type needs a type above 0: the one "
-                                "that is not to be taken");
+                                "that is excluded");
         return -1;
     }
     out->type = (long)type;
@@ -62,9 +62,9 @@ wait_for_message(PyObject *op, struct core_message *message, size_t size,
     return core_wait(&core_handle(op)->waits, &call, &wanted->deadline);
 }
 
-/* One receive into this place: at once with the GIL held, and if that would
- * have to wait and may, through the loop.  The flags are those that are
- * wanted, but for MSG_NOERROR, which is only for the limit of the caller. */
+/* Receive once into this memory: first without waiting, with the GIL held,
+ * then through core_wait() if the call may wait.  The flags are those of
+ * wanted, except MSG_NOERROR, which applies only to the caller's limit. */
 static inline ssize_t
 receive_once(PyObject *op, struct core_message *message, size_t size,
              int flags, struct core_wanted *wanted)
@@ -81,7 +81,8 @@ receive_once(PyObject *op, struct core_message *message, size_t size,
     return rc;
 }
 
-/* The limit, or less where no message can be so long. */
+/* The limit, or the size of the longest message that can exist, if that is
+ * smaller. */
 static size_t
 longest(int id, size_t limit)
 {
@@ -97,11 +98,11 @@ longest(int id, size_t limit)
     return limit < bytes ? limit : (size_t)bytes;
 }
 
-/* The message is longer than the stack has room for.  It is still queued:
- * take it with all the room that there may be use for.  Others may raise
- * kernel.msgmax and send a longer one meanwhile, which is not to be cut before
- * the limit; signals are not looked for, because a call that returns a list
- * could not tell of them. */
+/* Receive a message that did not fit on the stack and is still queued, with a
+ * buffer as long as any message can be.  In the meantime another process may
+ * raise kernel.msgmax and send a longer message, which must not be truncated
+ * before the limit.  There is no check for signals, because a call that
+ * returns a list could not report them. */
 CORE_SELDOM static ssize_t
 receive_long(PyObject *op, struct core_buffer *buffer, size_t limit,
              struct core_wanted *wanted)
@@ -139,14 +140,16 @@ receive_into_buffer(PyObject *op, struct core_buffer *buffer, size_t limit,
     return rc == -E2BIG ? receive_long(op, buffer, limit, wanted) : rc;
 }
 
-/* A message that was taken, as Python has it; or it is kept for the next call,
- * and there is an exception.  It is in a buffer, or in an object. */
+/* Make the result for a message that was taken, a second time; if that fails
+ * too, keep the message for the next call: NULL with an exception.  The text
+ * is in a buffer, or in an object. */
 CORE_SELDOM static PyObject *
 pair_again(PyObject *op, int id, const struct core_message *message,
            ssize_t size, struct core_buffer *buffer, PyObject *owner,
            PyObject *(*make)(const struct core_message *, ssize_t))
 {
-    /* What was missing may be there now: making the exception frees some. */
+    /* There may be memory now, because raising the exception has freed
+     * some. */
     PyErr_Clear();
     PyObject *result = make(message, size);
     if (result == NULL) {
@@ -172,11 +175,11 @@ pair(PyObject *op, int id, struct core_buffer *buffer, ssize_t size)
                                        NULL, core_message_pair);
 }
 
-/* From this size on, a copy costs more than to guess the size. */
+/* From this size on, a copy costs more than estimating the size. */
 #define LONG_TEXT 1024
 
-/* The size that the next message probably has, because the last two long
- * ones had it; 0 where there is no telling. */
+/* The probable size of the next message, which the last two long messages had;
+ * 0 if it is unknown. */
 static Py_ssize_t
 expected_size(PyObject *op)
 {
@@ -199,17 +202,17 @@ note_size(PyObject *op, ssize_t size)
     }
 }
 
-/* Receive a message of at most size bytes right into the object that the
- * caller gets, whose text the kernel puts a long before: what lies there is
- * put back before anybody sees the object.  *rc is -E2BIG where the message
- * is longer after all. */
+/* Receive a message of at most size bytes directly into the bytes object that
+ * the caller gets.  The kernel writes the type into the long before the text;
+ * that part of the object is restored before other code can see it.  *rc is
+ * -E2BIG if the message is longer. */
 static PyObject *
 receive_expected(PyObject *op, Py_ssize_t size, struct core_wanted *wanted,
                  ssize_t *rc)
 {
     static_assert(offsetof(PyBytesObject, ob_sval) >=
                       sizeof(PyObject) + sizeof(struct core_message),
-                  "before the text of bytes is a long that is no reference");
+                  "the long before the text of bytes must not be a reference");
     PyObject *text = PyBytes_FromStringAndSize(NULL, size);
     if (text == NULL) {
         *rc = CORE_RAISED;
@@ -242,7 +245,7 @@ receive_expected(PyObject *op, Py_ssize_t size, struct core_wanted *wanted,
     return result;
 }
 
-/* Of what the handle keeps, as core_message_receive() does. */
+/* core_message_receive() for the messages that the handle keeps. */
 CORE_SELDOM static PyObject *
 receive_kept(PyObject *op, struct core_wanted *wanted, ssize_t *rc)
 {
@@ -346,8 +349,9 @@ core_messages_try_receive(PyObject *op, PyObject *const *args,
                : core_wanted_raise(op, &wanted, rc, CORE_OPERATION_RECEIVE);
 }
 
-/* receive_into_buffer() for as much as the buffer holds.  What is probably
- * longer than the stack has room for is not first refused for it. */
+/* receive_into_buffer() with the size of the user's buffer as the limit.
+ * If the message is probably too long for the stack, the heap is used at
+ * once. */
 static ssize_t
 receive_for_buffer(PyObject *op, struct core_buffer *buffer,
                    const Py_buffer *into, struct core_wanted *wanted)
@@ -423,8 +427,8 @@ core_messages_receive_into(PyObject *op, PyObject *const *args,
                                               CORE_OPERATION_RECEIVE_INTO);
 }
 
-/* Room in a list for one item more, which is not there yet: what is taken off
- * a queue must not get lost for lack of memory.  0 or -1. */
+/* Reserve memory in a list for one more item, so that a message that is taken
+ * off the queue cannot be lost because there is none: 0 or -1. */
 static int
 reserve(PyObject *list)
 {
@@ -440,7 +444,7 @@ reserve(PyObject *list)
     return 0;
 }
 
-/* The handler of a signal has raised: what was taken goes to the next call. */
+/* A signal handler has raised: keep the messages taken for the next call. */
 static void
 keep_all(PyObject *op, int id, PyObject *list)
 {
@@ -451,8 +455,8 @@ keep_all(PyObject *op, int id, PyObject *list)
     }
 }
 
-/* Take what is there, up to the limit: 0 if the list holds it, or what stopped
- * the taking. */
+/* Receive the messages that are queued, up to the limit: 0, or an error if
+ * there was none. */
 static ssize_t
 fill_list(PyObject *op, struct core_wanted *wanted, PyObject *list,
           long long limit)
@@ -479,7 +483,7 @@ fill_list(PyObject *op, struct core_wanted *wanted, PyObject *list,
     if (rc != -ENOMSG && PyList_GET_SIZE(list) == 0) {
         return rc;
     }
-    /* An error comes again at the next call. */
+    /* The next call reports the error. */
     PyErr_Clear();
     return 0;
 }
@@ -511,7 +515,7 @@ core_messages_receive_many(PyObject *op, PyObject *const *args,
     if (list == NULL) {
         return NULL;
     }
-    /* Nobody is to find it, and change it, while it waits. */
+    /* Hide the list from gc.get_objects() while the call waits. */
     PyObject_GC_UnTrack(list);
     ssize_t rc = fill_list(op, &wanted, list, limit);
     if (rc < 0) {
@@ -529,45 +533,41 @@ const char core_messages_receive_doc[] = PyDoc_STR(
     "except_type=False,\n"
     "        truncate=False)\n"
     "--\n\n"
-    "Take a message off the queue, waiting until there is one: (bytes, "
-    "type).\n"
+    "Take a message off the queue, waiting until there is one.  Return\n"
+    "(bytes, type).\n"
     "\n"
-    "type 0 takes the first message, above 0 the first of that type (with\n"
-    "except_type the first of any other, MSG_EXCEPT), below 0 the first of "
-    "the\n"
-    "lowest type that is at most -type.  timeout is in seconds, None for "
-    "ever.\n"
-    "Raises BusyError (ENOMSG) when there is none and block is false or time "
-    "is\n"
-    "up; CancelledError (ECANCELED) after cancel(); ArgumentError (E2BIG) "
-    "when the message is "
-    "longer\n"
-    "than max_message_size: it stays queued, unless truncate is true, which\n"
-    "takes it and drops the rest (MSG_NOERROR); ExistentialError (EINVAL, "
-    "EIDRM)\n"
-    "when the queue is or gets removed; PermissionsError (EACCES).  See\n"
-    "msgop(2).");
+    "type 0 selects the first message; a type above 0 the first of that type\n"
+    "or, with except_type, of any other (MSG_EXCEPT); a type below 0 the\n"
+    "first of the lowest type that is at most -type.  timeout is in seconds;\n"
+    "None means no limit.  Raises BusyError (ENOMSG) if there is no such\n"
+    "message and block is false or the timeout has passed; CancelledError\n"
+    "(ECANCELED) after cancel(); ArgumentError (E2BIG) if the message is\n"
+    "longer than max_message_size: it stays queued, unless truncate is true,\n"
+    "which takes its beginning and drops the rest (MSG_NOERROR);\n"
+    "ExistentialError (EINVAL, EIDRM) if the queue was or is removed;\n"
+    "PermissionsError (EACCES).  See msgop(2).");
 const char core_messages_try_receive_doc[] = PyDoc_STR(
     "try_receive($self, /, type=0, *, except_type=False, "
     "truncate=False)\n--\n\n"
-    "Take a message if there is one: (bytes, type), else None.  Never waits.\n"
+    "Take a message if there is one.  Return (bytes, type) or None.\n"
     "\n"
-    "An empty queue is no error; all other errors are those of receive().");
+    "Never waits.  The other arguments and the exceptions are those of\n"
+    "receive(), except BusyError.");
 const char core_messages_receive_into_doc[] = PyDoc_STR(
     "receive_into($self, /, buffer, block=True, type=0, *, timeout=None,\n"
     "             except_type=False, truncate=False)\n--\n\n"
-    "Take a message off the queue into a writable buffer: (count, type).\n"
+    "Take a message off the queue into a writable buffer.  Return\n"
+    "(count, type).\n"
     "\n"
-    "The message may be as long as the buffer, whatever max_message_size is.\n"
-    "The rest is as in receive().");
+    "The buffer's size is the limit instead of max_message_size.  The other\n"
+    "arguments and the exceptions are those of receive().");
 const char core_messages_receive_many_doc[] = PyDoc_STR(
     "receive_many($self, /, limit, block=True, type=0, *, timeout=None,\n"
     "             except_type=False, truncate=False)\n--\n\n"
-    "Wait for a message, then take what is there, at most limit: a list of\n"
-    "(bytes, type).\n"
+    "Wait for a message, then take the messages that are queued, at most\n"
+    "limit.  Return a list of (bytes, type).\n"
     "\n"
-    "Where there is none and block is false or time is up, the list is "
-    "empty.  The rest is "
-    "as\n"
-    "in receive(); an error after the first message ends the list, and comes\n"
-    "again at the next call.");
+    "The list is empty if there is no message and block is false or the\n"
+    "timeout has passed.  The other arguments and the exceptions are those\n"
+    "of receive().  An error after the first message ends the list; the next\n"
+    "call reports it.");

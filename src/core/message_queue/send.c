@@ -1,6 +1,6 @@
 /* Sending: msgsnd(2).
  *
- * All that a call needs is converted before the kernel is asked. */
+ * A call converts its arguments before its first system call. */
 #include "core/message_queue/message_queue.h"
 
 #include <errno.h>
@@ -31,8 +31,8 @@ message_check_size(PyObject *op, Py_ssize_t size)
     return -1;
 }
 
-/* Send one message to the queue with this id, the one that the call began
- * with: 0, -errno or CORE_RAISED. */
+/* Send one message to the queue with this id, which the handle had when the
+ * call began: 0, -errno or CORE_RAISED. */
 static ssize_t
 send_bytes(PyObject *op, int id, const struct core_bytes *bytes, long type,
            struct core_deadline *deadline)
@@ -208,7 +208,7 @@ take_iterable(PyObject *op, PyObject *list, PyObject *iterable)
     return PyErr_Occurred() ? -1 : rc;
 }
 
-/* A list of all messages, of which each could be sent. */
+/* A list of all messages, each of which has been checked. */
 static PyObject *
 take_messages(PyObject *op, PyObject *messages)
 {
@@ -222,8 +222,8 @@ take_messages(PyObject *op, PyObject *messages)
     if (list == NULL) {
         return NULL;
     }
-    /* Nobody is to find it, and change it, while iterables and buffers of the
-     * program are asked. */
+    /* Hide the list from gc.get_objects() while code of the program runs, in
+     * iterables and buffers. */
     PyObject_GC_UnTrack(list);
     int rc = all ? 0 : take_iterable(op, list, messages);
     for (Py_ssize_t i = 0; all && rc == 0 && i < PyList_GET_SIZE(list); i++) {
@@ -302,30 +302,27 @@ const char core_messages_send_doc[] = PyDoc_STR(
     "Put a message on the queue, waiting while the queue is full.\n"
     "\n"
     "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is\n"
-    "a C long of at least 1.  timeout is in seconds, None for ever.  A\n"
-    "message longer than the queue's max_size never fits: send() waits for\n"
-    "it until its timeout, or for ever.  Raises BusyError (EAGAIN) when the\n"
-    "queue is full and block is false or time is up; CancelledError\n"
-    "(ECANCELED) after cancel(); ArgumentError (EINVAL) when the message is\n"
-    "longer than max_message_size or kernel.msgmax; ExistentialError\n"
-    "(EINVAL, EIDRM) when the queue is or gets removed; PermissionsError\n"
-    "(EACCES).  See msgop(2).");
+    "a C long of at least 1.  timeout is in seconds; None means no limit.  A\n"
+    "message longer than the queue's max_size never fits: send() waits until\n"
+    "its timeout, or forever.  Raises BusyError (EAGAIN) if the queue is "
+    "full\n"
+    "and block is false or the timeout has passed; CancelledError "
+    "(ECANCELED)\n"
+    "after cancel(); ArgumentError (EINVAL) if the message is longer than\n"
+    "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) if\n"
+    "the queue was or is removed; PermissionsError (EACCES).  See msgop(2).");
 const char core_messages_try_send_doc[] = PyDoc_STR(
     "try_send($self, /, message, type=1)\n--\n\n"
-    "Send if there is room: True, else False.  Never waits.\n"
+    "Send a message if the queue has room.  Return True, otherwise False.\n"
     "\n"
-    "A full queue is no error; all other errors are those of send().");
-const char core_messages_send_many_doc[] =
-    PyDoc_STR("send_many($self, /, messages, type=1, block=True, *, "
-              "timeout=None)\n--\n\n"
-              "Send messages in order; returns how many were sent.\n"
-              "\n"
-              "All of them are taken, as they are when the iterable gives "
-              "them, and checked\n"
-              "before the first is sent.  Where the queue gets full and block "
-              "is false, or\n"
-              "the timeout for all of them is up, it sends what fits.  An "
-              "exception in the\n"
-              "middle has the number of messages that went in its attribute "
-              "sent.  Errors\n"
-              "are those of send().");
+    "Never waits.  The other exceptions are those of send().");
+const char core_messages_send_many_doc[] = PyDoc_STR(
+    "send_many($self, /, messages, type=1, block=True, *, "
+    "timeout=None)\n--\n\n"
+    "Send messages in order.  Return the number of messages sent.\n"
+    "\n"
+    "All messages are taken from the iterable and checked before the first\n"
+    "one is sent.  If the queue becomes full and block is false, or if the\n"
+    "timeout for all of them passes, the rest is not sent.  If an exception\n"
+    "is raised in the middle, its attribute sent is the number of messages\n"
+    "sent.  The exceptions are those of send().");

@@ -60,9 +60,8 @@ os_is_first_thread(void)
     return os_thread_id() == getpid();
 }
 
-/* Whether the program has no thread but this one, which could do something
- * while this one is in a call.  If /proc is not there to tell, that is taken
- * for granted. */
+/* Return true if the program has no other thread, which could change something
+ * while this one is in a call; also if /proc is not available. */
 static bool
 is_alone(void)
 {
@@ -79,7 +78,8 @@ is_alone(void)
     return tasks.st_nlink <= (watched ? 4 : 3);
 }
 
-/* Signal this thread after so long, and again until disarm(). */
+/* Send the signal to this thread after this duration, and repeatedly until
+ * disarm(). */
 static int
 arm(const struct os_wait *wait, int64_t duration_ns)
 {
@@ -144,12 +144,13 @@ disarm(void)
 
 /* ------------------------------------------------------------ the watcher */
 
-/* When it looks next; it is woken if that is too late. */
+/* The time of its next check; it is woken if that is too late. */
 static int64_t wait_watch_next_ns;
-/* Counts the times that it was woken. */
+/* The number of times that it was woken. */
 static _Atomic uint32_t wait_watch_word;
 
-/* Interrupt the calls whose time has come; when the next one comes. */
+/* Interrupt the calls whose time has come.  Return the time of the next
+ * one. */
 static int64_t
 interrupt_due(int64_t now_ns)
 {
@@ -201,7 +202,8 @@ watch(void *unused)
     return unused;
 }
 
-/* It blocks all signals, which are for the threads of the program. */
+/* Start the watcher, with all signals blocked: they are for the threads of the
+ * program. */
 static int
 start(void)
 {

@@ -1,18 +1,17 @@
-/* The signal that interrupts a blocked call: which one it is, and how it is
- * sent.
+/* Choosing and sending the signal that interrupts a blocked call.
  *
- * Its handler does nothing and has SA_RESTART; it is sent to threads that wait
- * in this library and to no others.  It is a realtime signal without a handler
- * that the thread does not block: one that a program blocks is one that it may
- * receive by sigwait(3) or signalfd(2).
+ * Its handler does nothing and has SA_RESTART.  It is sent only to threads
+ * that wait in this library.  It is a realtime signal without a handler that
+ * the thread does not block, because a program may receive a blocked signal
+ * with sigwait(3) or signalfd(2).
  *
- * Whoever sends it looks first whether the handler is still there, because the
- * program may have changed that since the wait began: without one the signal
- * would do nothing, or end the process.  For the same reason no timer of the
- * kernel sends it while other threads run.
+ * Before each sending the handler is checked, because the program may have
+ * changed it since the wait began: without a handler the signal would do
+ * nothing, or end the process.  For the same reason no timer of the kernel
+ * sends it while other threads run.
  *
- * All here is atomic; a signal is taken, but never given back, because it may
- * still be on its way. */
+ * All variables are atomic.  The handler of a signal is never removed,
+ * because the signal may still be on its way. */
 #include "os/wait/list.h"
 
 #include <errno.h>
@@ -21,7 +20,7 @@
 
 /* The signal; 0 before it is chosen, OS_WAIT_POLLS for none. */
 static atomic_int wait_signal;
-/* Whether os_wait_set_signal() chose it. */
+/* True if os_wait_set_signal() chose it. */
 static atomic_bool wait_signal_named;
 
 static void
@@ -55,8 +54,9 @@ install(int number)
     return sigaction(number, &action, NULL) == -1 ? -errno : 0;
 }
 
-/* 0, -EBUSY if the program has a handler for it or ignores it, -EINVAL for
- * one that means something to the system or is none, or another error. */
+/* Install our handler: 0; -EBUSY if the program has a handler for the
+ * signal or ignores it; -EINVAL if the signal has a meaning for the system
+ * or does not exist; or another error. */
 static int
 take(int number)
 {
@@ -79,8 +79,9 @@ take(int number)
     return action.sa_handler == SIG_DFL ? install(number) : -EBUSY;
 }
 
-/* Some systems let a handler be set for signals that cannot be sent, such as
- * user-mode qemu: try it.  A full queue of signals (EAGAIN) passes. */
+/* The same, and send the signal once: qemu-user allows a handler for
+ * signals that cannot be sent.  A full queue of signals (EAGAIN) is not an
+ * error. */
 static int
 take_and_try(int number)
 {
@@ -96,8 +97,9 @@ take_and_try(int number)
     return rc;
 }
 
-/* The last realtime signals are the least used ones; the very last is
- * valgrind's.  *all_blocked says whether there is one that is only blocked. */
+/* Choose one of the last realtime signals, which programs use least, except
+ * the very last, which is valgrind's.  *all_blocked is true if a signal was
+ * unsuitable only because it is blocked. */
 static int
 choose(const sigset_t *blocked, bool *all_blocked)
 {
@@ -122,8 +124,9 @@ os_signal_is_ours(int number)
             (action.sa_handler == SIG_DFL && install(number) == 0));
 }
 
-/* The wait began with a signal that was ours.  If the program ignores it now,
- * it gets our handler back, which ignores it too. */
+/* The same for a wait that began while the signal had our handler.  If the
+ * program ignores the signal now, it gets our handler again, which also does
+ * nothing. */
 static bool
 is_ours_again(int number)
 {
@@ -143,7 +146,8 @@ try_to_send(const struct os_wait *wait, int number)
 void
 os_signal_send(const struct os_wait *wait)
 {
-    /* Nobody misses their default actions; the first two have none. */
+    /* Signals whose default actions no program needs; the first two have
+     * none. */
     static const int spare[] = {
         SIGURG,    SIGWINCH, SIGIO, SIGVTALRM, SIGPROF,
 #ifdef SIGPWR

@@ -1,52 +1,52 @@
-/* Ending a wait: deadlines, ticks and cancelling for calls that can only be
- * ended by a signal.
+/* Ending a wait: deadlines, ticks and cancellation of calls that only a signal
+ * can end.
  *
- * A call that has a deadline the kernel does not keep is interrupted when its
- * time has come (alarm.c), again and again until it is over, because a
- * signal that comes before the call has begun interrupts nothing.  Cancelling
- * does the same from the thread that cancels.  If there is no signal for a
- * call (signal.c), the wait is attempts with naps between them.
+ * If the kernel does not keep the deadline of a call, alarm.c interrupts the
+ * call when its time has come, and repeatedly until it has ended, because a
+ * signal that arrives before the call begins interrupts nothing.  Cancellation
+ * does the same from the cancelling thread.  If there is no signal for a call
+ * (signal.c), the wait tries repeatedly and sleeps in between.
  *
- * The list holds only calls that are being made: a call is put into it and
- * taken out of it by os_wait_call(), while no Python code can run.  A thread
- * that ends between two calls of its wait leaves nothing behind, and a stack
- * that is switched away has no place in the list.
+ * The list contains only calls in progress: os_wait_call() adds a call and
+ * removes it, and no Python code runs in between.  So a thread that ends
+ * between two calls, or a stack that is switched away, is never in the list.
  *
- * os_wait_first and what hangs on it is guarded by os_wait_lock.  in_call and
- * an owner's cancels are atomic, and their order makes sure that either the
- * call sees the cancelling or the cancelling sees the call. */
+ * os_wait_lock protects the list.  in_call and an owner's cancels are atomic,
+ * and their order ensures that either the call sees the cancellation or the
+ * cancellation sees the call. */
 #include "os/wait/list.h"
 
 #include <errno.h>
 #include <signal.h>
 
-/* Naps between attempts, if there is no signal. */
+/* The shortest and the longest sleep between attempts, without a signal. */
 #define NAP_MIN_NS 20000
 #define NAP_MAX_NS 1000000
-/* How often the main thread looks for what interrupted it just before the
- * call: from one to the other.  Each time it loses its turn. */
+/* The shortest and the longest time after which the main thread checks for a
+ * signal that arrived just before the call.  Each check costs it its turn. */
 #define TICK_MIN_NS 16000000
 #define TICK_MAX_NS 128000000
 
-/* What others end so soon costs all of them less if the thread does not go
- * to sleep for it, nor needs a signal: it tries again and again. */
+/* The time for which a thread tries repeatedly before it blocks.  If the wait
+ * ends within that time, not sleeping costs all participants less. */
 #define SPIN_NS 20000
 #define SPIN_PAUSES 20
-/* After so many waits in a row that this was of no use for, only one in so
- * many does it. */
+/* After SPIN_FAILURES waits in a row for which that did not help, only one
+ * wait in SPIN_SELDOM does it. */
 #define SPIN_FAILURES 8
 #define SPIN_SELDOM 64
 
 static pthread_once_t wait_once = PTHREAD_ONCE_INIT;
-/* How many waits in a row have spun in vain, or not at all. */
+/* The number of waits in a row for which spinning did not help. */
 static atomic_uint wait_spun_in_vain;
-/* The thread that forks; guarded by os_wait_lock. */
+/* The thread that forks; os_wait_lock protects it. */
 static pid_t wait_forking;
-/* How many threads are in os_wait_call(), or have not said os_wait_back(). */
+/* The number of threads between os_wait_call() and os_wait_back(). */
 static atomic_int wait_away;
 _Atomic pid_t os_wait_finisher;
 static atomic_bool wait_finish_claimed;
-/* When it began to, set before it is one; 32 bits of milliseconds. */
+/* The time when the interpreter began to end, in milliseconds, 32 bits; set
+ * before os_wait_finisher. */
 static _Atomic uint32_t wait_finish_ms;
 
 /* ---------------------------------------------------------------- forking */
@@ -64,8 +64,8 @@ after_fork_in_parent(void)
     (void)pthread_mutex_unlock(&os_wait_lock);
 }
 
-/* Only the thread that forked is here, and the timer is not: a handler of
- * signals, not of Python's, may have forked in the middle of a call. */
+/* The child has only the thread that forked, and no timer.  A signal handler
+ * that is not Python's may have forked in the middle of a call. */
 static void
 after_fork_in_child(void)
 {
@@ -87,8 +87,8 @@ after_fork_in_child(void)
         }
     }
     if (atomic_load(&os_wait_finisher) != 0) {
-        /* Only if it is the thread that ends the interpreter, which ends in
-         * the child as well. */
+        /* If the thread that ends the interpreter has forked, it ends the
+         * interpreter in the child too. */
         bool same = atomic_load(&os_wait_finisher) == wait_forking;
         atomic_store(&os_wait_finisher, same ? os_thread_id() : 0);
     }
@@ -198,8 +198,8 @@ pause_briefly(void)
     }
 }
 
-/* Try again and again for a moment: what the call returns, -EAGAIN or -ENOMSG
- * if it has to wait longer. */
+/* Try repeatedly for a moment: the result of the call, -EAGAIN or -ENOMSG
+ * if the call must wait longer. */
 static ssize_t
 spin(const struct os_wait *wait, const struct os_call *call, int64_t left_ns)
 {
@@ -222,9 +222,9 @@ spin(const struct os_wait *wait, const struct os_call *call, int64_t left_ns)
     return rc;
 }
 
-/* One attempt, and a nap if it would have had to wait.  What keeps
- * deadlines itself naps in the call; it has not waited at all if an
- * operation has IPC_NOWAIT of its own. */
+/* Try once, and sleep if the call would block.  A call that keeps deadlines
+ * sleeps in the kernel; it has not slept if one of its operations has
+ * IPC_NOWAIT. */
 static ssize_t
 attempt_and_nap(struct os_wait *wait, const struct os_call *call,
                 int64_t left_ns)
@@ -246,9 +246,9 @@ attempt_and_nap(struct os_wait *wait, const struct os_call *call,
     return -EINTR;
 }
 
-/* Whether the signal can interrupt this thread.  A thread may block all
- * signals: the one that the program has named for us is unblocked then, any
- * other is not ours to receive. */
+/* Return true if the signal can interrupt this thread.  If the thread
+ * blocks it, it is unblocked only if the program has chosen it with
+ * set_wait_signal(). */
 static bool
 has_signal(struct os_wait *wait)
 {
@@ -267,9 +267,9 @@ has_signal(struct os_wait *wait)
     return wait->unblocked;
 }
 
-/* Block the signal again.  None is to be left pending for a program that waits
- * for signals itself: nobody sends more, and what has been sent is handled
- * when a system call returns. */
+/* Block the signal again.  No signal may stay pending, because the program may
+ * wait for signals itself.  No more signals are sent now, and a pending one is
+ * handled when a system call returns. */
 static void
 block_again(struct os_wait *wait)
 {
@@ -280,7 +280,7 @@ block_again(struct os_wait *wait)
     }
 }
 
-/* The call, from which the signal ends it. */
+/* Make the call, which the signal can interrupt. */
 static ssize_t
 call_interruptibly(struct os_wait *wait, const struct os_call *call,
                    int64_t left_ns)
@@ -348,8 +348,8 @@ os_wait_back(void)
 
 /* ------------------------------------------------------ ending many waits */
 
-/* Interrupt the calls that an owner's cancelling ends, or for NULL those that
- * end with the interpreter: whether there are any. */
+/* Interrupt the calls that were cancelled for an owner or, with NULL, those
+ * that the end of the interpreter ends.  Return true if there are any. */
 static bool
 interrupt_calls(const struct os_wait_owner *owner)
 {
@@ -402,8 +402,7 @@ void
 os_wait_finish(bool finish)
 {
     if (!finish) {
-        /* Those that an interpreter before this one has ended do not come
-         * back. */
+        /* Threads that an earlier interpreter has ended do not return. */
         atomic_store(&wait_away, 0);
     }
     atomic_store(&wait_finish_ms, (uint32_t)(os_clock_ns() / 1000000));

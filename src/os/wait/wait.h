@@ -5,15 +5,14 @@
 
 #include "os/os.h"
 
-/* What an object's waits have in common: a part of the object.  A wait ends
- * when cancels is no longer what it was when the wait began, or while
- * cancelled is true. */
+/* The part of an object that all its waits share.  A wait ends if cancels has
+ * changed since the wait began, or while cancelled is true. */
 struct os_wait_owner {
     atomic_uint cancels;
     atomic_bool cancelled;
 };
 
-/* A wait, of one call after another.  The fields are wait.c's own. */
+/* A wait, which makes one call after another.  Only wait.c uses its fields. */
 struct os_wait {
     struct os_wait *next, *previous;
     struct os_wait_owner *owner;
@@ -27,44 +26,45 @@ struct os_wait {
     atomic_bool in_call;
 };
 
-/* No signal: waits are attempts with naps between them. */
+/* No signal: a wait tries repeatedly and sleeps in between. */
 #define OS_WAIT_POLLS (-1)
 
-/* Before anything else here is called, as often as one likes. */
+/* Call this first; further calls do nothing. */
 void os_wait_set_up(void);
-/* Begin a wait.  With ticks its calls do not last long: those of a thread that
- * runs handlers of signals in between.  Returns 0, or the signal that waits
- * have used so far and that the program now uses itself: from here on they
- * poll. */
+/* Begin a wait.  With ticks its calls are short, so that the thread can run
+ * signal handlers in between.  Return 0; or the signal that waits have
+ * used, if the program uses it now, so that waits poll. */
 int os_wait_begin(struct os_wait *wait, struct os_wait_owner *owner,
                   bool ticks);
-/* Ended by another thread, or by a handler of signals in this one. */
+/* Return true if another thread, or a signal handler in this one, has
+ * cancelled the wait. */
 bool os_wait_is_cancelled(const struct os_wait *wait);
-/* Whether it may wait in a call: not in a thread whose interpreter ends. */
+/* Return true if the wait may block, which it may not while its interpreter
+ * ends. */
 bool os_wait_may_block(const struct os_wait *wait);
-/* Make the call, and wait at most so long.  -EINTR if there is time left:
- * look for signals and call again; -ECANCELED after os_wait_cancel(), or while
- * the owner is cancelled; else what it returns, -EAGAIN or -ENOMSG when
- * time is up.  After it, when the thread can use again what it has got, comes
- * os_wait_back(). */
+/* Make the call, and wait at most left_ns: -EINTR if there is time left, so
+ * that the caller checks for signals and calls again; -ECANCELED after
+ * os_wait_cancel(), or while the owner is cancelled; otherwise the result
+ * of the call, -EAGAIN or -ENOMSG when the time has passed.  The caller
+ * calls os_wait_back() when it can use the result. */
 ssize_t os_wait_call(struct os_wait *wait, const struct os_call *call,
                      int64_t left_ns);
 void os_wait_back(void);
-/* Let all waits in progress of an owner end.  Then os_wait_interrupt() has to
- * be called again and again while it returns true; or
- * os_wait_interrupt_later() once, which leaves that to another thread. */
+/* End all waits in progress of an owner.  Then call os_wait_interrupt()
+ * repeatedly while it returns true; or os_wait_interrupt_later() once, which
+ * leaves that to another thread. */
 void os_wait_cancel(struct os_wait_owner *owner);
 bool os_wait_interrupt(const struct os_wait_owner *owner);
 void os_wait_interrupt_later(const struct os_wait_owner *owner);
-/* The interpreter ends, and may end the other threads when they come back from
- * a call: from here on they may not wait in one (or may again).  Then
- * os_wait_interrupt_others() says whether there are any that have not come
- * back. */
+/* Set whether the interpreter ends.  While it does, it may end the other
+ * threads when they return from a call, so they may not block.
+ * os_wait_interrupt_others() returns true while some of them are in a call. */
 void os_wait_finish(bool finish);
-/* The thread that ends the interpreter, the only one that may still wait; 0
- * while it does not end. */
+/* The thread that ends the interpreter, which is the only one that may still
+ * block; 0 if there is none. */
 extern __attribute__((visibility("hidden"))) _Atomic pid_t os_wait_finisher;
-/* Whether it ends: then nothing is taken at once by a call that may wait. */
+/* Return true while the interpreter ends.  Then a call that may wait takes
+ * nothing at once. */
 static inline bool
 os_wait_is_finishing(void)
 {
@@ -72,15 +72,16 @@ os_wait_is_finishing(void)
         atomic_load_explicit(&os_wait_finisher, memory_order_relaxed);
     return __builtin_expect(finisher != 0, 0);
 }
-/* For how many milliseconds it has been ending. */
+/* The number of milliseconds since the interpreter began to end. */
 uint32_t os_wait_finishing_ms(void);
-/* True for the first who asks: only one needs to see to the end. */
+/* Return true for the first caller only: one function at the interpreter's end
+ * is enough. */
 bool os_wait_claim_finish(void);
 bool os_wait_interrupt_others(void);
-/* Whether this is the thread that the process began with. */
+/* Return true in the first thread of the process. */
 bool os_is_first_thread(void);
-/* The signal that ends waits, or OS_WAIT_POLLS.  os_wait_set_signal() returns
- * 0 or an error, -EBUSY if the program uses that signal. */
+/* The signal that interrupts waits, or OS_WAIT_POLLS.  os_wait_set_signal()
+ * returns 0 or an error: -EBUSY if the program uses the signal. */
 int os_wait_get_signal(void);
 int os_wait_set_signal(int number);
 
