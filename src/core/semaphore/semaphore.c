@@ -15,18 +15,9 @@ semaphore_same(PyObject *op, const struct os_info *now)
 
 const struct core_kind core_semaphore_kind = {
     .index = CORE_KIND_semaphore,
-    .record = CORE_RECORD_SemaphoreInfo,
     .after_mode = "initial_value",
-    .get = os_sem_get,
-    .create = core_semaphore_create,
-    .accept = core_semaphore_accept,
-    .stat = os_sem_stat,
-    .set = os_sem_set,
-    .remove = os_sem_remove,
-    .list = os_sem_list,
-    .last_place = os_sem_last_place,
     .same = semaphore_same,
-    .add_facts = core_semaphore_add_facts,
+    CORE_SEMAPHORE_KIND,
 };
 
 static inline PyObject *

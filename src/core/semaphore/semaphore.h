@@ -77,4 +77,14 @@ core_semaphore_add_facts(const struct os_info *info, struct core_facts *facts)
 PyObject *core_semaphore_make(CoreState *state, int id, int64_t key,
                               unsigned short index);
 
+/* The members of core_kind that a semaphore and its set share, because both
+ * are the same object of the kernel. */
+#define CORE_SEMAPHORE_KIND                                \
+    .record = CORE_RECORD_SemaphoreInfo, .get = os_sem_get, \
+    .create = core_semaphore_create,                       \
+    .accept = core_semaphore_accept, .stat = os_sem_stat,  \
+    .set = os_sem_set, .remove = os_sem_remove,            \
+    .list = os_sem_list, .last_place = os_sem_last_place,  \
+    .add_facts = core_semaphore_add_facts
+
 #endif
