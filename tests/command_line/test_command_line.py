@@ -632,6 +632,12 @@ def test_a_message_too_long_is_an_error_with_the_limit(queue: MessageQueue) -> N
     assert queue.current_messages == 0
 
 
+def test_a_large_count_takes_no_memory(queue: MessageQueue) -> None:
+    """A hundred thousand million messages; a list of them would need terabytes."""
+    line = fail("send", queue.key, "x", "--count", 10**11, "--timeout", "0")
+    assert line.endswith(f"; {queue.max_size} of {10**11} messages were sent")
+
+
 def test_send_waits_for_room_and_receive_for_a_message(queue: MessageQueue) -> None:
     receiver = subprocess.Popen([*MODULE, "receive", str(queue.key)], stdout=subprocess.PIPE)
     wait_until(lambda: blocked_process(receiver.pid, "msgrcv"))
@@ -795,6 +801,27 @@ def test_what_does_not_fit_is_not_written(segment: SharedMemory, words: list[str
     assert "does not fit" in line
     assert line.endswith("nothing was written")
     assert segment.read() == before
+
+
+def test_a_short_text_goes_into_a_segment_larger_than_memory(key: int) -> None:
+    segment = SharedMemory(
+        key, IPC_CREX | sysv_ipc.SHM_NORESERVE, size=1 << 42, init_character=None
+    )
+    succeed("write", key, input=b"short")
+    assert segment.read(6) == b"short\0"
+    segment.remove()
+    segment.detach()
+
+
+def test_lack_of_memory_is_reported_in_one_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def print_without_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("sysv_ipc.cli.listing.print_table", print_without_memory)
+    assert main(["ls"]) == 1
+    assert capfd.readouterr().err == "sysv-ipc: not enough memory\n"
 
 
 @pytest.mark.parametrize("words", [[], ["--offset", "3"], ["--offset", "17", "--length", "31"]])

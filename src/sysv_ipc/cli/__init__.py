@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _ended_by(stopped.number)
     except BrokenPipeError as error:
         return _not_written(error)
-    except (output.CommandError, OSError, OverflowError) as error:
+    except (output.CommandError, OSError, OverflowError, MemoryError) as error:
         output.report(error, as_json=as_json)
         with contextlib.suppress(OSError):
             sys.stdout.flush()

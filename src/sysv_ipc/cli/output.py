@@ -94,7 +94,8 @@ def _explain(problem: Exception) -> tuple[str, str | None]:
     if isinstance(problem, CommandError):
         return str(problem), problem.cure
     if not isinstance(problem, sysv_ipc.Error):
-        return str(problem), None
+        # CPython's MemoryError has no text.
+        return str(problem) or "not enough memory", None
     message = re.sub(r"^\[Errno \d+\] ", "", str(problem))
     match problem.errno:
         case errno.EEXIST:

@@ -2,6 +2,7 @@
 
 import argparse
 import binascii
+import itertools
 import sys
 import time
 from typing import Any
@@ -51,10 +52,11 @@ def send(options: argparse.Namespace) -> int:
         if options.lines and not content:
             messages = []
     _require_sizes(messages)
-    messages *= options.count
+    total = len(messages) * options.count
+    repeated = itertools.chain.from_iterable(itertools.repeat(messages, options.count))
     with Held(queue) as held:
-        for number, message in enumerate(messages):
-            part = f"{number} of {len(messages)} messages were sent"
+        for number, message in enumerate(repeated):
+            part = f"{number} of {total} messages were sent"
 
             def attempt(timeout: float, message: bytes = message) -> None:
                 queue.send(message, True, options.type, timeout=timeout)

@@ -50,8 +50,7 @@ def write(options: argparse.Namespace) -> int:
     elif sys.stdin is None:
         raise CommandError("standard input is closed", "give the text as an argument")
     else:
-        # Reading one byte more shows that the input is too long, however long it is.
-        content = sys.stdin.buffer.read(max(room, 0) + 1)
+        content = _read_input(max(room, 0) + 1)
     if len(content) > room:
         raise CommandError(
             f"the text does not fit: from offset {options.offset} to the end of the segment"
@@ -60,6 +59,17 @@ def write(options: argparse.Namespace) -> int:
     if content:
         segment.write(content, options.offset)
     return 0
+
+
+def _read_input(most: int) -> bytes:
+    """Read standard input, at most one byte more than fits, which shows that it is too long.
+
+    read(most) would allocate as much memory at once, also for a short text.
+    """
+    content = bytearray()
+    while piece := sys.stdin.buffer.read(min(CHUNK, most - len(content))):
+        content += piece
+    return bytes(content)
 
 
 def _attach(options: argparse.Namespace, flags: int) -> sysv_ipc.SharedMemory:
