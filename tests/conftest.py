@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import calls
 import namespace
 import parallel
 import pytest
@@ -227,6 +228,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         )
 
 
+@pytest.fixture(params=calls.KINDS)
+def table(request: pytest.FixtureRequest) -> str:
+    """Each kind of object, by the name of its table under /proc/sysvipc: sem, shm, msg."""
+    return str(request.param)
+
+
+@pytest.fixture(params=calls.WAITS)
+def wait(request: pytest.FixtureRequest) -> calls.Wait:
+    """Each call that can wait."""
+    return calls.WAITS[request.param]
+
+
+@pytest.fixture
+def target(wait: calls.Wait) -> Iterator[Any]:
+    """What the wait of a test waits on, removed at the end."""
+    with wait.target() as made:
+        yield made
+
+
 @pytest.fixture(params=["signal", "polling"])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let waits end by the signal, then without it."""
@@ -324,6 +344,7 @@ def long_messages() -> Iterator[None]:
 
 @pytest.fixture
 def messages() -> Iterator[aio.MessageQueue]:
+    """A new queue for asyncio, removed at the end."""
     queue = aio.MessageQueue(None, IPC_CREX)
     yield queue
     if not queue.handle.removed:
@@ -333,6 +354,7 @@ def messages() -> Iterator[aio.MessageQueue]:
 
 @pytest.fixture
 def permits() -> Iterator[aio.Semaphore]:
+    """A new semaphore for asyncio with the value 1, removed at the end."""
     semaphore = aio.Semaphore(None, IPC_CREX, initial_value=1)
     yield semaphore
     if not semaphore.handle.removed:
@@ -342,6 +364,7 @@ def permits() -> Iterator[aio.Semaphore]:
 
 @pytest.fixture
 def members() -> Iterator[aio.SemaphoreSet]:
+    """A new set of three semaphores for asyncio, removed at the end."""
     many = aio.SemaphoreSet(None, 3, IPC_CREX)
     yield many
     many.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import random
 import signal
@@ -75,6 +76,41 @@ def kill_many(key: int, count: int) -> None:
         assert Semaphore(key, IPC_CREAT, 0o640, INITIAL).value == INITIAL
         remove(key)
     print(dict(phases))
+
+
+def kill_beside_openers(key: int, count: int) -> None:
+    """Kill so many while three processes open the semaphore, and print the values that each saw."""
+    read_end, write_end = os.pipe()
+
+    def open_all_the_time(flags: int) -> None:
+        os.close(read_end)
+        seen: set[int] = set()
+        stop = False
+
+        def end(*_: object) -> None:
+            nonlocal stop
+            stop = True
+
+        signal.signal(signal.SIGTERM, end)
+        os.write(write_end, b"ready\n")
+        while not stop:
+            with contextlib.suppress(ExistentialError):
+                seen.add(Semaphore(key, flags, 0o640, INITIAL).value)
+        os.write(write_end, (" ".join(map(str, seen)) + "\n").encode())
+
+    openers = [fork(functools.partial(open_all_the_time, flags)) for flags in (0, 0, IPC_CREAT)]
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        assert [pipe.readline() for _ in openers] == ["ready\n"] * 3
+        random_source = random.Random(2)
+        for _ in range(count):
+            killed_creator(key, random_source.random() * 200e-6)
+            remove(key)
+        for pid in openers:
+            os.kill(pid, signal.SIGTERM)
+            assert os.waitpid(pid, 0)[1] == 0
+        print(pipe.read(), end="")
+    remove(key)
 
 
 def killed_at(key: int, *injection: str, code: str = CREATE) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
-from sleeping import blocked_process
+from sleeping import blocked_process, waits
 
 import sysv_ipc
 from sysv_ipc import _threads
@@ -129,13 +129,35 @@ def system_calls(code: str, *arguments: object, inject: str | None = None) -> li
 def alarms(seconds: float) -> Iterator[list[int]]:
     """Let SIGALRM come so often, to a handler that returns; the numbers it was called with."""
     calls: list[int] = []
-    before = signal.signal(signal.SIGALRM, lambda number, _: calls.append(number))
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
-    try:
+    with handled(signal.SIGALRM, lambda number, _: calls.append(number)):
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
         yield calls
+
+
+@contextlib.contextmanager
+def handled(number: int, handler: Callable[..., object]) -> Iterator[None]:
+    """Let a signal have this handler; timers stop and the old handler comes back at the end."""
+    before = signal.signal(number, handler)
+    try:
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(number, before)
+
+
+def soon(action: Callable[[], object]) -> None:
+    """Do something in another thread as soon as this one sleeps in a wait of the library."""
+    waiter = threading.get_native_id()
+
+    def watch() -> None:
+        seen = 0
+        # More than once: a call that may not wait can sleep for a moment too.
+        while seen < 3:
+            seen = seen + 1 if waits(waiter, polling=True) else 0
+            time.sleep(0.0005)
+        action()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -288,3 +310,19 @@ def import_testcapi() -> Any:
         "_testcapi",
         reason="needs CPython's own tests: on Debian, apt-get install libpython3-testsuite",
     )
+
+
+def caught(call: Callable[[], object]) -> sysv_ipc.Error:
+    """Return the error that the call raises."""
+    with pytest.raises(sysv_ipc.Error) as info:
+        call()
+    return info.value
+
+
+def lists() -> dict[str, list[Any]]:
+    """The records of all objects, by the name of their table."""
+    return {
+        "sem": sysv_ipc.semaphores(),
+        "shm": sysv_ipc.shared_memories(),
+        "msg": sysv_ipc.message_queues(),
+    }

@@ -1,4 +1,4 @@
-"""The objects and the calls of refcounts.py: good arguments of all that is public, and errors."""
+"""What refcounts.py adds to the calls of calls.py: objects in each state, bad arguments, errors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from calls import Arguments, Waiting
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
@@ -38,34 +40,36 @@ def value_name(value: object) -> str:
     return "Failing" if type(value) is Failing else f"{value!r:.12}"
 
 
-class Arguments:
-    """Good arguments of a call; how to make bad ones of them."""
-
-    replacements = BAD
-
-    def __init__(self, *positional: Any, **named: Any) -> None:
-        self.positional = positional
-        self.named = named
-
-    def bad(self) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-        """All that a caller can do wrong, each with words for it."""
-        positional, named = self.positional, self.named
-        for value in self.replacements:
-            for i in range(len(positional)):
-                changed = (*positional[:i], value, *positional[i + 1 :])
-                yield f"argument {i} is {value_name(value)}", changed, named
-            for name in named:
-                yield f"{name} is {value_name(value)}", positional, {**named, name: value}
-        if self.replacements is BAD:
-            yield "too few", positional[:-1], {}
-        yield "too many", positional + (1,) * 20, named
-        yield "unknown name", positional, {**named, "nonsense": 1}
+#: What is refused in a way of its own, besides what BAD brings about.
+REFUSED: dict[Any, dict[str, list[Arguments]]] = {
+    SemaphoreSet: {"__getitem__": [Arguments(2)]},
+    SharedMemory: {
+        "__getitem__": [Arguments(10**6)],
+        "write": [Arguments(b"x" * 9999)],
+        "read_into": [Arguments(b"constant")],
+        "view": [Arguments(0, 7, "i")],
+        "ndarray": [Arguments(9999, "u1")],
+        "atomic": [Arguments(1, "i32"), Arguments(4096, "i64")],
+    },
+}
 
 
-class Waiting(Arguments):
-    """Those with which the call has to wait: what is a longer timeout is left out."""
-
-    replacements = [value for value in BAD if value_name(value) not in LONGER]  # noqa: RUF012
+def bad(arguments: Arguments) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """All that a caller can do wrong with arguments, each with words for it."""
+    positional, named = arguments.positional, arguments.named
+    waits = isinstance(arguments, Waiting)
+    for value in BAD:
+        if waits and value_name(value) in LONGER:
+            continue
+        for i in range(len(positional)):
+            changed = (*positional[:i], value, *positional[i + 1 :])
+            yield f"argument {i} is {value_name(value)}", changed, named
+        for name in named:
+            yield f"{name} is {value_name(value)}", positional, {**named, name: value}
+    if not waits:
+        yield "too few", positional[:-1], {}
+    yield "too many", positional + (1,) * 20, named
+    yield "unknown name", positional, {**named, "nonsense": 1}
 
 
 # ------------------------------------------------------------------------------- the objects
@@ -120,9 +124,9 @@ class World:
         sysv_ipc.set_wait_signal(self.signal)
         self.semaphore.value = 1
         self.semaphore.block, self.semaphore.undo = True, False
-        everything: tuple[Any, ...] = (self.semaphore, self.set, self.queue, *self.atomics.values())
-        for waits in everything:
-            waits.cancelled = False
+        waits: list[Any] = [self.semaphore, self.set, self.queue, *self.atomics.values()]
+        for one in waits:
+            one.cancelled = False
         self.set.values = (1, 0)
         while self.queue.try_receive() is not None:
             pass
@@ -140,183 +144,6 @@ class World:
 
 #: Made when the namespace has been entered.
 world: World = None  # type: ignore[assignment]
-
-
-def made(cls: Any, *positional: Any, **named: Any) -> None:
-    """Make an object; it is removed at once."""
-    handle = cls(*positional, **named)
-    handle.remove()
-    if cls is SharedMemory:
-        handle.detach()
-
-
-# --------------------------------------------------------------------------------- the table
-
-
-def handle_table(cls: Any, id: int) -> dict[str, list[Arguments]]:
-    """What all kinds have."""
-    return {
-        "__eq__": [Arguments(1), Arguments(cls.from_id(id))],
-        "__hash__": [Arguments()],
-        "__repr__": [Arguments()],
-        "__reduce__": [Arguments()],
-        "info": [Arguments()],
-        "from_id": [Arguments(id), Arguments(id=id)],
-    }
-
-
-def method_table() -> dict[Any, dict[str, list[Arguments]]]:
-    """The good arguments of each method, for an object as World has it."""
-    a, waiting = Arguments, Waiting
-    acquire = [a(0), a(0, 1), a(timeout=0, delta=1), a(None), waiting(1e-5, 2)]
-    release = [a(), a(1), a(delta=2)]
-    many = [a(0, timeout=0), waiting(1, 0, timeout=1e-5)]
-    operations = [(0, -1), (1, 1, sysv_ipc.SEM_UNDO)]
-    receive = {"timeout": 0, "type": 1, "except_type": False, "truncate": True}
-    context = {"__enter__": [a()], "__exit__": [a(None, None, None)]}
-    buffer = bytearray(100)
-    return {
-        Semaphore: {
-            **handle_table(Semaphore, world.semaphore.id),
-            "acquire": acquire,
-            "P": acquire,
-            "release": release,
-            "V": release,
-            "try_acquire": [a(), a(1), a(delta=1), a(9)],
-            "Z": [waiting(0), waiting(timeout=1e-5)],
-            "cancel": [a(), a(later=False), a(True)],
-            **context,
-        },
-        SemaphoreSet: {
-            **handle_table(SemaphoreSet, world.set.id),
-            "op": [a(operations), a(operations, 0), a(operations=operations, timeout=0)],
-            "compile": [a(operations)],
-            "acquire": many,
-            "release": [a(0), a(0, 1)],
-            "zero": [a(1, timeout=0), waiting(0, timeout=1e-5)],
-            "cancel": [a(), a(later=False), a(True)],
-            "__bool__": [a()],
-            "__len__": [a()],
-            "__getitem__": [a(0), a(-1), a(2)],
-            "__iter__": [a()],
-        },
-        SharedMemory: {
-            **handle_table(SharedMemory, world.segment.id),
-            "attach": [a(), a(None, 0), a(address=None, flags=sysv_ipc.SHM_RDONLY)],
-            "detach": [a()],
-            "lock": [a()],
-            "unlock": [a()],
-            "read": [a(), a(5, 1), a(byte_count=5, offset=2)],
-            "write": [a(b"x"), a("text", 3), a(s=buffer, offset=5), a(b"x" * 9999)],
-            "read_into": [a(buffer), a(buffer, 7), a(buffer=buffer, offset=1), a(b"constant")],
-            "view": [a(), a(8, 8, "i"), a(offset=4, size=4, format="B"), a(0, 7, "i")],
-            # Without NumPy, which a debug interpreter has not, all of these are its absence.
-            "ndarray": [
-                a(4, "u1"),
-                a(shape=(2, 3), dtype="<i4", offset=3, order="F"),
-                a(9999, "u1"),
-            ],
-            "atomic": [a(0, "i32"), a(offset=8, type="u64"), a(1, "i32"), a(4096, "i64")],
-            "__bool__": [a()],
-            "__len__": [a()],
-            "__iter__": [a()],
-            "__getitem__": [a(3), a(slice(1, 9)), a(slice(None, None, -3)), a(10**6)],
-            "__setitem__": [a(3, 4), a(slice(0, 2), b"ab"), a(slice(0, 9, 3), b"abc")],
-            "__delitem__": [a(0)],
-            **context,
-        },
-        sysv_ipc.Atomic: {
-            "load": [a()],
-            **{name: [a(7)] for name in ("store", "exchange", "add", "sub", "and_", "or_")},
-            "compare_exchange": [a(7, 8), a(expected=9, desired=2**40)],
-            "wait": [a(12345, 0), waiting(12345, timeout=1e-5)],
-            "wake": [a(), a(2), a(count=3)],
-            "cancel": [a(), a(later=False), a(True)],
-            "__repr__": [a()],
-        },
-        MessageQueue: {
-            **handle_table(MessageQueue, world.queue.id),
-            "send": [a(b"x"), a("x", False, 5), a(message=buffer, block=True, type=1, timeout=0)],
-            "try_send": [a(b"x"), a(message="x", type=3)],
-            "send_many": [a([b"x", "y"]), a(messages=[buffer], type=4, block=False, timeout=0)],
-            "receive": [a(), a(False, 1), a(block=False, **receive), waiting(timeout=1e-5, type=9)],
-            "try_receive": [a(), a(1), a(type=-1, except_type=False, truncate=True), a(9)],
-            "receive_into": [
-                a(buffer),
-                a(buffer, False, 1),
-                a(buffer=buffer, block=True, **receive),
-            ],
-            "receive_many": [a(3), a(3, False, 1), a(limit=1, block=False, **receive)],
-            "peek": [a(), a(0), a(index=5)],
-            "iterate": [a(), a(1, 0, False), a(type=1, timeout=0, except_type=True)],
-            "cancel": [a(), a(later=False), a(True)],
-            "__iter__": [a()],
-            "__next__": [a()],
-        },
-        sysv_ipc.SemaphoreOperations: {
-            "__call__": [a(), a(0), a(timeout=0)],
-            "__repr__": [a()],
-        },
-    }
-
-
-#: Good and bad values for the attributes that can be set.
-SETTABLE: dict[str, Any] = {
-    "uid": os.getuid(), "gid": os.getgid(), "mode": 0o600, "value": 3, "block": True,
-    "undo": False, "max_size": 1000, "values": [1, 0], "cancelled": False,
-}  # fmt: skip
-
-#: Object's own, and what "made" calls.
-IMPLIED = {
-    "__doc__", "__module__", "__new__", "__init__", "__lt__", "__le__", "__gt__", "__ge__",
-    "__ne__", "__vectorcalloffset__", "__weakref__", "__buffer__", "__release_buffer__",
-    "remove", "__static_attributes__", "__firstlineno__",
-}  # fmt: skip
-
-
-def function_table() -> dict[str, tuple[Callable[..., object], list[Arguments]]]:
-    """The good arguments of each function and constructor of the module."""
-    a, key, segment = Arguments, world.semaphore.key, world.segment.id
-    flags = {"flags": IPC_CREX, "mode": 0o600}
-
-    def functions(name: str, *arguments: Arguments) -> Any:
-        return {name: (getattr(sysv_ipc, name), list(arguments))}
-
-    def maker(cls: Any, *arguments: Arguments) -> Any:
-        existing = a(key) if cls in (Semaphore, SemaphoreSet) else a(world.queue.key)
-        opener = {f"{cls.__name__} open": (cls, [existing, a(1)])}
-        return {cls.__name__: (lambda *p, **n: made(cls, *p, **n), list(arguments)), **opener}
-
-    def remover(cls: Any, name: str) -> Any:
-        remove = getattr(sysv_ipc, name)
-        return {name: (remove, [a(2**31 - 1), a(2**40)]),
-                f"{name} of one": (lambda: remove(made_here(cls)), [a()])}  # fmt: skip
-
-    return {
-        **maker(Semaphore, a(None, IPC_CREX, 0o600, 1), a(key=None, initial_value=2, **flags)),
-        **maker(SemaphoreSet, a(None, 2, IPC_CREX, 0o600, [1, 2]), a(key=None, nsems=1, **flags)),
-        **maker(SharedMemory, a(None, IPC_CREX, 0o600, 10, b"x"), a(key=None, size=9, **flags)),
-        **maker(MessageQueue, a(None, IPC_CREX, 0o600, 9), a(None, max_message_size=9, **flags)),
-        **remover(Semaphore, "remove_semaphore"),
-        **remover(SharedMemory, "remove_shared_memory"),
-        **remover(MessageQueue, "remove_message_queue"),
-        **functions(
-            "attach", a(segment), a(segment, None, 0), a(id=segment, address=None, flags=0)
-        ),
-        **functions("exists", a(key, Semaphore), a(key=key, type=SharedMemory), a(key, 1)),
-        **functions("ftok", a("/", 1, True), a(b"/", 1), a(path="/nothing", id=1)),
-        **functions("key_from_name", a("name"), a(b"name")),
-        **functions("limits", a()),
-        **functions("semaphores", a(), a(members=True)),
-        **functions("shared_memories", a(), a(pids=True)),
-        **functions("message_queues", a()),
-        **functions("set_wait_signal", a(None), a(signal.SIGRTMAX - 2), a(signal.SIGKILL)),
-    }
-
-
-def made_here(cls: Any) -> int:
-    id: int = cls(None, IPC_CREX).id
-    return id
 
 
 # --------------------------------------------------------------------- calls by themselves

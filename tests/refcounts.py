@@ -4,7 +4,7 @@ Each call is made a few times, then ROUNDS times, and the interpreter's total of
 (``sys.gettotalrefcount``) has to be what it was.  Calls are made from a table of good arguments:
 as they are; with each argument in turn replaced by each of BAD; with one too few, far too many, and
 an unknown name; on an object that works, was never initialised, is removed, detached or read-only;
-and with the memory running out at each allocation.  A public name that the table lacks is an error.
+and with the memory running out at each allocation.
 
 ``tools/refcounts.sh`` runs it; arguments are words that the names of the calls must hold.
 """
@@ -12,28 +12,20 @@ and with the memory running out at each allocation.  A public name that the tabl
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
-import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import calls
 import namespace
 import refcount_table
-from refcount_table import (
-    BAD,
-    IMPLIED,
-    SETTABLE,
-    Arguments,
-    World,
-    extra_calls,
-    function_table,
-    method_table,
-    value_name,
-)
+from refcount_table import BAD, REFUSED, World, bad, extra_calls, value_name
 
 import sysv_ipc
+from sysv_ipc import SemaphoreSet
 
 WARM, ROUNDS = 4, 20
 #: How far a call is followed where memory runs out.
@@ -42,86 +34,84 @@ ALLOCATIONS = 60
 #: memory.
 IN_PYTHON = ("semaphores#1", "shared_memories#", "SharedMemory.ndarray#")
 
+#: The states whose objects are used by other calls: they are not removed.
+KEPT = ("good", "read-only", "detached")
+
 Call = Callable[[], object]
 
 
 # ------------------------------------------------------------------------- all of them
 
 
-def missing_names(methods: dict[Any, dict[str, list[Arguments]]], functions: Any) -> list[str]:
-    """The public names that no call is made of, and those of the table that are not public."""
-    public = {
-        name
-        for name in dir(sysv_ipc)
-        if not name.startswith("_") and callable(getattr(sysv_ipc, name))
-    }
-    classes = {cls.__name__ for cls in methods}
-    made = {name.split()[0] for name in functions} | classes
-    named = {
-        name
-        for name in public - made
-        if issubclass(getattr(sysv_ipc, name), (tuple, sysv_ipc.Error, Warning))
-    }
-    lacking = sorted(public - made - named) + sorted(made - public)
-    for cls, table in methods.items():
-        own = {
-            name
-            for name, value in vars(cls).items()
-            if not is_attribute(value) and name not in IMPLIED
-        }
-        lacking += [f"{cls.__name__}.{name}" for name in sorted(own ^ set(table))]
-    return lacking
-
-
-def is_attribute(value: object) -> bool:
-    return inspect.isgetsetdescriptor(value) or inspect.ismemberdescriptor(value)
-
-
 def attribute_calls(cls: Any, state: str, handle: Any) -> Iterator[tuple[str, Call]]:
     """Read, set and delete each attribute."""
-    for name, value in vars(cls).items():
-        if not is_attribute(value) or name in IMPLIED:
+    for name, row in calls.TABLE[cls].items():
+        if not isinstance(row, calls.Attribute):
             continue
         path = f"{cls.__name__}.{name}"
         yield f"{path}, {state}", lambda name=name: getattr(handle, name)  # type: ignore[misc]
         yield f"del {path}, {state}", lambda name=name: delattr(handle, name)  # type: ignore[misc]
-        good = SETTABLE.get(name)
+        good = row.value
         yield f"{path} set, {state}", lambda name=name, new=good: setattr(handle, name, new)  # type: ignore[misc]
         for new in BAD:
             words = f"{path} = {value_name(new)} where {state}"
             yield words, lambda name=name, new=new: setattr(handle, name, new)  # type: ignore[misc]
 
 
-def method_calls(
-    cls: Any, table: dict[str, list[Arguments]], state: str, handle: Any
-) -> Iterator[tuple[str, Call]]:
+def method_calls(cls: Any, state: str, handle: Any, good: Any) -> Iterator[tuple[str, Call]]:
     """Each method in the state, and with bad arguments where it is the good one."""
-    for name, lines in table.items():
+    for name, row in calls.TABLE[cls].items():
+        if not isinstance(row, calls.Method) or (name == "remove" and state in KEPT):
+            continue
         method = getattr(handle, name)
-        for number, line in enumerate(lines):
+        for number, line in enumerate([*row.arguments, *REFUSED.get(cls, {}).get(name, [])]):
             path = f"{cls.__name__}.{name}#{number}"
-            yield f"{path}, {state}", lambda m=method, a=line: m(*a.positional, **a.named)  # type: ignore[misc]
+            line = line.on(good)
+            yield f"{path}, {state}", functools.partial(method, *line.positional, **line.named)
             if state == "good":
-                for words, p, n in line.bad():
+                for words, p, n in bad(line):
                     yield f"{path}, {words}", lambda m=method, p=p, n=n: m(*p, **n)  # type: ignore[misc]
 
 
-def all_calls(
-    methods: dict[Any, dict[str, list[Arguments]]], functions: Any
-) -> Iterator[tuple[str, Call]]:
-    """Every call, with a name that says what it is."""
-    for cls, table in methods.items():
-        for state, handle in refcount_table.world.states(cls).items():
-            yield from method_calls(cls, table, state, handle)
-            yield from attribute_calls(cls, state, handle)
-            if hasattr(cls, "remove") and state in ("uninitialised", "removed"):
-                yield f"{cls.__name__}.remove, {state}", handle.remove
-    for name, (function, lines) in functions.items():
+def function_calls() -> Iterator[tuple[str, Call]]:
+    """Each function and constructor, with good and bad arguments."""
+    world = refcount_table.world
+    for name, lines in calls.FUNCTIONS.items():
+        function = getattr(sysv_ipc, name)
         for number, line in enumerate(lines):
             path = f"{name}#{number}"
-            yield f"{path}, good", lambda f=function, a=line: f(*a.positional, **a.named)  # type: ignore[misc]
-            for words, p, n in line.bad():
+            if name.startswith("remove_"):
+                # Another object each time.
+                yield f"{path}, a new one", lambda f=function, a=line: a(f)  # type: ignore[misc]
+            line = line.on(world.segment)
+            yield f"{path}, good", functools.partial(function, *line.positional, **line.named)
+            for words, p, n in bad(line):
                 yield f"{path}, {words}", lambda f=function, p=p, n=n: f(*p, **n)  # type: ignore[misc]
+    for cls, lines in calls.CONSTRUCTORS.items():
+        make = functools.partial(made, cls)
+        for number, line in enumerate(lines):
+            path = f"{cls.__name__}#{number}"
+            yield f"{path}, good", functools.partial(make, *line.positional, **line.named)
+            for words, p, n in bad(line):
+                yield f"{path}, {words}", lambda f=make, p=p, n=n: f(*p, **n)  # type: ignore[misc]
+        existing = world.semaphore.key if issubclass(cls, SemaphoreSet) else world.queue.key
+        for number, key in enumerate((existing, 1)):
+            yield f"{cls.__name__} open#{number}, good", functools.partial(cls, key)
+
+
+def made(cls: Any, *positional: Any, **named: Any) -> None:
+    """Make an object; it is removed at once."""
+    calls.discard(cls(*positional, **named))
+
+
+def all_calls() -> Iterator[tuple[str, Call]]:
+    """Every call, with a name that says what it is."""
+    for cls in calls.TABLE:
+        states = refcount_table.world.states(cls)
+        for state, handle in states.items():
+            yield from method_calls(cls, state, handle, states["good"])
+            yield from attribute_calls(cls, state, handle)
+    yield from function_calls()
     for name, call in extra_calls().items():
         yield f"{name}, by itself", call
 
@@ -185,20 +175,16 @@ def main(words: list[str]) -> int:
     faulthandler.dump_traceback_later(1200, exit=True)
     namespace.enter()
     world = refcount_table.world = World()
-    methods, functions = method_table(), function_table()
-    lacking = missing_names(methods, functions)
-    if lacking:
-        sys.exit(f"tests/refcount_table.py lacks or has too much: {', '.join(lacking)}")
-    calls = list(all_calls(methods, functions))
-    calls += [
+    every = list(all_calls())
+    every += [
         (f"{name}, memory runs out", without_memory(call))
-        for name, call in calls
+        for name, call in every
         if name.endswith(", good") and not name.startswith(IN_PYTHON)
     ]
     gc.collect()
     gc.freeze()
     raised, done, leaks = 0, 0, []
-    for name, call in calls:
+    for name, call in every:
         if not all(word in name for word in words):
             continue
         raised += once(call)

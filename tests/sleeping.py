@@ -28,9 +28,10 @@ def waits_for_number(thread_id: int) -> bool:
     return _is_call(words, "futex") and words[2] == "0x0"
 
 
-def waits(thread_id: int) -> bool:
-    """Whether a thread of this process sleeps in any wait of the library."""
-    return blocked_in_system_call(thread_id, *WAITS) or waits_for_number(thread_id)
+def waits(thread_id: int, *, polling: bool = False) -> bool:
+    """Whether a thread of this process sleeps in any wait of the library, or polls."""
+    names = (*WAITS, "clock_nanosleep") if polling else WAITS
+    return blocked_in_system_call(thread_id, *names) or waits_for_number(thread_id)
 
 
 def _sleeps_in(path: str, names: tuple[str, ...]) -> bool:

@@ -60,6 +60,7 @@ def nobody_reads() -> Iterator[int]:
 
 @pytest.fixture
 def full_disk() -> Iterator[IO[bytes]]:
+    """A device on which nothing can be written."""
     with open("/dev/full", "wb") as file:
         yield file
 

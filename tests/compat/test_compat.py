@@ -83,11 +83,13 @@ def parse(text: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def table() -> Table:
+    """differences.toml, read."""
     return Table.read()
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, str]:
+    """What 1.2.0 does on each call."""
     return parse(record.RECORDING.read_text())
 
 
@@ -101,6 +103,7 @@ def both() -> tuple[Future[str], Future[str]]:
 
 @pytest.fixture(scope="module")
 def ours(both: tuple[Future[str], Future[str]]) -> dict[str, str]:
+    """What this library does on each call."""
     return parse(both[0].result())
 
 

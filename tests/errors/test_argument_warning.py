@@ -9,14 +9,14 @@ import enum
 import fractions
 import inspect
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 import pytest
-from helpers import import_testcapi, listed
+from calls import HANDLES
+from helpers import listed
 
 import sysv_ipc
 from sysv_ipc import (
@@ -31,8 +31,6 @@ from sysv_ipc import (
     SharedMemory,
     aio,
 )
-
-KINDS = [Semaphore, SemaphoreSet, SharedMemory, MessageQueue]
 
 
 class Priority(enum.IntEnum):
@@ -84,7 +82,7 @@ def test_it_is_a_warning_that_is_shown_and_has_a_name() -> None:
 
 
 @pytest.mark.parametrize("mode", [0, 1, 0o066, 0o111, 0o177, 4096, 640 * 480])
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", HANDLES)
 def test_a_mode_that_leaves_the_owner_nothing_warns(cls: Any, mode: int) -> None:
     (text,) = new(cls, None, IPC_CREX, mode)
     assert f"mode={mode} (0o{mode:o}) gives the owner" in text
@@ -96,7 +94,7 @@ def test_a_mode_that_leaves_the_owner_nothing_warns(cls: Any, mode: int) -> None
 @pytest.mark.parametrize(
     "mode", [440, 444, 600, 620, 640, 644, 660, 664, 666, 700, 711, 744, 750, 755, 770, 775, 777]
 )
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", HANDLES)
 def test_a_mode_in_decimal_warns(cls: Any, mode: int) -> None:
     (text,) = new(cls, None, IPC_CREX, mode)
     assert f"mode={mode} is not octal" in text
@@ -113,20 +111,20 @@ def test_a_mode_in_decimal_warns(cls: Any, mode: int) -> None:
 )
 @pytest.mark.parametrize("flags", [IPC_CREX, IPC_CREX | 0o600])
 def test_a_mode_that_makes_sense_does_not_warn(mode: int, flags: int) -> None:
-    assert [new(cls, None, flags, mode) for cls in KINDS] == [[]] * 4
+    assert [new(cls, None, flags, mode) for cls in HANDLES] == [[]] * 4
 
 
 @pytest.mark.parametrize("mode", [0, 1, 440, 644, 666])
 def test_asking_for_odd_access_to_what_exists_does_not_warn(
     objects: dict[str, Any], mode: int
 ) -> None:
-    for name, cls in zip("szmq", KINDS, strict=True):
+    for name, cls in zip("szmq", HANDLES, strict=True):
         key = objects[name].key
         assert warned(lambda cls=cls, key=key: cls(key, mode=mode)) == []  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("flags", [IPC_CREAT, IPC_CREX])
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", HANDLES)
 def test_what_may_create_warns(key: int, cls: Any, flags: int) -> None:
     assert len(new(cls, key, flags, 1)) == 1
     assert len(new(cls, IPC_PRIVATE, 0, 1)) == 1
@@ -136,7 +134,7 @@ def test_what_may_create_warns(key: int, cls: Any, flags: int) -> None:
 
 
 @pytest.mark.parametrize("flags", [0o666, 0o600, 0o444, 1])
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", HANDLES)
 def test_permission_bits_in_flags_without_a_mode_warn(key: int, cls: Any, flags: int) -> None:
     arguments = {"nsems": 1} if cls is SemaphoreSet else {}
     made = cls(key, flags=IPC_CREX, **arguments)
@@ -154,7 +152,7 @@ def test_permission_bits_in_flags_without_a_mode_warn(key: int, cls: Any, flags:
         (IPC_CREAT, "flags=IPC_CREAT, mode=0o000"),
     ],
 )
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", HANDLES)
 def test_creation_flags_in_mode_warn_and_the_error_says_it_too(
     key: int, cls: Any, mode: int, meant: str
 ) -> None:
@@ -277,7 +275,7 @@ def test_made_an_error_it_comes_before_anything_is_done(
 
 
 @pytest.mark.parametrize("flags", [IPC_CREAT | 0o666, IPC_CREAT])
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", HANDLES)
 def test_made_an_error_it_comes_before_anything_is_created(key: int, cls: Any, flags: int) -> None:
     arguments = {"nsems": 1} if cls is SemaphoreSet else {}
     if flags == IPC_CREAT:
@@ -577,29 +575,3 @@ def test_the_object_is_as_the_call_says_all_the_same(key: int) -> None:
     made = Semaphore(key, mode=0)
     assert (listed("sem", made.id)["perms"], made.value) == ("1", 0)
     made.remove()
-
-
-def test_lack_of_memory_for_a_warning_is_an_error(key: int) -> None:
-    """CPython's own warnings crash where there is no memory for the caller's frame object."""
-    import_testcapi()
-    code = """
-import _testcapi, os, sys, sysv_ipc, warnings
-warnings.simplefilter("ignore")
-queue = sysv_ipc.MessageQueue(int(sys.argv[1]), sysv_ipc.IPC_CREX)
-queue.remove()
-def slip():
-    queue.receive(False, timeout=True)
-for first in range(1, 60):
-    _testcapi.set_nomemory(first, first + 3)
-    try:
-        slip()
-    except (MemoryError, sysv_ipc.ExistentialError):
-        pass
-    finally:
-        _testcapi.remove_mem_hooks()
-# CPython without the GIL may not find its way out of the heap that the hooks have left.
-os.write(1, b"alive")
-os._exit(0)
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(key)], timeout=60, capture_output=True)
-    assert (done.returncode, done.stdout) == (0, b"alive")

@@ -6,25 +6,26 @@ segments and queues.  Objects are root's; the calls are made by a child that has
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import operator
 import os
 import resource
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import calls
 import pytest
+from calls import KINDS, REMOVE
 from helpers import OTHER_UID, as_other_user, in_child, listed
 
 import sysv_ipc
 from sysv_ipc import (
     IPC_CREAT,
     IPC_CREX,
+    BusyError,
     MessageQueue,
     PermissionsError,
-    Semaphore,
     SemaphoreSet,
     SharedMemory,
 )
@@ -33,12 +34,6 @@ pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: only root can become another user"
 )
 
-KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
-REMOVE = {
-    "sem": sysv_ipc.remove_semaphore,
-    "shm": sysv_ipc.remove_shared_memory,
-    "msg": sysv_ipc.remove_message_queue,
-}
 
 #: What a mode lets others do, whoever they are.
 RIGHTS = {"": 0o600, "r": 0o604, "w": 0o602, "rw": 0o606}
@@ -49,37 +44,26 @@ Call = Callable[[Any], object]
 pytestmark = pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 
 
-@pytest.fixture(params=KINDS)
-def table(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def make(key: int) -> Iterator[Callable[..., Any]]:
     """Make root's object of a kind: make("sem", mode); it is removed at the end."""
-    made: list[tuple[str, Any]] = []
+    made: list[Any] = []
 
     def create(table: str, mode: int = 0o600) -> Any:
-        handle = KINDS[table](key, IPC_CREX, mode)
-        made.append((table, handle))
-        if table == "sem":
-            handle.value = 1
-        elif table == "msg":
-            handle.send(b"text")
-        return handle
+        made.append(calls.create(KINDS[table], key, mode))
+        return made[-1]
 
     yield create
-    for table, handle in made:
-        if not handle.removed:
-            handle.remove()
-        if table == "shm" and handle.attached:
-            handle.detach()
+    for handle in made:
+        calls.discard(handle)
 
 
 def outcome(call: Callable[[], object]) -> tuple[int | None, list[str]]:
-    """Return the errno and the notes of the refusal; no errno where the call succeeds."""
+    """Return the errno and the notes of the refusal; no errno if the call is allowed."""
     try:
         call()
+    except BusyError:
+        return None, []
     except PermissionsError as error:
         if not str(error).startswith(f"[Errno {error.errno}] {error.strerror}: "):
             raise
@@ -99,64 +83,38 @@ def state(table: str, handle: Any) -> dict[str, str]:
 # ------------------------------------------------------------------------------- using it
 
 
-def wait_for_zero(semaphore: Any) -> None:
-    with contextlib.suppress(sysv_ipc.BusyError):
-        semaphore.Z(0)
-
-
 def attach_and_forget(id: int, flags: int = 0) -> None:
     sysv_ipc.attach(id, None, flags).detach()
 
 
-#: kind, what it takes, and the call that takes it.
-USES: list[tuple[str, str, str, Call]] = [
-    ("sem", "w", "acquire", lambda s: s.acquire(0)),
-    ("sem", "w", "try_acquire", lambda s: s.try_acquire()),
-    ("sem", "w", "release", lambda s: s.release()),
-    ("sem", "w", "with", lambda s: s.__enter__()),
-    ("sem", "r", "Z", wait_for_zero),
-    ("sem", "w", "SETVAL", lambda s: setattr(s, "value", 3)),
-    ("sem", "r", "GETVAL", lambda s: s.value),
-    ("sem", "r", "GETPID", lambda s: s.last_pid),
-    ("sem", "r", "GETNCNT", lambda s: s.waiting_for_nonzero),
-    ("sem", "r", "GETZCNT", lambda s: s.waiting_for_zero),
-    ("sem", "r", "IPC_STAT", lambda s: s.o_time),
-    ("sem", "r", "GETALL", lambda s: SemaphoreSet.from_id(s.id).values),
-    ("sem", "w", "SETALL", lambda s: setattr(SemaphoreSet.from_id(s.id), "values", [2])),
-    ("sem", "w", "set op", lambda s: SemaphoreSet.from_id(s.id).op([(0, 1)])),
-    # Linux asks for one right for all operations: to alter, where one of them does.
-    ("sem", "w", "set op with 0", lambda s: SemaphoreSet.from_id(s.id).op([(0, -1), (0, 0)])),
-    ("shm", "rw", "shmat", lambda s: attach_and_forget(s.id)),
-    ("shm", "r", "shmat read-only", lambda s: attach_and_forget(s.id, sysv_ipc.SHM_RDONLY)),
-    ("shm", "rw", "attach again", lambda s: s.attach()),
-    ("shm", "r", "IPC_STAT", lambda s: s.number_attached),
-    ("msg", "w", "send", lambda q: q.send(b"x", block=False)),
-    ("msg", "w", "try_send", lambda q: q.try_send(b"x")),
-    ("msg", "r", "receive", lambda q: q.receive(block=False)),
-    ("msg", "r", "try_receive", lambda q: q.try_receive()),
-    ("msg", "r", "peek", lambda q: q.peek()),
-    ("msg", "r", "IPC_STAT", lambda q: q.current_messages),
+#: What stands in the table does not tell: rights that depend on the arguments.
+MORE: list[tuple[Any, str, str, Call]] = [
+    # Linux asks for one right for all operations: to alter, if one of them does.
+    (SemaphoreSet, "op with 0", "w", lambda z: z.op([(0, -1), (1, 0)])),
+    (SharedMemory, "attach read-only", "r", lambda m: attach_and_forget(m.id, sysv_ipc.SHM_RDONLY)),
 ]
-
-for _table in KINDS:
-    for _name in ("uid", "gid", "cuid", "cgid", "mode", "last_change_time"):
-        USES.append((_table, "r", _name, operator.attrgetter(_name)))
-    USES.append((_table, "r", "info", lambda handle: handle.info()))
-    USES.append((_table, "", "id and key", lambda handle: (handle.id, handle.key)))
-    USES.append((_table, "", "repr", repr))
-    USES.append((_table, "", "removed", lambda handle: handle.removed))
+USES = MORE + [
+    (cls, use.name, use.right, use.call)
+    for cls in calls.HANDLES
+    for use in calls.uses(cls)
+    # The owner's calls are below.  What a child does to bytes is no matter of the kernel.
+    if use.right != "owner" and (cls is not SharedMemory or use.right) and use.name != "attach 2"
+]
 
 
 @pytest.mark.parametrize("rights", RIGHTS)
 @pytest.mark.parametrize(
-    ("table", "needed", "call"),
-    [pytest.param(*use[:2], use[3], id=f"{use[0]}-{use[2]}") for use in USES],
+    ("cls", "needed", "call"),
+    [
+        pytest.param(cls, right, call, id=f"{cls.__name__}-{name}")
+        for cls, name, right, call in USES
+    ],
 )
 def test_a_use_takes_the_right_that_the_manual_page_names(
-    make: Callable[..., Any], table: str, needed: str, call: Call, rights: str
+    key: int, cls: Any, needed: str, call: Call, rights: str
 ) -> None:
-    handle = make(table, RIGHTS[rights])
-    error, notes = as_other_user(lambda: outcome(lambda: call(handle)))
+    with calls.made(cls, key, RIGHTS[rights]) as handle:
+        error, notes = as_other_user(lambda: outcome(lambda: call(handle)))
     if set(needed) <= set(rights):
         assert error is None
     else:
@@ -165,13 +123,17 @@ def test_a_use_takes_the_right_that_the_manual_page_names(
         assert f"this process has uid {OTHER_UID}, gid {OTHER_UID}" in notes[0]
 
 
-def test_a_refused_use_changes_nothing(make: Callable[..., Any], table: str) -> None:
-    handle = make(table)
-    before = state(table, handle)
-    for kind, needed, _, call in USES:
-        if kind == table and needed and call is not wait_for_zero:
-            assert as_other_user(lambda call=call: outcome(lambda: call(handle)))[0] is not None  # type: ignore[misc]
-    assert state(table, handle) == before
+@pytest.mark.parametrize("cls", calls.HANDLES)
+def test_a_refused_use_changes_nothing(key: int, cls: Any) -> None:
+    with calls.made(cls, key) as handle:
+        before = state(calls.table_of(cls), handle)
+
+        def refused() -> list[str]:
+            uses = [use for use in USES if use[0] is cls and use[2]]
+            return [name for _, name, _, call in uses if not outcome(partial(call, handle))[0]]
+
+        assert as_other_user(refused) == []
+        assert state(calls.table_of(cls), handle) == before
 
 
 @pytest.mark.parametrize(("mode", "error"), [(0o606, errno.EACCES), (0o607, None)])
@@ -279,58 +241,46 @@ def test_creating_what_exists_says_so_before_any_right_is_asked_for(
 
 # ------------------------------------------------------- changing, removing, giving it away
 
-OWNERS_CALLS: dict[str, Call] = {
-    "uid": lambda handle: setattr(handle, "uid", OTHER_UID),
-    "gid": lambda handle: setattr(handle, "gid", OTHER_UID),
-    "mode": lambda handle: setattr(handle, "mode", 0o666),
-    "remove": lambda handle: handle.remove(),
-    "remove by id": lambda handle: REMOVE[_table_of(handle)](handle.id),
-}
-
-
-def _table_of(handle: Any) -> str:
-    return next(table for table, cls in KINDS.items() if isinstance(handle, cls))
+OWNERS_CALLS: list[tuple[Any, str, Call]] = [
+    (cls, use.name, use.call)
+    for cls in calls.HANDLES
+    for use in calls.uses(cls)
+    if use.right == "owner"
+]
+OWNERS_CALLS += [
+    (cls, "remove by id", lambda handle, table=table: REMOVE[table](handle.id))  # type: ignore[misc]
+    for table, cls in KINDS.items()
+]
+owners_calls = pytest.mark.parametrize(
+    ("cls", "call"),
+    [pytest.param(cls, call, id=f"{cls.__name__}-{name}") for cls, name, call in OWNERS_CALLS],
+)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o666])
-@pytest.mark.parametrize("name", OWNERS_CALLS)
+@owners_calls
 def test_only_owner_and_creator_change_and_remove(
-    make: Callable[..., Any], table: str, name: str, mode: int
+    key: int, cls: Any, call: Call, mode: int
 ) -> None:
-    handle = make(table, mode)
-    before = state(table, handle)
-    error, notes = as_other_user(lambda: outcome(lambda: OWNERS_CALLS[name](handle)))
-    assert error == errno.EPERM
-    assert f"uid 0, gid 0 with mode {mode:#o} " in notes[0]
-    assert "Only its owner, its creator and root may " in notes[0]
-    assert state(table, handle) == before
+    with calls.made(cls, key, mode) as handle:
+        before = state(calls.table_of(cls), handle)
+        error, notes = as_other_user(lambda: outcome(lambda: call(handle)))
+        assert error == errno.EPERM
+        assert f"uid 0, gid 0 with mode {mode:#o} " in notes[0]
+        assert "Only its owner, its creator and " in notes[0]
+        assert state(calls.table_of(cls), handle) == before
 
 
-@pytest.mark.parametrize("method", ["lock", "unlock"])
-def test_only_owner_and_creator_lock_a_segment(make: Callable[..., Any], method: str) -> None:
-    handle = make("shm", 0o666)
-    error, notes = as_other_user(lambda: outcome(getattr(handle, method)))
-    assert error == errno.EPERM
-    assert f"uid 0, gid 0 with mode {0o666:#o} " in notes[0]
-
-
-def test_only_owner_and_creator_resize_a_queue(make: Callable[..., Any]) -> None:
-    handle = make("msg", 0o666)
-    size = handle.max_size
-    assert as_other_user(lambda: outcome(lambda: setattr(handle, "max_size", 1)))[0] == errno.EPERM
-    assert handle.max_size == size
-
-
-@pytest.mark.parametrize("name", OWNERS_CALLS)
+@owners_calls
 @pytest.mark.parametrize("mode", [0, 0o600])
 def test_an_owner_changes_and_removes_what_was_given_to_it(
-    make: Callable[..., Any], table: str, name: str, mode: int
+    key: int, cls: Any, call: Call, mode: int
 ) -> None:
     """Owning is enough: the owner needs no right to read it."""
-    handle = make(table)
-    handle.uid = OTHER_UID
-    handle.mode = mode
-    assert as_other_user(lambda: outcome(lambda: OWNERS_CALLS[name](handle))) == (None, [])
+    with calls.made(cls, key) as handle:
+        handle.uid = OTHER_UID
+        handle.mode = mode
+        assert as_other_user(lambda: outcome(lambda: call(handle))) == (None, [])
 
 
 def test_a_creator_that_gave_it_away_keeps_a_creators_rights(table: str, key: int) -> None:
@@ -422,14 +372,15 @@ def test_the_group_of_the_creator_keeps_the_groups_rights(table: str, key: int) 
             handle.detach()
 
 
-def test_root_needs_no_right(make: Callable[..., Any], table: str) -> None:
-    key = make(table, 0).key
-    handle = KINDS[table](key)
-    for kind, _, name, call in USES:
-        if kind == table and name not in ("set op with 0",):
-            assert outcome(lambda call=call: call(handle)) == (None, []), name  # type: ignore[misc]
-    if table == "shm":
-        handle.detach()
+@pytest.mark.parametrize("cls", calls.HANDLES)
+def test_root_needs_no_right(key: int, cls: Any) -> None:
+    for kind, name, _, call in USES:
+        if kind is cls:
+            with calls.made(cls, key, 0):
+                handle = cls(key)
+                assert outcome(partial(call, handle)) == (None, []), name
+                if cls is SharedMemory and handle.attached:
+                    handle.detach()
 
 
 def test_a_removed_segment_is_told_also_to_who_may_not_read_it(make: Callable[..., Any]) -> None:

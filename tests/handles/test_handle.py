@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import calls
 import namespace
 import pytest
 from helpers import FREE_THREADED, in_child, run_in_thread, wait_until
@@ -28,13 +29,7 @@ from sysv_ipc import (
     SharedMemory,
 )
 
-KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
-CLASSES: list[Any] = [*KINDS.values(), SemaphoreSet]
-
-
-@pytest.fixture(params=KINDS)
-def table(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+KINDS, CLASSES = calls.KINDS, calls.HANDLES
 
 
 @pytest.fixture
@@ -49,83 +44,21 @@ def make(key: int) -> Iterator[Callable[..., Any]]:
 
     yield create
     for handle in made:
-        if not handle.removed:
-            handle.remove()
-        if isinstance(handle, SharedMemory) and handle.attached:
-            handle.detach()
+        calls.discard(handle)
 
 
 # ------------------------------------------------------------------ never initialised ones
 
-CALLS: dict[Any, dict[str, Callable[[Any], object]]] = {
-    Semaphore: {
-        "acquire": lambda s: s.acquire(0),
-        "acquire for ever": lambda s: s.acquire(),
-        "try_acquire": lambda s: s.try_acquire(),
-        "P": lambda s: s.P(),
-        "V": lambda s: s.V(),
-        "release": lambda s: s.release(),
-        "Z": lambda s: s.Z(),
-        "with": lambda s: s.__enter__(),
-        "end of with": lambda s: s.__exit__(None, None, None),
-        "value =": lambda s: setattr(s, "value", 7),
-    },
-    SemaphoreSet: {
-        "op": lambda s: s.op([(0, 1)]),
-        "compiled": lambda s: s.compile([(0, 1)])(),
-        "acquire": lambda s: s.acquire(0),
-        "release": lambda s: s.release(0),
-        "zero": lambda s: s.zero(0),
-        "values =": lambda s: setattr(s, "values", [7]),
-        "member": lambda s: s[0],
-        "members": list,
-        "len": len,
-    },
-    SharedMemory: {
-        "attach": lambda m: m.attach(),
-        "detach": lambda m: m.detach(),
-        "read": lambda m: m.read(),
-        "write": lambda m: m.write(b"x"),
-        "read_into": lambda m: m.read_into(bytearray(1)),
-        "view": lambda m: m.view(),
-        "memoryview": memoryview,
-        "item": lambda m: m[0],
-        "slice": lambda m: m[0:1],
-        "item =": lambda m: m.__setitem__(0, 1),
-        "slice =": lambda m: m.__setitem__(slice(0, 1), b"x"),
-        "len": len,
-        "with": lambda m: m.__enter__(),
-        "lock": lambda m: m.lock(),
-        "unlock": lambda m: m.unlock(),
-    },
-    MessageQueue: {
-        "send": lambda q: q.send(b"x"),
-        "try_send": lambda q: q.try_send(b"x"),
-        "send_many": lambda q: q.send_many([b"x"]),
-        "receive": lambda q: q.receive(),
-        "try_receive": lambda q: q.try_receive(),
-        "receive_into": lambda q: q.receive_into(bytearray(9)),
-        "receive_many": lambda q: q.receive_many(1),
-        "peek": lambda q: q.peek(),
-        "next": next,
-        "max_size =": lambda q: setattr(q, "max_size", 7),
-    },
-}
-
-#: What a handle knows without the kernel.
-OWN = {"attached", "block", "undo", "index", "max_message_size"}
-
-for _cls, _calls in CALLS.items():
-    _calls["remove"] = lambda handle: handle.remove()
-    _calls["info"] = lambda handle: handle.info()
-    _calls["hash"] = hash
-    _calls["pickle"] = pickle.dumps
-    _calls["copy"] = copy.copy
-    for _name in ("uid", "gid", "mode"):
-        _calls[f"{_name} ="] = lambda handle, name=_name: setattr(handle, name, 7)  # type: ignore[misc]
-    for _name, _value in vars(_cls).items():
-        if type(_value).__name__ == "getset_descriptor" and _name not in OWN:
-            _calls[_name] = lambda handle, name=_name: getattr(handle, name)  # type: ignore[misc]
+#: What asks the handle for its object, and what only pickle and copy do.
+USES = [
+    (cls, use.name, use.call)
+    for cls in calls.HANDLES
+    for use in [
+        *(use for use in calls.uses(cls) if not use.empty),
+        calls.Use("pickle", "", pickle.dumps, True, False),
+        calls.Use("copy", "", copy.copy, True, False),
+    ]
+]
 
 
 def without_init(cls: Any) -> Any:
@@ -141,20 +74,20 @@ def with_failed_init(cls: Any) -> Any:
 
 @pytest.mark.parametrize("make_empty", [without_init, with_failed_init])
 @pytest.mark.parametrize(
-    ("cls", "name"), [(cls, name) for cls, calls in CALLS.items() for name in calls]
+    ("cls", "call"), [pytest.param(cls, call, id=f"{cls.__name__}-{n}") for cls, n, call in USES]
 )
 def test_a_handle_that_was_never_initialised_refuses(
-    cls: Any, name: str, make_empty: Callable[[Any], Any]
+    cls: Any, call: Callable[[Any], object], make_empty: Callable[[Any], Any]
 ) -> None:
     with pytest.raises(ExistentialError, match=r"was never initialised.*__init__\(\)") as caught:
-        CALLS[cls][name](make_empty(cls))
+        call(make_empty(cls))
     kind = {SharedMemory: "shared memory", MessageQueue: "message queue"}.get(cls, "semaphore")
     assert (caught.value.kind, caught.value.key, caught.value.id) == (kind, None, None)
 
 
-@pytest.mark.parametrize("cls", CALLS)
+@pytest.mark.parametrize("cls", CLASSES)
 def test_a_handle_that_was_never_initialised_touches_no_object_with_the_id_0(cls: Any) -> None:
-    table = {Semaphore: "sem", SemaphoreSet: "sem", SharedMemory: "shm", MessageQueue: "msg"}[cls]
+    table = calls.table_of(cls)
 
     def use() -> tuple[str, str]:
         namespace.enter()
@@ -165,9 +98,10 @@ def test_a_handle_that_was_never_initialised_touches_no_object_with_the_id_0(cls
         records = Path(f"/proc/sysvipc/{table}")
         before = records.read_text()
         for make_empty in (without_init, with_failed_init):
-            for call in CALLS[cls].values():
-                with pytest.raises(ExistentialError):
-                    call(make_empty(cls))
+            for kind, _, call in USES:
+                if kind is cls:
+                    with pytest.raises(ExistentialError):
+                        call(make_empty(cls))
             make_empty(cls)
         gc.collect()
         return before, records.read_text()
@@ -612,3 +546,39 @@ def test_repr_shows_the_name_of_a_subclass(make: Callable[..., Any], table: str)
         pass
 
     assert "Own key=0x" in repr(make(Own))
+
+
+class Slots(Semaphore):
+    __slots__ = ("extra",)
+
+
+class WithDict(Semaphore):
+    pass
+
+
+class OwnState(Semaphore):
+    lock: Any
+    name: str
+
+    def __getstate__(self) -> object:
+        return {"name": self.name}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.name = state["name"]
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_what_a_subclass_adds_is_kept(duplicate: Callable[[Any], Any]) -> None:
+    kinds: list[Any] = [Slots, WithDict, OwnState]
+    slots, plain, own = (kind(None, IPC_CREX) for kind in kinds)
+    slots.extra, plain.extra, own.name, own.lock = 1, 2, "three", threading.Lock()
+    for handle in (slots, plain, own):
+        handle.block = False
+    assert (duplicate(slots).extra, duplicate(slots).block) == (1, False)
+    assert (duplicate(plain).extra, duplicate(plain).block) == (2, False)
+    assert (duplicate(own).name, duplicate(own).block) == ("three", False)
+    assert duplicate(own).lock is not own.lock
+    for handle in (slots, plain, own):
+        assert duplicate(handle) == handle
+        handle.remove()

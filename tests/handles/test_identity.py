@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import calls
 import namespace
 import pytest
 from helpers import as_other_user, fork, in_child
@@ -35,11 +36,13 @@ KINDS: dict[str, Callable[[int | None], Handle]] = {
     "segment": lambda key: SharedMemory(key, IPC_CREX, size=4096),
     "queue": lambda key: MessageQueue(key, IPC_CREX),
 }
+CLASSES = dict(zip(KINDS, calls.HANDLES, strict=True))
 SYSCTLS = {"semaphore": "sem", "set": "sem", "segment": "shm", "queue": "msg"}
 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of object by its name in KINDS."""
     name: str = request.param
     return name
 
@@ -60,28 +63,16 @@ def end(handle: Handle) -> None:
         handle.detach()
 
 
-#: What a handle does that tells of its object, or changes it, and is no hot call.
-USES: dict[str, Callable[[Handle], object]] = {
-    "remove": lambda one: one.remove(),
-    "info": lambda one: one.info(),
-    "mode": lambda one: one.mode,
-    "set mode": lambda one: setattr(one, "mode", 0o640),
-    "set uid": lambda one: setattr(one, "uid", 4711),
-}
-OF_SEGMENTS: dict[str, Callable[[Handle], object]] = {
-    "attach": lambda one: one.attach(),
-    "enter": lambda one: one.__enter__(),
-    "lock": lambda one: one.lock(),
-    "unlock": lambda one: one.unlock(),
-}
-OF_SETS: dict[str, Callable[[Handle], object]] = {
-    "values": lambda one: one.values,
-    "set values": lambda one: setattr(one, "values", [1, 2, 3]),
-}
-
-
 def uses_of(kind: str) -> dict[str, Callable[[Handle], object]]:
-    return USES | {"segment": OF_SEGMENTS, "set": OF_SETS}.get(kind, {})
+    """Return what a handle does that looks first whether the id still names its object."""
+    found = {use.name: use.call for use in calls.uses(CLASSES[kind]) if use.looks}
+    if kind == "set":
+        # The stranger has another number of members.
+        found |= {
+            "values": lambda one: one.values,
+            "values =": lambda one: setattr(one, "values", [1, 2, 3]),
+        }
+    return found
 
 
 @pytest.fixture
@@ -384,9 +375,10 @@ def test_what_a_handle_has_removed_stays_removed_for_it(kind: str) -> None:
     handle.remove()
     other = with_id(kind, handle.id, IPC_PRIVATE)
     assert handle.removed
-    for use in USES.values():
-        with pytest.raises(ExistentialError):
-            use(handle)
+    for use in calls.uses(CLASSES[kind]):
+        if use.looks:
+            with pytest.raises(ExistentialError):
+                use.call(handle)
     assert not other.removed
     end(other)
 

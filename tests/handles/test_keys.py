@@ -35,6 +35,7 @@ KINDS = [Semaphore, SharedMemory, MessageQueue]
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Any:
+    """Each class that is opened by key."""
     return request.param
 
 

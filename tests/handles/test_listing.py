@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import errno
-import io
 import json
 import os
 import random
-import re
 import stat
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import namespace
 import pytest
 from helpers import (
     OTHER_UID,
+    Handle,
     as_other_user,
     in_child,
     listed,
+    lists,
     run_in_thread,
     system_calls,
     wait_until,
 )
-from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 
@@ -43,20 +38,9 @@ from sysv_ipc import (
     Semaphore,
     SemaphoreSet,
     SharedMemory,
-    cli,
 )
 
-Handle = Semaphore | SemaphoreSet | SharedMemory | MessageQueue
-
 KINDS = ["sem", "shm", "msg"]
-
-
-def lists() -> dict[str, list[Any]]:
-    return {
-        "sem": sysv_ipc.semaphores(),
-        "shm": sysv_ipc.shared_memories(),
-        "msg": sysv_ipc.message_queues(),
-    }
 
 
 #: Fields of our records and their columns in /proc/sysvipc.
@@ -568,137 +552,3 @@ def test_a_segment_marked_for_removal_is_listed_as_such(key: int) -> None:
     assert int(listed("shm", segment.id)["perms"], 8) & 0o1000
     segment.detach()
     assert all(r.id != segment.id for r in sysv_ipc.shared_memories())
-
-
-# ----------------------------------------------------------------- kernels before Linux 4.17
-
-by_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root: only root can become another user"
-)
-
-
-@pytest.fixture
-def kinds() -> Iterator[dict[str, tuple[Handle, Handle, Handle]]]:
-    """For each kind: one that anybody may read, a place that was emptied, one that nobody may."""
-    made: dict[str, tuple[Handle, Handle, Handle]] = {}
-    for name, cls in ("sem", Semaphore), ("shm", SharedMemory), ("msg", MessageQueue):
-        handles: list[Handle] = [cls(None, IPC_CREX, mode) for mode in (0o604, 0o600, 0o600)]
-        for handle in handles:
-            if isinstance(handle, SharedMemory):
-                handle.detach()
-        handles[1].remove()
-        made[name] = handles[0], handles[1], handles[2]
-    yield made
-    for readable, _, unreadable in made.values():
-        readable.remove()
-        unreadable.remove()
-
-
-def listed_with_warnings() -> tuple[dict[str, set[int]], list[str]]:
-    """Return the ids of all lists, and the warnings that came with them."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        ids = {name: {record.id for record in records} for name, records in lists().items()}
-    assert all(one.category is RuntimeWarning for one in caught)
-    return ids, [str(one.message) for one in caught]
-
-
-def on_an_old_kernel() -> tuple[dict[str, set[int]], list[str]]:
-    become_old()
-    return listed_with_warnings()
-
-
-@needs_seccomp
-@by_root
-def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
-    kinds: dict[str, tuple[Handle, Handle, Handle]],
-) -> None:
-    ids, texts = as_other_user(on_an_old_kernel)
-    for name, (readable, removed, unreadable) in kinds.items():
-        assert readable.id in ids[name]
-        assert ids[name].isdisjoint({removed.id, unreadable.id})
-    assert [text[:48] for text in texts] == [
-        "the list lacks 1 semaphore object that the calle",
-        "the list lacks 1 shared memory object that the c",
-        "the list lacks 1 message queue object that the c",
-    ]
-
-
-@needs_seccomp
-@by_root
-def test_on_an_old_kernel_root_reads_all_and_nothing_is_said(
-    kinds: dict[str, tuple[Handle, Handle, Handle]],
-) -> None:
-    ids, texts = in_child(on_an_old_kernel)
-    assert texts == []
-    for name, (readable, removed, unreadable) in kinds.items():
-        assert ids[name] >= {readable.id, unreadable.id}
-        assert removed.id not in ids[name]
-
-
-@by_root
-def test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning(
-    kinds: dict[str, tuple[Handle, Handle, Handle]],
-) -> None:
-    ids, texts = as_other_user(listed_with_warnings)
-    assert texts == []
-    for name, (readable, removed, unreadable) in kinds.items():
-        assert ids[name] >= {readable.id, unreadable.id}
-        assert removed.id not in ids[name]
-
-
-@needs_seccomp
-@by_root
-def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
-    def count() -> tuple[dict[str, set[int]], list[str]]:
-        namespace.enter()
-        return on_an_old_kernel()
-
-    assert in_child(count) == ({"sem": set(), "shm": set(), "msg": set()}, [])
-
-
-@needs_seccomp
-@by_root
-def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
-    kinds: dict[str, tuple[Handle, Handle, Handle]],
-) -> None:
-    def strictly() -> None:
-        become_old()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            sysv_ipc.message_queues()
-
-    with pytest.raises(RuntimeWarning, match="lacks 1 message queue object that"):
-        as_other_user(strictly)
-
-
-@needs_seccomp
-@by_root
-def test_the_command_line_tells_what_an_old_kernel_hides_in_one_line(
-    kinds: dict[str, tuple[Handle, Handle, Handle]],
-) -> None:
-    def ls() -> tuple[int, str]:
-        become_old()
-        told = io.StringIO()
-        warnings.simplefilter("default")
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-            status = cli.main(["ls", "sem"])
-        return status, told.getvalue()
-
-    status, told = as_other_user(ls)
-    assert status == 0
-    assert re.fullmatch(r"sysv-ipc: the list lacks 1 semaphore object .*\n", told)
-
-
-@pytest.mark.parametrize("call", ["EPERM", "ENOSYS"])
-def test_a_list_that_the_kernel_refuses_is_an_error_and_not_empty(call: str) -> None:
-    code = (
-        "import os, sysv_ipc; q = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)\n"
-        "try: print(sysv_ipc.message_queues())\n"
-        "except sysv_ipc.Error as error: print(error.errno)\n"
-        "finally: sysv_ipc.remove_message_queue(q.id)"
-    )
-    inject = f"inject=msgctl:error={call}:when=2"
-    command = ["strace", "-f", "-o", "/dev/null", "-e", inject, sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == f"{getattr(errno, call)}\n"

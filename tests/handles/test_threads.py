@@ -104,6 +104,7 @@ print(len(names), len(got), len(set(got)), type(sysv_ipc.limits()) in got)
 
 @pytest.fixture
 def two_queues() -> Iterator[list[MessageQueue]]:
+    """Two new queues, removed at the end."""
     queues = [MessageQueue(None, IPC_CREX, max_message_size=100 + i) for i in range(2)]
     yield queues
     for queue in queues:

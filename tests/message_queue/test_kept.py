@@ -353,3 +353,24 @@ other.remove()
     import_testcapi()
     done = run_python(code, env={**os.environ, "PYTHONMALLOC": "debug"})
     assert (done.returncode, done.stdout) == (0, "[[]]\n[[]]\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "stop", [(n, n + 1) for n in range(1, 25)] + [(n, 0) for n in range(1, 25)]
+)
+def test_receive_many_loses_nothing_where_memory_is_lacking(
+    queue: MessageQueue, stop: tuple[int, int]
+) -> None:
+    capi = import_testcapi()
+    for number in range(5):
+        queue.send(str(number) * 100, type=300 + number)
+    got: list[tuple[bytes, int]] = []
+    try:
+        capi.set_nomemory(*stop)
+        got = queue.receive_many(5, False)
+    except MemoryError:
+        pass
+    finally:
+        capi.remove_mem_hooks()
+    left = queue.receive_many(9, False)
+    assert sorted(type for _, type in got + left) == [300, 301, 302, 303, 304]

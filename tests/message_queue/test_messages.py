@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import LONG_MAX, fork, run_in_thread, system_calls, wait_until
+from helpers import LONG_MAX, fork, handled, run_in_thread, system_calls, wait_until
 
+import sysv_ipc
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, MessageQueue
 
 
@@ -448,6 +450,52 @@ queue.remove()
     assert (done.returncode, done.stdout) == (0, "5\n5\n"), done.stderr
 
 
+def test_peek_beside_a_consumer_gives_a_message_or_none(queue: MessageQueue) -> None:
+    """Short and long messages come and go; a copy of one is whole, whichever it is."""
+    long = b"L" * min(queue.max_size - 100, sysv_ipc.limits().msgmax)
+    parent = os.getpid()
+
+    def send_and_take() -> None:
+        sender = MessageQueue(queue.key, max_message_size=len(long))
+        while os.getppid() == parent:
+            for message in (long, b"S"):
+                sender.send(message)
+                sender.receive()
+
+    pid = fork(send_and_take)
+    try:
+        seen = {queue.peek() for _ in range(20000)}
+        # On a busy machine the other may not have begun.
+        while len(seen) < 2:
+            seen.add(queue.peek())
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert seen <= {None, (long, 1), (b"S", 1)}
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("limit", [sys.maxsize // 64, sys.maxsize // 2])
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_huge_limit_takes_no_memory(limit: int, truncate: bool) -> None:
+    path = Path("/proc/sys/kernel/msgmax")
+    before = path.read_text()
+    path.write_text("10000")
+    queue = MessageQueue(None, IPC_CREX, max_message_size=limit)
+    queue.send(b"x" * 10000)
+    path.write_text(before)
+    assert queue.receive(truncate=truncate) == (b"x" * 10000, 1)
+    queue.remove()
+
+
+def test_a_buffer_that_is_too_short_is_told_so(queue: MessageQueue) -> None:
+    queue.send("longer than that")
+    with pytest.raises(ArgumentError) as caught:
+        queue.receive_into(bytearray(5))
+    assert "longer than the buffer" in caught.value.__notes__[0]
+    assert queue.current_messages == 1
+
+
 # ------------------------------------------------------------------------------- signals
 
 
@@ -458,14 +506,11 @@ def interrupt_after() -> Iterator[Callable[[float], None]]:
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, handler)
-
     def after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
-    yield after
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    with handled(signal.SIGALRM, handler):
+        yield after
 
 
 @pytest.mark.thread_unsafe("signal handlers belong to the process")

@@ -19,6 +19,7 @@ ROUNDS = 20000
 
 @pytest.fixture
 def shared(key: int) -> Iterator[SharedMemory]:
+    """A segment of zeros on the key, removed at the end."""
     handle = SharedMemory(key, IPC_CREX, init_character=b"\0")
     yield handle
     handle.remove()
@@ -27,6 +28,7 @@ def shared(key: int) -> Iterator[SharedMemory]:
 
 @pytest.fixture
 def other(shared: SharedMemory, peer: Callable[[str], Path]) -> Iterator[Peer]:
+    """A peer that has attached the segment."""
     program = Peer(peer("atomic"), shared.key)
     assert program.ask_numbers("attach") == [shared.id]
     yield program

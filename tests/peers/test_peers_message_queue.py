@@ -22,6 +22,7 @@ EVERY_BYTE = bytes(range(256))
 
 @pytest.fixture
 def their_queue(start_peer: Start, key: int) -> Iterator[Peer]:
+    """A peer that has created a queue on the key."""
     peer = start_peer("message_queue")
     peer.ask("create", "640")
     yield peer
@@ -107,6 +108,7 @@ def test_receive_ends_when_a_peer_sends(their_queue: Peer, key: int) -> None:
 
 @pytest.fixture
 def our_queue(key: int) -> Iterator[MessageQueue]:
+    """A queue of ours on the key, removed at the end."""
     queue = MessageQueue(key, IPC_CREX, 0o640)
     yield queue
     if not queue.removed:

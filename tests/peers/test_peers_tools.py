@@ -59,6 +59,7 @@ def user() -> str:
 
 @pytest.fixture
 def made_semaphore() -> Iterator[tuple[int, int]]:
+    """Key and id of a set that ipcmk made."""
     key, id = make("sem", "-S", 3, "-p", "0640")
     yield key, id
     sysv_ipc.remove_semaphore(id)
@@ -66,6 +67,7 @@ def made_semaphore() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def made_segment() -> Iterator[tuple[int, int]]:
+    """Key and id of a segment that ipcmk made."""
     key, id = make("shm", "-M", 10001, "-p", "0640")
     yield key, id
     sysv_ipc.remove_shared_memory(id)
@@ -73,6 +75,7 @@ def made_segment() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def made_queue() -> Iterator[tuple[int, int]]:
+    """Key and id of a queue that ipcmk made."""
     key, id = make("msg", "-Q", "-p", "0640")
     yield key, id
     sysv_ipc.remove_message_queue(id)

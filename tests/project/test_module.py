@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import calls
 import pytest
+from calls import KINDS, REMOVE
 from helpers import as_other_user, listed
 
 import sysv_ipc
@@ -30,29 +32,14 @@ from sysv_ipc import (
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-KINDS: dict[str, Any] = {"sem": Semaphore, "shm": SharedMemory, "msg": MessageQueue}
-REMOVE = {
-    "sem": sysv_ipc.remove_semaphore,
-    "shm": sysv_ipc.remove_shared_memory,
-    "msg": sysv_ipc.remove_message_queue,
-}
-CLASSES: list[Any] = [*KINDS.values(), SemaphoreSet]
-
-
-@pytest.fixture(params=KINDS)
-def table(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+CLASSES = calls.HANDLES
 
 
 @pytest.fixture
 def made(table: str, key: int) -> Iterator[Any]:
     """One object of each kind in turn."""
-    handle = KINDS[table](key, IPC_CREX)
-    yield handle
-    if not handle.removed:
-        handle.remove()
-    if table == "shm" and handle.attached:
-        handle.detach()
+    with calls.made(KINDS[table], key) as handle:
+        yield handle
 
 
 # ---------------------------------------------------------------------------------- names

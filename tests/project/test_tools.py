@@ -77,6 +77,7 @@ class Tree:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
+    """An empty tree for the checks."""
     return Tree(tmp_path)
 
 

@@ -10,9 +10,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import functools
 import os
-import random
 import select
 import signal
 import subprocess
@@ -27,7 +25,6 @@ from creators import (
     CREATE,
     INITIAL,
     killed_at,
-    killed_creator,
     lock_taken,
     phase,
     remove,
@@ -62,40 +59,14 @@ def test_thousand_killed_creators_leave_the_initial_value_or_nothing(
     assert phases["finished"] > 0
 
 
-def test_openers_beside_killed_creators_see_only_the_initial_value(key: int) -> None:
+def test_openers_beside_killed_creators_see_only_the_initial_value(
+    key: int, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     """Three openers ask all the time while 200 creators come, die and are cleaned up."""
-    read_end, write_end = os.pipe()
-
-    def open_all_the_time(flags: int) -> None:
-        os.close(read_end)
-        seen: set[int] = set()
-        stop = False
-
-        def end(*_: object) -> None:
-            nonlocal stop
-            stop = True
-
-        signal.signal(signal.SIGTERM, end)
-        os.write(write_end, b"ready\n")
-        while not stop:
-            with contextlib.suppress(ExistentialError):
-                seen.add(Semaphore(key, flags, 0o640, INITIAL).value)
-        os.write(write_end, (" ".join(map(str, seen)) + "\n").encode())
-
-    openers = [fork(functools.partial(open_all_the_time, flags)) for flags in (0, 0, IPC_CREAT)]
-    os.close(write_end)
-    pipe = os.fdopen(read_end)
-    assert [pipe.readline() for _ in openers] == ["ready\n"] * 3
-    random_source = random.Random(2)
-    for _ in range(200):
-        killed_creator(key, random_source.random() * 200e-6)
-        remove(key)
-    for pid in openers:
-        os.kill(pid, signal.SIGTERM)
-        assert os.waitpid(pid, 0)[1] == 0
-    with pipe:
-        seen_by = [set(map(int, line.split())) for line in pipe]
-    remove(key)
+    code = "import sys, creators; creators.kill_beside_openers(int(sys.argv[1]), 200)"
+    done = run_python(code, key)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen_by = [set(map(int, line.split())) for line in done.stdout.splitlines()]
     assert len(seen_by) == 3
     assert set().union(*seen_by) == {INITIAL}
 

@@ -20,11 +20,13 @@ from typing import Any
 
 import pytest
 from creators import CREATE, INITIAL, lock_taken, phase, stopped_creator
-from helpers import OTHER_UID, fork, in_child, listed, system_calls, wait_until
+from helpers import OTHER_UID, as_other_user, fork, in_child, listed, system_calls, wait_until
 from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 from sysv_ipc import IPC_CREAT, IPC_CREX, Semaphore, SemaphoreSet, SharedMemory
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -307,3 +309,61 @@ def test_handlers_of_signals_find_the_lock_free(key: int) -> None:
     with stopped_creator(key, HANDLER) as go_on:
         sysv_ipc.remove_semaphore(id_of("sem", key))
         go_on(signal.SIGUSR1)
+
+
+MARK_LIKE = [0o601, 0o623, 0o667]
+
+
+@pytest.mark.parametrize("mode", MARK_LIKE)
+@pytest.mark.parametrize("value", [0, 7, 32767])
+def test_a_mode_like_the_mark_is_not_taken_for_it_in_another_pid_namespace(
+    key: int, mode: int, value: int
+) -> None:
+    """There GETPID is 0 for who has set the values, as it is where nobody has."""
+    made = Semaphore(key, IPC_CREX, mode, value)
+    code = f"import sysv_ipc; print(sysv_ipc.Semaphore({key}, sysv_ipc.IPC_CREAT).id)"
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{made.id}\n", "")
+    assert (made.value, made.mode) == (value, mode)
+    made.remove()
+
+
+def test_who_may_not_read_a_set_opens_it_all_the_same(key: int) -> None:
+    made = Semaphore(key, IPC_CREX, 0o623, 1)
+
+    def open_it() -> int:
+        handle = Semaphore(key)
+        handle.release()
+        return handle.id
+
+    assert as_other_user(open_it) == made.id
+    assert made.value == 2
+    made.remove()
+
+
+def test_who_holds_the_lock_cannot_keep_others_from_creating(key: int) -> None:
+    import fcntl
+
+    with open("/proc/self/ns/ipc", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def create() -> tuple[int, int]:
+            made = Semaphore(key, IPC_CREAT, initial_value=3)
+            same = Semaphore(key, IPC_CREAT, initial_value=4)
+            return made.value, same.value
+
+        assert in_child(create) == (3, 3)
+    Semaphore(key).remove()
+
+
+def test_creating_needs_no_descriptor(key: int, run_python: Run) -> None:
+    code = """
+import os, resource, sys
+import sysv_ipc
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+made = sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREX, initial_value=5)
+print(made.value)
+made.remove()
+"""
+    assert run_python(code, key).stdout == "5\n"

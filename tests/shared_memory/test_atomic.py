@@ -59,6 +59,7 @@ def numbers(type: str) -> list[int]:
 
 @pytest.fixture(params=TYPES)
 def type(request: pytest.FixtureRequest) -> str:
+    """Each type of number."""
     return str(request.param)
 
 

@@ -502,3 +502,11 @@ def test_the_example_with_pillow_and_arrow_runs(capsys: pytest.CaptureFixture[st
         missing = module not in sys.modules
         assert (f"{module} is not installed" if missing else line) in lines
     assert lines[-1] == "detached"
+
+
+def test_arrays_from_the_numpy_side_read_zeros_after_a_detach() -> None:
+    segment = SharedMemory(None, IPC_CREX, init_character=b"x")
+    array = np.ndarray((10,), np.uint8, buffer=segment)  # type: ignore[arg-type]
+    segment.remove()
+    segment.detach()
+    assert array.sum() == 0

@@ -7,11 +7,13 @@ import ctypes
 import hashlib
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import sysv_ipc
 from sysv_ipc import IPC_CREX, PAGE_SIZE, ArgumentError, SharedMemory
 
 SIZE = PAGE_SIZE
@@ -147,7 +149,7 @@ def test_it_is_indexed_as_bytes_are(segment: SharedMemory) -> None:
     assert bytes(segment) == model
 
 
-@pytest.mark.parametrize("index", [SIZE, -SIZE - 1, 2**70])
+@pytest.mark.parametrize("index", [SIZE, -SIZE - 1, 2**70, -(2**70)])
 def test_an_index_outside_is_an_index_error(segment: SharedMemory, index: int) -> None:
     with pytest.raises(IndexError):
         segment[index]
@@ -246,3 +248,75 @@ def test_what_takes_buffers_takes_a_segment(segment: SharedMemory) -> None:
     assert segment[8] == 6
     assert hashlib.sha256(segment).digest() == hashlib.sha256(segment.read()).digest()
     assert b"".join([segment]) == segment.read()
+
+
+def test_indexing_does_not_use_up_address_space() -> None:
+    segment = SharedMemory(None, IPC_CREX, size=1 << 20)
+
+    def mapped() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * sysv_ipc.PAGE_SIZE
+
+    before = mapped()
+    for _ in range(300):
+        segment[0], segment[1:3], segment[::4096]
+        segment[0] = 1
+        segment[1:3] = b"ab"
+        segment.attach()
+    segment.remove()
+    segment.detach()
+    assert mapped() - before < 100 << 20
+
+
+INDEXES = [
+    0, 1, -1, 9, -10, slice(None), slice(2, 5), slice(5, 2), slice(-3, None), slice(None, None, 2),
+    slice(None, None, -1), slice(8, 1, -3), slice(100, 200), slice(-100, 3), slice(3, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=str)
+def test_indexes_mean_what_they_mean_for_a_bytearray(index: Any) -> None:
+    segment = SharedMemory(None, IPC_CREX, size=10)
+    segment.write(b"0123456789")
+    model = bytearray(b"0123456789")
+    assert segment[index] == (model[index] if isinstance(index, int) else bytes(model[index]))
+    value: Any = 7 if isinstance(index, int) else bytes(range(100, 100 + len(model[index])))
+    segment[index] = model[index] = value
+    assert segment.read() == model
+    segment.remove()
+    segment.detach()
+
+
+@pytest.mark.parametrize("index", [1.5, "1", (), (1, 2), None, ...])
+def test_what_is_no_index_is_told(segment: SharedMemory, index: Any) -> None:
+    with pytest.raises(TypeError, match="shared memory indices must be integers or slices"):
+        segment[index]
+    with pytest.raises(TypeError, match="shared memory indices must be integers or slices"):
+        segment[index] = 1
+
+
+@pytest.mark.parametrize("value", [256, -1, 2**70])
+def test_what_is_no_byte_is_told(segment: SharedMemory, value: int) -> None:
+    with pytest.raises(ArgumentError, match="a byte must be from 0 to 255"):
+        segment[0] = value
+
+
+def test_a_slice_of_another_size_is_refused(segment: SharedMemory) -> None:
+    before = segment.read()
+    with pytest.raises(ArgumentError, match="3 bytes cannot be assigned to a slice of 2"):
+        segment[0:2] = b"abc"
+    with pytest.raises(ArgumentError):
+        segment[::2] = b"abc"
+    assert segment.read() == before
+
+
+def test_a_slice_takes_a_view_of_the_same_segment() -> None:
+    segment = SharedMemory(None, IPC_CREX, size=10)
+    segment.write(b"0123456789")
+    with memoryview(segment) as view:
+        segment[::-1] = view
+    assert segment.read() == b"9876543210"
+    with memoryview(segment) as view, view[0:8] as part:
+        segment[2:10] = part
+    assert segment.read() == b"9898765432"
+    segment.remove()
+    segment.detach()

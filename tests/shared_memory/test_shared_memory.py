@@ -17,7 +17,6 @@ import sysv_ipc
 from sysv_ipc import (
     IPC_CREAT,
     IPC_CREX,
-    IPC_PRIVATE,
     PAGE_SIZE,
     SHM_HUGETLB,
     SHM_NORESERVE,
@@ -287,29 +286,6 @@ def test_lock_and_unlock(segment: SharedMemory) -> None:
     assert seen == [False, True, False]
 
 
-@pytest.mark.parametrize("name", ["uid", "gid", "mode"])
-def test_owner_and_mode_are_set_exactly_or_not_at_all(segment: SharedMemory, name: str) -> None:
-    before = listed("shm", segment.id)
-    for value in (-1, 2**32, 2**32 + 1234, "0", None):
-        with pytest.raises((ArgumentError, TypeError)):
-            setattr(segment, name, value)
-    with pytest.raises(AttributeError, match="cannot be deleted"):
-        delattr(segment, name)
-    assert listed("shm", segment.id) == before
-    setattr(segment, name, 0o444)
-    assert getattr(segment, name) == 0o444
-
-
-@pytest.mark.parametrize(
-    "name", ["key", "size", "address", "attached", "number_attached", "readonly", "creator_pid"]
-)
-def test_read_only_attributes_say_so(segment: SharedMemory, name: str) -> None:
-    with pytest.raises(AttributeError, match="is not writable"):
-        setattr(segment, name, 1)
-    with pytest.raises(AttributeError, match="is not writable"):
-        delattr(segment, name)
-
-
 # --------------------------------------------------------------------------------- removal
 
 
@@ -392,11 +368,3 @@ def test_what_is_detached_says_so(
         use(segment)
     assert segment
     assert (segment.address, segment.attached, segment.size) == (0, False, PAGE_SIZE)
-
-
-def test_private_segments_are_always_new() -> None:
-    first, second = SharedMemory(IPC_PRIVATE, size=10), SharedMemory(IPC_PRIVATE, size=10)
-    assert first.key == second.key == 0
-    assert first != second
-    discard(first)
-    discard(second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -13,78 +14,64 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import calls
 import pytest
-from helpers import end_by_cancel, fork, run_in_thread, timers, wait_until
+from helpers import end_by_cancel, fork, handled, run_in_thread, soon, timers, wait_until
 from sleeping import blocked_in_system_call
 
 import sysv_ipc
 from sysv_ipc import (
     IPC_CREX,
     CancelledError,
-    ExistentialError,
     MessageQueue,
     Semaphore,
     SemaphoreSet,
 )
 
-#: Each call that waits, on a handle that has nothing for it.
-WAITS: dict[str, tuple[type[Any], Callable[[Any], object]]] = {
-    "acquire": (Semaphore, lambda s: s.acquire()),
-    "acquire with a timeout": (Semaphore, lambda s: s.acquire(60)),
-    "op": (SemaphoreSet, lambda z: z.op([(0, -1)])),
-    "compiled": (SemaphoreSet, lambda z: z.compile([(0, -1)])()),
-    "set acquire": (SemaphoreSet, lambda z: z.acquire(0, 1)),
-    "set zero": (SemaphoreSet, lambda z: z.zero(1)),
-    "receive": (MessageQueue, lambda q: q.receive()),
-    "receive with a timeout": (MessageQueue, lambda q: q.receive(timeout=60)),
-    "receive_into": (MessageQueue, lambda q: q.receive_into(bytearray(9))),
-    "receive_many": (MessageQueue, lambda q: q.receive_many(9)),
-    "iteration": (MessageQueue, lambda q: next(q)),
-    "send": (MessageQueue, lambda q: q.send(b"x" * 20000)),
-    "send_many": (MessageQueue, lambda q: q.send_many([b"x" * 20000])),
-}
 
-
-def make(kind: type[Any]) -> Any:
-    if kind is SemaphoreSet:
-        return SemaphoreSet(None, 2, IPC_CREX, initial_values=[0, 1])
-    if kind is MessageQueue:
-        queue = MessageQueue(None, IPC_CREX, max_message_size=20000)
-        # Nothing fits, and there is nothing to take.
-        queue.max_size = 1
-        return queue
-    return Semaphore(None, IPC_CREX)
-
-
-@pytest.mark.parametrize("name", WAITS)
-def test_a_wait_is_cancelled(name: str, way: str) -> None:
-    if name.startswith("send"):
-        # A message longer than kernel.msgmax would be refused at once.
-        with open("/proc/sys/kernel/msgmax", encoding="utf-8") as file:
-            before = file.read()
-        with open("/proc/sys/kernel/msgmax", "w", encoding="utf-8") as file:
-            file.write("20000")
-    kind, wait = WAITS[name]
-    handle = make(kind)
-    error = end_by_cancel(lambda: wait(handle), handle.cancel)
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_wait_is_cancelled(
+    wait: calls.Wait, target: Any, timeout: float | None, way: str
+) -> None:
+    error = end_by_cancel(lambda: wait.call(target, timeout), target.cancel)
     assert isinstance(error, CancelledError)
-    assert (error.errno, error.id) == (errno.ECANCELED, handle.id)
+    assert (error.errno, error.id) == (errno.ECANCELED, target.id)
     assert str(error).startswith("[Errno 125] Operation canceled: ")
     assert getattr(error, "sent", 0) == 0
-    handle.remove()
-    if name.startswith("send"):
-        with open("/proc/sys/kernel/msgmax", "w", encoding="utf-8") as file:
-            file.write(before)
 
 
-def test_cancelling_where_nobody_waits_does_nothing(
-    queue: MessageQueue, semaphore: Semaphore
+def test_cancelling_what_nobody_waits_for_does_nothing(wait: calls.Wait, target: Any) -> None:
+    target.cancel()
+    soon(lambda: wait.end(target))
+    wait.call(target, 60)
+
+
+def test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts(
+    wait: calls.Wait, target: Any
 ) -> None:
-    queue.cancel()
-    semaphore.cancel()
-    queue.send("still usable")
-    assert queue.receive() == (b"still usable", 1)
-    assert semaphore.acquire(0) is True
+    with handled(signal.SIGALRM, lambda *_: target.cancel()):
+        signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+        with pytest.raises(CancelledError):
+            wait.call(target, None)
+
+
+@pytest.mark.parametrize("wait", calls.TIMED, indirect=True)
+def test_a_handler_may_fork_in_the_middle_of_a_wait(wait: calls.Wait, target: Any) -> None:
+    """The child goes on with the wait of its parent, deadline and all."""
+    statuses: list[int] = []
+
+    def split(*_: object) -> None:
+        def work() -> None:
+            with contextlib.suppress(sysv_ipc.BusyError):
+                assert wait.call(target, 0.005) == wait.late
+
+        statuses.append(os.waitpid(fork(work), 0)[1])
+
+    with handled(signal.SIGALRM, split):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with contextlib.suppress(sysv_ipc.BusyError):
+            assert wait.call(target, 0.1) == wait.late
+    assert statuses == [0]
 
 
 def test_a_wait_that_begins_later_is_not_cancelled(queue: MessageQueue) -> None:
@@ -133,25 +120,6 @@ def test_all_waits_of_a_handle_are_cancelled_at_once(queue: MessageQueue) -> Non
     wait_for_waits(16)
     queue.cancel()
     assert {type(result()) for result in results} == {CancelledError}
-
-
-def test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts(
-    queue: MessageQueue,
-) -> None:
-    before = signal.signal(signal.SIGALRM, lambda *_: queue.cancel())
-    signal.setitimer(signal.ITIMER_REAL, 0.02)
-    try:
-        with pytest.raises(CancelledError):
-            queue.receive(timeout=60)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_cancelling_what_was_never_initialised_is_refused() -> None:
-    kinds: list[Any] = [Semaphore, SemaphoreSet, MessageQueue]
-    for kind in kinds:
-        with pytest.raises(ExistentialError, match="never initialised"):
-            kind.__new__(kind).cancel()
 
 
 def test_each_wait_ends_with_success_or_cancelled_and_nothing_is_lost(
@@ -221,7 +189,7 @@ def test_permits_are_neither_lost_nor_made(way: str) -> None:
     threads.append(threading.Thread(target=cancel))
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    time.sleep(0.3)
     stop.set()
     semaphore.cancel()
     for thread in threads:
@@ -253,27 +221,6 @@ def test_a_fork_while_eight_threads_wait_leaves_both_sides_working(queue: Messag
         assert os.waitpid(fork(work), 0)[1] == 0
     queue.cancel()
     assert {type(result()) for result in results} == {CancelledError}
-
-
-def test_a_handler_may_fork_in_the_middle_of_a_wait(queue: MessageQueue) -> None:
-    """The child goes on with the wait of its parent, deadline and all."""
-    statuses: list[int] = []
-
-    def split(*_: object) -> None:
-        def work() -> None:
-            with pytest.raises(sysv_ipc.BusyError):
-                queue.receive(timeout=0.005)
-
-        statuses.append(os.waitpid(fork(work), 0)[1])
-
-    before = signal.signal(signal.SIGALRM, split)
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
-    try:
-        with pytest.raises(sysv_ipc.BusyError):
-            queue.receive(timeout=0.3)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert statuses == [0]
 
 
 def test_waits_leave_nothing_behind(queue: MessageQueue) -> None:

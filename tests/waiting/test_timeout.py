@@ -3,137 +3,159 @@
 from __future__ import annotations
 
 import decimal
+import errno
 import fractions
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+import calls
+import numpy as np
 import pytest
-from helpers import alarms, run_in_thread, timers, wait_until
+from helpers import alarms, run_in_thread, soon, timers, wait_until
 from sleeping import blocked_in_system_call
 
 import sysv_ipc
-from sysv_ipc import (
-    IPC_CREX,
-    ArgumentError,
-    BusyError,
-    MessageQueue,
-    Semaphore,
-    SemaphoreSet,
-)
+from sysv_ipc import ArgumentError, BusyError, MessageQueue, Semaphore
 
-#: Every call that can wait, as it is with a timeout; the queue is full or empty as it needs.
-WAITS: dict[str, Callable[..., object]] = {
-    "acquire": lambda s, z, q, t: s.acquire(t),
-    "Z": lambda s, z, q, t: z[0].Z(t),
-    "op": lambda s, z, q, t: z.op([(1, -1), (0, 1)], t),
-    "compiled": lambda s, z, q, t: z.compile([(1, -1)])(t),
-    "set acquire": lambda s, z, q, t: z.acquire(0, 1, timeout=t),
-    "set zero": lambda s, z, q, t: z.zero(0, 1, timeout=t),
-    "receive": lambda s, z, q, t: q.receive(type=99, timeout=t),
-    "receive_into": lambda s, z, q, t: q.receive_into(bytearray(9), type=99, timeout=t),
-    "send": lambda s, z, q, t: q.send(b"x" * 1000, timeout=t),
-}
-#: These tell by their result that time was up.
-COUNTING: dict[str, Callable[..., object]] = {
-    "receive_many": lambda s, z, q, t: q.receive_many(3, type=99, timeout=t) == [],
-    "send_many": lambda s, z, q, t: q.send_many([b"x" * 1000] * 3, timeout=t) == 0,
-}
+TEXT = "The timeout must be None or a non-negative number"
+
+#: Each call with a timeout.
+timed = pytest.mark.parametrize("wait", calls.TIMED, indirect=True)
+
+#: All that is for ever, or long enough.  The seconds from 2**31 on are more than a time_t of 32
+#: bits holds.
+LONG = [
+    *(None, 30, 30.0, 3600, fractions.Fraction(30), decimal.Decimal(30), math.inf, np.inf),
+    *(2**31 - 1, 2**31, 3e9, 2**32 + 0.2, 2**33, 2**63, 9223372036.854775807, 1e300, 10**400),
+    *(decimal.Decimal("Infinity"), decimal.Decimal("1e400"), fractions.Fraction(10**400)),
+]
+IMPOSSIBLE = [
+    *(-1, -1e-9, -0.001, -math.inf, math.nan, -(10**400), np.float64(-1)),
+    *(decimal.Decimal("NaN"), decimal.Decimal("sNaN"), decimal.Decimal(-1)),
+    *(fractions.Fraction(-1, 3), fractions.Fraction(-(10**400))),
+]
+NOT_NUMBERS: list[Any] = [
+    *("1", b"1", [], {}, 1j, object(), Semaphore),
+    *(np.str_("1"), np.bytes_(b"1"), np.array([1, 2]), np.array([])),
+]
 
 
-@pytest.fixture
-def objects() -> Iterator[tuple[Semaphore, SemaphoreSet, MessageQueue]]:
-    """A semaphore that is taken, a set of which a member is, and a queue that is full."""
-    semaphore = Semaphore(None, IPC_CREX)
-    many = SemaphoreSet(None, 2, IPC_CREX, initial_values=[1, 0])
-    queue = MessageQueue(None, IPC_CREX)
-    while queue.try_send(b"x" * 1000):
-        pass
-    yield semaphore, many, queue
-    for handle in (semaphore, many, queue):
-        handle.remove()
+def state(target: Any) -> object:
+    """What a wait could have changed."""
+    if isinstance(target, calls.Number):
+        return target.atomic.load()
+    info = target.info()
+    return info.current_bytes if isinstance(target, MessageQueue) else info.members
 
 
-@pytest.mark.parametrize("name", WAITS)
+def is_late(wait: calls.Wait, target: Any, timeout: Any) -> None:
+    """Make the call, whose time has to be up, and look how it tells so."""
+    if wait.late is not BusyError:
+        assert wait.call(target, timeout) == wait.late
+        return
+    with pytest.raises(BusyError) as caught:
+        wait.call(target, timeout)
+    assert caught.value.errno in (errno.EAGAIN, errno.ENOMSG)
+    assert caught.value.id == target.id
+
+
+@timed
 @pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
-def test_a_wait_ends_when_time_is_up(
-    objects: tuple[Any, ...], name: str, thread: bool, way: str
-) -> None:
-    def wait() -> float:
+def test_a_wait_ends_when_time_is_up(wait: calls.Wait, target: Any, thread: bool, way: str) -> None:
+    before = state(target)
+
+    def late() -> float:
         start = time.monotonic()
-        with pytest.raises(BusyError):
-            WAITS[name](*objects, 0.02)
+        is_late(wait, target, 0.02)
         return time.monotonic() - start
 
-    values = objects[1].values
-    took = run_in_thread(wait)() if thread else wait()
+    took = run_in_thread(late)() if thread else late()
     assert isinstance(took, float)
     assert 0.02 <= took < 10
-    assert objects[1].values == values
+    assert state(target) == before
 
 
-@pytest.mark.parametrize("name", COUNTING)
-def test_a_list_is_what_there_was_in_time(objects: tuple[Any, ...], name: str, way: str) -> None:
-    start = time.monotonic()
-    assert COUNTING[name](*objects, 0.02) is True
-    assert 0.02 <= time.monotonic() - start < 10
-
-
-@pytest.mark.parametrize("name", [*WAITS, *COUNTING])
+@timed
 @pytest.mark.parametrize("timeout", [0, 0.0, 1e-300, 5e-324, 1e-9])
-def test_no_time_at_all_is_one_attempt(objects: tuple[Any, ...], name: str, timeout: float) -> None:
-    if name in COUNTING:
-        assert COUNTING[name](*objects, timeout) is True
-    else:
-        with pytest.raises(BusyError):
-            WAITS[name](*objects, timeout)
+def test_no_time_at_all_is_one_attempt(wait: calls.Wait, target: Any, timeout: float) -> None:
+    is_late(wait, target, timeout)
 
 
-@pytest.mark.parametrize("name", [*WAITS, *COUNTING])
-@pytest.mark.parametrize("timeout", [-1, -1e-9, math.nan, -math.inf])
+@timed
 def test_impossible_timeouts_are_refused_before_anything_happens(
-    objects: tuple[Any, ...], name: str, timeout: float
+    wait: calls.Wait, target: Any
 ) -> None:
-    before = objects[2].current_messages, objects[1].values
-    with pytest.raises(ArgumentError, match="must be None or a non-negative number"):
-        {**WAITS, **COUNTING}[name](*objects, timeout)
-    with pytest.raises(TypeError, match="must be None or a non-negative number"):
-        {**WAITS, **COUNTING}[name](*objects, "1")
-    assert (objects[2].current_messages, objects[1].values) == before
+    """Also if the call need not wait."""
+    for end in (lambda _: None, wait.end):
+        end(target)
+        before = state(target)
+        for timeout in IMPOSSIBLE:
+            with pytest.raises(ArgumentError) as caught:
+                wait.call(target, timeout)  # type: ignore[arg-type]
+            assert (str(caught.value), caught.value.errno) == (TEXT, errno.EINVAL)
+        for timeout in NOT_NUMBERS:
+            with pytest.raises(TypeError) as refused:
+                wait.call(target, timeout)
+            assert str(refused.value) == TEXT
+        assert state(target) == before
+
+
+@timed
+def test_what_comes_in_time_ends_the_wait(wait: calls.Wait, way: str) -> None:
+    for timeout in LONG:
+        with wait.target() as target:
+            soon(lambda target=target: wait.end(target))  # type: ignore[misc]
+            wait.call(target, timeout)  # type: ignore[arg-type]
+
+
+@timed
+def test_signals_do_not_prolong_a_timeout(wait: calls.Wait, target: Any, way: str) -> None:
+    """With the whole timeout again after each signal, it would never end."""
+    start = time.monotonic()
+    with alarms(0.005) as seen:
+        is_late(wait, target, 0.1)
+    assert 0.1 <= time.monotonic() - start < 10
+    # On a busy machine several may come as one.
+    assert seen
 
 
 @pytest.mark.parametrize(
     "timeout",
-    # The seconds from 2**31 on are more than a time_t of 32 bits holds.
     [
-        *(30, 30.0, fractions.Fraction(30), decimal.Decimal(30), math.inf, None, 1e300, 10**400),
-        *(2**31 - 1, 2**31, 3e9, 2**32 + 0.2),
+        *(0.01, fractions.Fraction(1, 100), decimal.Decimal("0.01"), np.float32(0.01)),
+        *(np.float64(0.01), 1e-12, np.nextafter(0, 1)),
     ],
 )
-def test_what_comes_in_time_is_taken(queue: MessageQueue, timeout: Any, way: str) -> None:
-    result = run_in_thread(lambda: queue.receive(timeout=timeout))
-    queue.send("in time", type=3)
-    assert result() == (b"in time", 3)
-    while queue.try_send(b"x" * 1000):
-        pass
-    result = run_in_thread(lambda: queue.send(b"y" * 1000, timeout=timeout))
-    for _ in range(2):
-        queue.receive()
-    assert result() is None
+def test_every_kind_of_number_is_a_timeout(semaphore: Semaphore, timeout: float) -> None:
+    semaphore.acquire()
+    start = time.monotonic()
+    with pytest.raises(BusyError, match=r"^\[Errno 11\] Resource temporarily unavailable"):
+        semaphore.acquire(timeout)
+    assert time.monotonic() - start >= min(float(timeout), 0.0099)
 
 
-@pytest.mark.parametrize("timeout", [2**31 - 1, 2**31, 3e9, 2**32 + 0.2, 2**33])
-def test_a_permit_is_waited_for_longer_than_a_lifetime(
-    objects: tuple[Semaphore, SemaphoreSet, MessageQueue], timeout: float
+@pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
+@pytest.mark.parametrize("timeout", [0, 0.0, -0.0, False, np.int64(0), decimal.Decimal(0)])
+def test_timeout_zero_does_not_wait(semaphore: Semaphore, timeout: float) -> None:
+    with pytest.raises(BusyError):
+        semaphore.Z(timeout)
+
+
+@pytest.mark.parametrize("error", [KeyError, OverflowError])
+def test_an_exception_of_a_timeout_comes_through(
+    semaphore: Semaphore, error: type[Exception]
 ) -> None:
-    semaphore = objects[0]
-    result = run_in_thread(lambda: semaphore.acquire(timeout))
-    wait_until(lambda: semaphore.waiting_for_nonzero == 1)
-    semaphore.release()
-    assert result() is True
+    class Timeout:
+        def __float__(self) -> float:
+            raise error("from __float__")
+
+    with pytest.raises(error, match="from __float__"):
+        semaphore.acquire(Timeout())
+    assert semaphore.value == 1
 
 
 def test_a_call_that_may_not_block_does_not_look_at_the_timeout(queue: MessageQueue) -> None:
@@ -167,14 +189,6 @@ def test_a_timeout_of_many_is_for_all_of_them(queue: MessageQueue) -> None:
     assert 0.15 <= took < 10
 
 
-def test_signals_do_not_prolong_a_timeout(queue: MessageQueue, way: str) -> None:
-    start = time.monotonic()
-    with alarms(0.005) as calls, pytest.raises(BusyError):
-        queue.receive(timeout=0.1)
-    assert 0.1 <= time.monotonic() - start < 10
-    assert len(calls) >= 2
-
-
 def test_a_timeout_while_others_wait_for_ever(queue: MessageQueue) -> None:
     """Each of 16 threads keeps its own time."""
     for_ever = [run_in_thread(queue.receive) for _ in range(8)]
@@ -186,14 +200,6 @@ def test_a_timeout_while_others_wait_for_ever(queue: MessageQueue) -> None:
     queue.send_many([str(i) for i in range(8)])
     got = {result() for result in for_ever}
     assert got == {(str(i).encode(), 1) for i in range(8)}
-
-
-def test_a_queue_that_is_removed_ends_every_timed_wait(key: int, way: str) -> None:
-    made = MessageQueue(key, IPC_CREX)
-    receivers = [run_in_thread(lambda: made.receive(timeout=60)) for _ in range(4)]
-    time.sleep(0.01)
-    made.remove()
-    assert {type(result()) for result in receivers} == {sysv_ipc.ExistentialError}
 
 
 def test_timeouts_need_few_timers(queue: MessageQueue) -> None:

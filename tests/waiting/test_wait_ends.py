@@ -1,96 +1,91 @@
-"""What becomes of 16 threads that wait, in each kind of call, when the process ends or changes."""
+"""What becomes of threads that wait, in every call that can, when the process ends or changes."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import calls
 import pytest
 
 import sysv_ipc
 
-CALLS = {
-    "acquire": "semaphore.acquire()",
-    "acquire with a timeout": "semaphore.acquire(100)",
-    "op": "many.op([(0, -1)])",
-    "zero": "many.zero(1)",
-    "Z": "many[1].Z()",
-    "receive": "queue.receive()",
-    "receive with a timeout": "queue.receive(timeout=100)",
-    "receive_into": "queue.receive_into(bytearray(8))",
-    "receive_many": "queue.receive_many(8)",
-    "iteration": "list(queue)",
-    "send": "full.send(b'x' * 100)",
-    "send with a timeout": "full.send(b'x' * 100, timeout=100)",
-    "send_many": "full.send_many([b'x' * 100])",
-    "aio, receive": "asyncio.run(aio_queue.receive())",
-    "aio, send": "asyncio.run(aio_full.send(b'x' * 100))",
-    "aio, acquire": "asyncio.run(aio_semaphore.acquire(100))",
-    "aio, iteration": "asyncio.run(iterate())",
-}
-
+#: Starts a thread for each call of the table, one without a timeout and one with it, or four for
+#: each kind of wait of asyncio; then does what its second argument says.
 PROGRAM = """
-import os, signal, sys, threading, time, warnings
-from sleeping import blocked_in_system_call
-import sysv_ipc
+import asyncio, contextlib, os, signal, sys, threading, time, warnings
+import calls, sysv_ipc
+from sleeping import waits
+from sysv_ipc import IPC_CREX, aio
 # To fork beside threads is what is tried here.
 warnings.simplefilter("ignore", DeprecationWarning)
-from sysv_ipc import IPC_CREX
-call, how, daemon = sys.argv[1], sys.argv[2], sys.argv[3] == "daemon"
-semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
-many = sysv_ipc.SemaphoreSet(None, 2, IPC_CREX, initial_values=[0, 1])
-queue, full = (sysv_ipc.MessageQueue(None, IPC_CREX) for _ in range(2))
-full.max_size = 10
-ids = [handle.id for handle in (semaphore, many, queue, full)]
+kind, how, daemon = sys.argv[1], sys.argv[2], sys.argv[3] == "daemon"
+made, functions, ends = [], [], []
 # The first error imports what tells the cure.  Where there is no GIL, CPython 3.13 may never end
 # when a thread imports meanwhile.
 try:
     sysv_ipc.MessageQueue.from_id(-1)
 except sysv_ipc.ExistentialError:
     pass
-print(*ids, flush=True)
-if "asyncio" in call:
-    import asyncio
-    from sysv_ipc import aio
-    aio_semaphore = aio.Semaphore.from_id(ids[0])
-    aio_queue, aio_full = map(aio.MessageQueue.from_id, ids[2:])
+
+if kind == "threads":
+    for wait in calls.WAITS.values():
+        for timeout in (None, 100) if wait.timed else (None,):
+            target = wait.make()
+            functions.append(lambda wait=wait, target=target, t=timeout: wait.call(target, t))
+            # A number's segment goes with the process.
+            if isinstance(target, calls.Number):
+                ends.append(lambda wait=wait, target=target: wait.end(target))
+            else:
+                made.append(target)
+else:
+    semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
+    queue, full = (sysv_ipc.MessageQueue(None, IPC_CREX) for _ in range(2))
+    full.max_size = 10
+    made += [semaphore, queue, full]
+    aio_semaphore = aio.Semaphore.from_id(semaphore.id)
+    aio_queue, aio_full = map(aio.MessageQueue.from_id, (queue.id, full.id))
     async def iterate():
         async for _ in aio_queue: pass
-code = compile(call, "call", "eval")
+    for start in (aio_queue.receive, lambda: aio_full.send(b"x" * 100),
+                  lambda: aio_semaphore.acquire(100), iterate):
+        functions += [lambda start=start: asyncio.run(start())] * 4
 
-def wait():
-    try:
-        eval(code)
-    except sysv_ipc.ExistentialError:
-        pass
+print(",".join(f"{calls.table_of(type(one))}:{one.id}" for one in made), flush=True)
 
-threads = [threading.Thread(target=wait, daemon=daemon) for _ in range(16)]
+def wait(function):
+    with contextlib.suppress(sysv_ipc.ExistentialError, StopIteration):
+        function()
+
+threads = [threading.Thread(target=wait, args=[one], daemon=daemon) for one in functions]
 for thread in threads:
     thread.start()
 
-def sleeping():
-    if "asyncio" in call:
-        lines = [line for one in (aio_semaphore, aio_queue, aio_full)
-                 for line in one._lines._lines.values()]
-    # Where tasks wait, their helpers do, which are no threads of threading.
-    natives = (os.listdir("/proc/self/task") if "asyncio" in call
-               else [thread.native_id for thread in threads])
-    count = sum(blocked_in_system_call(int(one), "semop", "semtimedop", "msgsnd", "msgrcv")
-                for one in natives)
-    return count * sum(len(line.requests) for line in lines) if "asyncio" in call else count
+def all_sleep():
+    if kind == "threads":
+        return all(waits(thread.native_id) for thread in threads)
+    # Where tasks wait, their helpers do, which are no threads of threading: one for each line.
+    lines = [line for one in (aio_semaphore, aio_queue, aio_full)
+             for line in one._lines._lines.values()]
+    sleeping = sum(waits(int(one)) for one in os.listdir("/proc/self/task"))
+    return sum(len(line.requests) for line in lines) == len(threads) and sleeping >= 3
 
-while sleeping() < 16:
-    time.sleep(0.001)
+def until_all_sleep():
+    while not all_sleep():
+        time.sleep(0.001)
 
 def remove(*_):
-    sysv_ipc.remove_semaphore(ids[0]); sysv_ipc.remove_semaphore(ids[1])
-    sysv_ipc.remove_message_queue(ids[2]); sysv_ipc.remove_message_queue(ids[3])
+    for one in made:
+        one.remove()
+    for end in ends:
+        end()
 
+until_all_sleep()
 if how == "SIGTERM with a handler":
     def end(*_):
         print("handler", flush=True)
@@ -120,7 +115,8 @@ elif how == "fork and exec":
     if pid == 0:
         os.execv("/bin/echo", ["echo", "child"])
     os.waitpid(pid, 0)
-    print(sleeping(), flush=True)
+    until_all_sleep()
+    print("all wait", flush=True)
     remove()
     for thread in threads: thread.join()
 elif how == "exec":
@@ -137,48 +133,38 @@ OUTCOMES = [
     ("sys.exit", "daemon", 6, ""),
     ("removal, then the end", "joined", 0, ""),
     ("os._exit", "joined", 7, ""),
-    ("fork and exec", "daemon", 0, "child 16"),
-    ("fork and exec", "joined", 0, "child 16"),
+    ("fork and exec", "daemon", 0, "child all wait"),
+    ("fork and exec", "joined", 0, "child all wait"),
     ("exec", "joined", 0, "new"),
 ]
 
 
 @functools.cache
-def ends(call: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
-    """Let programs that wait in this call come to all their ends, two programs at a time."""
+def ends(kind: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
+    """Let programs that wait come to all their ends, two programs at a time."""
 
     def end(how: str, threads: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM, CALLS[call], how, threads],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        command = [sys.executable, "-c", PROGRAM, kind, how, threads]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     hows = [(how, threads) for how, threads, *_ in OUTCOMES]
     with ThreadPoolExecutor(2) as pool:
         done = dict(zip(hows, pool.map(end, *zip(*hows, strict=True)), strict=True))
-    removers: list[Callable[[int], None]] = [
-        sysv_ipc.remove_semaphore,
-        sysv_ipc.remove_semaphore,
-        sysv_ipc.remove_message_queue,
-        sysv_ipc.remove_message_queue,
-    ]
     for one in done.values():
-        for remove, number in zip(removers, one.stdout.split(), strict=False):
+        for table, id in re.findall(r"(\w+):(\d+)", one.stdout.partition("\n")[0]):
             with contextlib.suppress(sysv_ipc.ExistentialError):
-                remove(int(number))
+                calls.REMOVE[table](int(id))
     return done
 
 
 @pytest.mark.parametrize(("how", "threads", "status", "printed"), OUTCOMES)
-@pytest.mark.parametrize("call", CALLS)
-def test_sixteen_threads_wait_when_the_end_comes(
-    call: str, how: str, threads: str, status: int, printed: str
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_every_call_waits_when_the_end_comes(
+    kind: str, how: str, threads: str, status: int, printed: str
 ) -> None:
-    done = ends(call)[how, threads]
+    done = ends(kind)[how, threads]
     words = done.stdout.split()
-    assert (done.returncode, " ".join(words[4:])) == (status, printed)
+    assert (done.returncode, " ".join(words[1:])) == (status, printed), done.stderr
     if how == "SIGINT":
         assert done.stderr.count("KeyboardInterrupt") >= 1
     else:
