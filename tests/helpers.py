@@ -20,10 +20,9 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
-from sleeping import blocked_process, waits
+from sleeping import blocked_in_system_call, blocked_process, waits
 
 import sysv_ipc
-from sysv_ipc import _threads
 
 T = TypeVar("T")
 
@@ -299,9 +298,18 @@ async def begun(*tasks: asyncio.Task[Any]) -> None:
     assert not any(task.done() for task in tasks)
 
 
-def aio_helpers() -> int:
-    """Return how many threads of sysv_ipc.aio there are."""
-    return sum(not thread.is_done() for thread in list(_threads._started))
+def threads_in(name: str) -> int:
+    """Return how many threads of this process sleep in a system call."""
+    threads = map(int, os.listdir("/proc/self/task"))
+    return sum(blocked_in_system_call(thread, name) for thread in threads)
+
+
+async def blocked(name: str, count: int = 1) -> None:
+    """Let tasks run until so many worker threads of theirs sleep in a system call."""
+    deadline = time.monotonic() + 10
+    while threads_in(name) != count:
+        assert time.monotonic() < deadline, f"{threads_in(name)} threads sleep in {name}"
+        await asyncio.sleep(0.001)
 
 
 def import_testcapi() -> Any:

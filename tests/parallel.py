@@ -17,10 +17,9 @@ Make = Callable[[], contextlib.AbstractContextManager[object]]
 
 #: Whole files: what they are about belongs to the process, not to a thread.
 FILES = {
-    "test_aio.py": "its threads and loops are counted",
-    "test_aio_edges.py": "its threads and loops are counted",
-    "test_aio_kept.py": "its threads and loops are counted",
-    "test_aio_lifetime.py": "its threads and loops are counted",
+    "test_aio_cancel.py": "its threads are counted",
+    "test_aio_interrupted.py": "has handlers of signals, and profiles",
+    "test_aio_threads.py": "its threads are counted",
     "test_argument_warning.py": "filters of warnings belong to the process",
     "test_benchmarks.py": "starts programs",
     "test_command_line.py": "starts programs, and changes what standard output is",

@@ -3,7 +3,7 @@
 Processes with one or two loops each send and receive, while the queue is full and empty in turn.
 Tasks are cancelled at random moments, by task.cancel(), asyncio.timeout() and wait_for(), or their
 own time is up.  A cancelled send tells whether it was done.  At the end every message that was
-sent has come once.
+sent has come once.  Then one task sends to another one in the same way, and the order is kept.
 """
 
 import asyncio
@@ -145,7 +145,6 @@ def stress_tasks(count: int, senders: int, receivers: int) -> None:
     join([run(partial(send_all, queue.id, range(i, count, senders), i)) for i in range(senders)])
     queue.send("", True, END)
     join(takers)
-    # Messages that were received for cancelled tasks are in the queue again.
     while (rest := queue.try_receive(NUMBER)) is not None:
         number = int(rest[0])
         seen[number] = seen[number] + 1
@@ -159,4 +158,47 @@ def stress_tasks(count: int, senders: int, receivers: int) -> None:
         flush=True,
     )
     if lost or twice:
+        sys.exit(1)
+    asyncio.run(stress_order(count // 4))
+
+
+async def stress_order(count: int) -> None:
+    """Send from one task to another, whose calls are cancelled at random; compare the order."""
+    queue = aio.MessageQueue(None, IPC_CREX)
+    queue.handle.max_size = 30
+    start = time.monotonic()
+    received: list[int] = []
+
+    async def send_in_order() -> None:
+        source = random.Random(11)
+        for number in range(count):
+            sent = False
+            while not sent:
+                try:
+                    await impatiently(
+                        lambda timeout, n=number: queue.send(str(n), timeout=timeout),  # type: ignore[misc]
+                        source,
+                    )
+                    sent = True
+                except (TimeoutError, asyncio.CancelledError) as error:
+                    sent = was_done(error)
+
+    async def receive_in_order() -> None:
+        source = random.Random(12)
+        while len(received) < count:
+            try:
+                message, _ = await impatiently(
+                    lambda timeout: queue.receive(timeout=timeout), source
+                )
+                received.append(int(message))
+            except (TimeoutError, asyncio.CancelledError):
+                continue
+
+    await asyncio.gather(send_in_order(), receive_in_order())
+    queue.remove()
+    queue.close()
+    wrong = sum(1 for i, number in enumerate(received) if i != number)
+    took = time.monotonic() - start
+    print(f"{count} messages from task to task in {took:.0f} s: {wrong} out of order", flush=True)
+    if wrong:
         sys.exit(1)

@@ -149,6 +149,26 @@ register_in_main(void *Py_UNUSED(unused))
     return 0;
 }
 
+/* Register a function that is called when this interpreter ends and when a
+ * child of multiprocessing ends: 0, or -1 with an exception. */
+static int
+call_at_end(PyObject *function)
+{
+    return register_at_exit(function) < 0 || register_in_child(function) < 0 ||
+                   register_at_fork(function) < 0
+               ? -1
+               : 0;
+}
+
+PyObject *
+core_call_at_end(PyObject *Py_UNUSED(module), PyObject *function)
+{
+    if (call_at_end(function) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 int
 core_finish_register(void)
 {
@@ -160,11 +180,7 @@ core_finish_register(void)
     }
     os_wait_finish(false);
     PyObject *finish = PyCFunction_New(&finish_methods[0], NULL);
-    int rc = finish == NULL || register_at_exit(finish) < 0 ||
-                     register_in_child(finish) < 0 ||
-                     register_at_fork(finish) < 0
-                 ? -1
-                 : 0;
+    int rc = finish == NULL ? -1 : call_at_end(finish);
     Py_XDECREF(finish);
     return rc;
 }

@@ -8,5 +8,8 @@
  * the end of a child of multiprocessing.  Return 0, or -1 with an
  * exception. */
 int core_finish_register(void);
+/* _call_at_end(function): the same for another function, in this
+ * interpreter. */
+PyObject *core_call_at_end(PyObject *module, PyObject *function);
 
 #endif

@@ -107,11 +107,11 @@ core_seconds(PyObject *module, PyObject *value)
 }
 
 PyObject *
-core_patience(PyObject *module, PyObject *args)
+core_block_seconds(PyObject *module, PyObject *args)
 {
     PyObject *block, *timeout;
     struct core_deadline deadline;
-    return !PyArg_ParseTuple(args, "OO:_patience", &block, &timeout) ||
+    return !PyArg_ParseTuple(args, "OO:_block_seconds", &block, &timeout) ||
                    core_deadline(core_state_of_module(module), block, timeout,
                                  &deadline) < 0
                ? NULL

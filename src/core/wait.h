@@ -27,7 +27,7 @@ core_deadline(CoreState *state, PyObject *block, PyObject *timeout,
 }
 /* The same for aio.py, and for a timeout alone: a float, or None for no
  * limit. */
-PyObject *core_patience(PyObject *module, PyObject *args);
+PyObject *core_block_seconds(PyObject *module, PyObject *args);
 PyObject *core_seconds(PyObject *module, PyObject *value);
 
 /* Wait in a system call with the GIL released: its result, -errno (-EAGAIN or

@@ -1,74 +1,58 @@
-"""Semaphores, sets and queues for asyncio: the same objects, with waits that are awaited.
+"""Semaphores, semaphore sets and message queues for asyncio.
 
-Each call first tries at once.  Where it would have to wait, the task stands in a line, and one
-helper thread waits in the kernel for the first of that line.  Tasks that wait for the same stand
-in one line, however many they are; those that wait for different types of messages, or for
-different deltas or members, need a thread each, because msgrcv(2) and semop(2) wait for one.  A
-task that is cancelled leaves its line; what the helper has taken meanwhile goes to another who
-waits for such a thing, or back to the kernel.  Lines and helpers are in _lines.py.
+Each call first tries without blocking.  If it would block, the task enters a wait queue, and a
+worker thread blocks on behalf of the task at its head: _waits.py.  A cancelled call has either
+happened or not.  acquire() is undone; send() and op() tell by the attribute done of the
+CancelledError; receive() never takes a message for a task that may be gone: its worker thread only
+watches, and the task then takes the message itself.
 
-What is awaited is a plain method that looks at block and timeout and returns a coroutine: a task
-runs that from asyncio's own code, which an ArgumentWarning must not blame.
+The public methods are plain functions that look at block and timeout and return a coroutine: a task
+runs the coroutine from asyncio's own code, which an ArgumentWarning must not blame.
 """
 
-import contextlib
-import copy
-import errno
 import sys
-import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
+from functools import partial, wraps
 from operator import index
-from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex
+from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex, TypeVar, cast
 
 import sysv_ipc
-from sysv_ipc._core import _patience, _seconds
-from sysv_ipc._lines import Lines, collect
-from sysv_ipc._messages import Message, Messages, whole
-from sysv_ipc._taken import Call
+from sysv_ipc._core import _block_seconds, _put_back, _seconds, _watch
+from sysv_ipc._waits import Request, Waits
 
 __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]
 
 _Timeout = SupportsFloat | SupportsIndex | None
 _Operations = Iterable[Sequence[SupportsIndex]]
-#: Gives the seconds that a call waits, or raises what is wrong with them.
-_Patience = Callable[[], float | None]
+_Message = tuple[bytes, int]
+#: Returns how many seconds a call may wait, or raises what is wrong with the arguments.
+_Limit = Callable[[], float | None]
+_Init = TypeVar("_Init", bound=Callable[..., None])
 
 
 class _Handle:
-    """What the three have in common."""
+    """The base class of the three public classes."""
 
-    #: The class of the object that it is about.
+    #: The class of the synchronous object.
     _kind: Any
-    _lines_of: Any = Lines
+    handle: Any
+    _waits: Waits
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """Make one whose handle refuses all, until it has been initialised."""
+        """Create an object whose handle refuses everything until it is initialised."""
         self = super().__new__(cls)
         self._set(cls._kind.__new__(cls._kind))
         return self
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        """Open or create the object, as the class of the same name in sysv_ipc does."""
-        self._open(self._kind(*arguments, **keywords))
-
-    @classmethod
-    def from_id(cls, *arguments: Any, **keywords: Any) -> Self:
-        """Open an object by its id, as the class of the same name in sysv_ipc does."""
-        self = cls.__new__(cls)
-        self._open(cls._kind.from_id(*arguments, **keywords))
-        return self
-
     def _set(self, handle: Any) -> None:
-        #: The object itself: for all that does not wait.
+        #: The synchronous object, for everything that does not wait.
         self.handle = handle
-        self._lines = self._lines_of(handle)
+        self._waits = Waits(handle)
 
     def _open(self, handle: Any) -> None:
-        before = self._lines
+        before = self._waits
         self._set(handle)
-        collect(before)
-        weakref.finalize(self, collect, self._lines).atexit = False
+        before.close()
 
     @property
     def key(self) -> int | None:
@@ -83,24 +67,34 @@ class _Handle:
         return number
 
     def remove(self) -> None:
-        """Remove the object; all who wait get ExistentialError."""
+        """Remove the object; all waiting tasks get ExistentialError."""
         self.handle.remove()
 
     def close(self) -> None:
-        """End the helper threads.  It can wait no more; the object itself is left alone.
-
-        A queue gets back what it had no room for when a task did not want it any more; BusyError
-        where it is still full: that is kept.
-        """
-        self._lines.close()
+        """End all waits with ValueError; no call can wait any more.  The object itself stays."""
+        self._waits.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the object itself does, by id: the copy opens the same."""
+        """Pickle by id, like the synchronous object: the copy opens the same object."""
         return _reopen, (type(self), self.handle)
 
     def __repr__(self) -> str:
-        """Return the object in words."""
+        """Return the class and the synchronous object."""
         return f"<sysv_ipc.aio.{type(self).__name__} of {self.handle!r}>"
+
+
+def _passes_on(written: _Init) -> _Init:
+    """Make an __init__() that passes on the arguments that it is given, and no defaults.
+
+    An ArgumentWarning depends on which arguments are given.  The function as it is written is for
+    readers and type checkers.
+    """
+
+    @wraps(written)
+    def init(self: _Handle, *arguments: Any, **keywords: Any) -> None:
+        self._open(self._kind(*arguments, **keywords))
+
+    return cast(_Init, init)
 
 
 class Semaphore(_Handle):
@@ -109,52 +103,71 @@ class Semaphore(_Handle):
     handle: sysv_ipc.Semaphore
     _kind = sysv_ipc.Semaphore
 
-    def acquire(self, timeout: _Timeout = None, delta: int = 1) -> Coroutine[Any, Any, bool]:
-        """Take delta, waiting until there is that much; True.
+    @_passes_on
+    def __init__(
+        self,
+        key: SupportsIndex | None,
+        flags: SupportsIndex = 0,
+        mode: SupportsIndex = 0o600,
+        initial_value: SupportsIndex = 0,
+    ) -> None:
+        """Open or create the semaphore, like ``sysv_ipc.Semaphore``."""
 
-        timeout is in seconds, None for ever.  Raises BusyError when it is up, else what
-        ``sysv_ipc.Semaphore.acquire`` raises.  A task that is cancelled has taken nothing.
-        See semop(2).
+    @classmethod
+    def from_id(cls, id: SupportsIndex, index: SupportsIndex = 0) -> Self:
+        """Open a semaphore by its id, like ``sysv_ipc.Semaphore.from_id``."""
+        self = cls.__new__(cls)
+        self._open(sysv_ipc.Semaphore.from_id(id, index))
+        return self
+
+    def acquire(self, timeout: _Timeout = None, delta: int = 1) -> Coroutine[Any, Any, bool]:
+        """Take delta, waiting until the value is at least delta.  Returns True.
+
+        timeout is in seconds; None waits forever.  Raises BusyError when it is up, and otherwise
+        what ``sysv_ipc.Semaphore.acquire`` raises.  A cancelled task has taken nothing.  See
+        semop(2).
         """
         return self._acquire(_given(_seconds, timeout), delta)
 
-    async def _acquire(self, patience: _Patience, delta: int) -> bool:
+    async def _acquire(self, limit: _Limit, delta: int) -> bool:
         handle, number, undo = self.handle, _integer(delta, "delta"), self.handle.undo
 
-        def wait(own: sysv_ipc.Semaphore) -> bool:
+        def block(own: sysv_ipc.Semaphore) -> bool:
             own.block, own.undo = True, undo
             return own.acquire(None, number)
 
-        def back(_: object) -> Callable[[], object]:
-            # The handle's undo may be another by now, and the kernel would count it wrongly.
-            own = copy.copy(handle)
-            own.undo = undo
+        def take_back(own: sysv_ipc.Semaphore, _: object) -> Callable[[], object]:
             return partial(own.release, number)
 
-        call = Call(("acquire", number, undo), wait, lambda: handle.acquire(0, number), back)
-        seconds = patience()
-        taken: bool = await self._lines.ask(call, (), seconds if handle.block else 0)
-        return taken
+        attempt = partial(handle.acquire, 0, number)
+        seconds = limit()
+        await self._waits.wait(
+            Request(("acquire", number, undo), attempt, block, take_back),
+            seconds if handle.block else 0,
+        )
+        return True
 
     def release(self, delta: int = 1) -> None:
-        """Give delta back.  Never waits."""
+        """Add delta to the value.  Never waits."""
         self.handle.release(delta)
 
     def zero(self, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Wait until the value is zero; True.  The rest is as in acquire()."""
+        """Wait until the value is zero.  Returns True.  The rest is as in acquire()."""
         return self._zero(_given(_seconds, timeout))
 
-    async def _zero(self, patience: _Patience) -> bool:
+    async def _zero(self, limit: _Limit) -> bool:
         handle = self.handle
 
-        def wait(own: sysv_ipc.Semaphore) -> bool:
+        def block(own: sysv_ipc.Semaphore) -> bool:
             own.block = True
             return own.Z()
 
-        call = Call("zero", wait, lambda: handle.Z(0), _nothing)
-        seconds = patience()
-        taken: bool = await self._lines.ask(call, (), seconds if handle.block else 0)
-        return taken
+        seconds = limit()
+        await self._waits.wait(
+            Request("zero", partial(handle.Z, 0), block, _nothing),
+            seconds if handle.block else 0,
+        )
+        return True
 
     async def __aenter__(self) -> Self:
         """Acquire it."""
@@ -164,13 +177,13 @@ class Semaphore(_Handle):
     async def __aexit__(
         self, kind: object, inside: BaseException | None, traceback: object
     ) -> None:
-        """Release it; an exception inside the block goes on, whatever becomes of that."""
+        """Release it; if that fails, an exception from inside the block gets a note."""
         try:
             self.release()
         except Exception as error:
             if inside is None:
                 raise
-            inside.add_note(f"Besides, {error}")
+            inside.add_note(f"release() also failed: {error}")
 
 
 class SemaphoreSet(_Handle):
@@ -179,57 +192,81 @@ class SemaphoreSet(_Handle):
     handle: sysv_ipc.SemaphoreSet
     _kind = sysv_ipc.SemaphoreSet
 
+    @_passes_on
+    def __init__(
+        self,
+        key: SupportsIndex | None,
+        nsems: SupportsIndex = 0,
+        flags: SupportsIndex = 0,
+        mode: SupportsIndex = 0o600,
+        initial_values: Iterable[SupportsIndex] | None = None,
+    ) -> None:
+        """Open or create the set, like ``sysv_ipc.SemaphoreSet``."""
+
+    @classmethod
+    def from_id(cls, id: SupportsIndex) -> Self:
+        """Open a set by its id, like ``sysv_ipc.SemaphoreSet.from_id``."""
+        self = cls.__new__(cls)
+        self._open(sysv_ipc.SemaphoreSet.from_id(id))
+        return self
+
     def acquire(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Take 1 from each of these members, all or none; True.
+        """Take 1 from each of these members, all or none.  Returns True.
 
         The rest is as in ``Semaphore.acquire``.
         """
         return self._acquire(indexes, _given(_seconds, timeout))
 
-    async def _acquire(self, indexes: tuple[int, ...], patience: _Patience) -> bool:
-        handle, which = self.handle, _integers(indexes, "index")
-        call = Call(
-            ("acquire", which),
-            lambda own: own.acquire(*which),
-            lambda: handle.acquire(*which, timeout=0),
-            lambda _: partial(handle.release, *which),
+    async def _acquire(self, indexes: tuple[int, ...], limit: _Limit) -> bool:
+        handle, members = self.handle, _integers(indexes, "index")
+        await self._waits.wait(
+            Request(
+                ("acquire", members),
+                partial(handle.acquire, *members, timeout=0),
+                lambda own: own.acquire(*members),
+                lambda own, _: partial(own.release, *members),
+            ),
+            limit(),
         )
-        taken: bool = await self._lines.ask(call, (), patience())
-        return taken
+        return True
 
     def release(self, *indexes: int) -> None:
-        """Give 1 back to each of these members.  Never waits."""
+        """Add 1 to each of these members.  Never waits."""
         self.handle.release(*indexes)
 
     def zero(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Wait until each of these members is zero at the same time; True."""
+        """Wait until all of these members are zero at the same time.  Returns True."""
         return self._zero(indexes, _given(_seconds, timeout))
 
-    async def _zero(self, indexes: tuple[int, ...], patience: _Patience) -> bool:
-        handle, which = self.handle, _integers(indexes, "index")
-        call = Call(
-            ("zero", which),
-            lambda own: own.zero(*which),
-            lambda: handle.zero(*which, timeout=0),
-            _nothing,
+    async def _zero(self, indexes: tuple[int, ...], limit: _Limit) -> bool:
+        handle, members = self.handle, _integers(indexes, "index")
+        await self._waits.wait(
+            Request(
+                ("zero", members),
+                partial(handle.zero, *members, timeout=0),
+                lambda own: own.zero(*members),
+                _nothing,
+            ),
+            limit(),
         )
-        taken: bool = await self._lines.ask(call, (), patience())
-        return taken
+        return True
 
     def op(self, operations: _Operations, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Do all of the operations or none; True.
+        """Do all of the operations or none.  Returns True.
 
-        A task that is cancelled just when they are done is told: the attribute ``done`` of the
-        CancelledError is True then.
+        If the task is cancelled, the attribute ``done`` of the CancelledError tells whether the
+        operations were done.
         """
         return self._op(operations, _given(_seconds, timeout))
 
-    async def _op(self, operations: _Operations, patience: _Patience) -> bool:
+    async def _op(self, operations: _Operations, limit: _Limit) -> bool:
         handle = self.handle
         given = handle.compile(operations).operations
-        call = Call(("op", given), lambda own: own.op(given), lambda: handle.op(given, 0), None)
-        taken: bool = await self._lines.ask(call, (), patience())
-        return taken
+        await self._waits.wait(
+            Request(("op", given), partial(handle.op, given, 0), lambda own: own.op(given), None),
+            limit(),
+        )
+        return True
 
 
 class MessageQueue(_Handle):
@@ -237,24 +274,39 @@ class MessageQueue(_Handle):
 
     handle: sysv_ipc.MessageQueue
     _kind = sysv_ipc.MessageQueue
-    _lines: Messages
-    _lines_of = Messages
+
+    @_passes_on
+    def __init__(
+        self,
+        key: SupportsIndex | None,
+        flags: SupportsIndex = 0,
+        mode: SupportsIndex = 0o600,
+        max_message_size: SupportsIndex = 2048,
+    ) -> None:
+        """Open or create the queue, like ``sysv_ipc.MessageQueue``."""
+
+    @classmethod
+    def from_id(cls, id: SupportsIndex, max_message_size: SupportsIndex = 2048) -> Self:
+        """Open a queue by its id, like ``sysv_ipc.MessageQueue.from_id``."""
+        self = cls.__new__(cls)
+        self._open(sysv_ipc.MessageQueue.from_id(id, max_message_size))
+        return self
 
     def send(
         self, message: Any, block: bool = True, type: int = 1, *, timeout: _Timeout = None
     ) -> Coroutine[Any, Any, None]:
-        """Put a message on the queue, waiting while it is full.
+        """Put a message on the queue, waiting while the queue is full.
 
-        Messages of one handle that wait go in the order in which they were given; one that does
-        not wait, or whose time is just up, goes where there is room for it.  A task that is
-        cancelled just when its message goes is told: the attribute ``done`` of the
-        CancelledError is True then.  The rest is as in ``sysv_ipc.MessageQueue.send``.
+        Messages that wait in one loop are sent in the order of the calls; a message that does not
+        wait, or whose time is just up, is sent if there is room.  If the task is cancelled, the
+        attribute ``done`` of the CancelledError tells whether the message was sent.  The rest is
+        as in ``sysv_ipc.MessageQueue.send``.
         """
-        return self._send(message, _given(_patience, block, timeout), type)
+        return self._send(message, _given(_block_seconds, block, timeout), type)
 
-    async def _send(self, message: Any, patience: _Patience, type: int) -> None:
+    async def _send(self, message: Any, limit: _Limit, type: int) -> None:
         handle, number = self.handle, _integer(type, "type")
-        seconds = patience()
+        seconds = limit()
         if isinstance(message, str):
             message = message.encode()
         try:
@@ -263,19 +315,17 @@ class MessageQueue(_Handle):
         except TypeError:
             fits = False
         if not fits or not 0 < number <= sys.maxsize:
-            # What is wrong is told at once, whoever waits.
+            # It raises what is wrong, at once, also if other tasks wait.
             handle.send(message, False, number)
-        # A copy where it has to wait: who gave it may change it meanwhile.
+        # The caller may change its buffer while the task waits.
         content = message if seconds == 0 else bytes(message)
-        await self._lines.ask(
-            Call(
-                "send",
-                lambda own, content, number: own.send(content, True, number),
-                lambda content, number: handle.send(content, False, number),
-                None,
-            ),
-            (content, number),
-            seconds,
+
+        def block(own: sysv_ipc.MessageQueue) -> bool:
+            own.send(content, True, number)
+            return True
+
+        await self._waits.wait(
+            Request("send", partial(handle.send, content, False, number), block, None), seconds
         )
 
     def receive(
@@ -286,51 +336,40 @@ class MessageQueue(_Handle):
         timeout: _Timeout = None,
         except_type: bool = False,
         truncate: bool = False,
-    ) -> Coroutine[Any, Any, tuple[bytes, int]]:
+    ) -> Coroutine[Any, Any, _Message]:
         """Take a message off the queue, waiting until there is one: (bytes, type).
 
-        Tasks that wait for the same get messages in the order in which they asked.  A task
-        that is cancelled has taken none: what was taken for it goes to another that waits for
-        it, or back to the end of the queue.  The rest is as in
+        Tasks of one loop that wait for the same messages get them in the order in which they
+        asked.  A cancelled task has taken nothing.  The rest is as in
         ``sysv_ipc.MessageQueue.receive``.
         """
-        return self._receive(_given(_patience, block, timeout), type, except_type, truncate)
+        return self._receive(_given(_block_seconds, block, timeout), type, except_type, truncate)
 
     async def _receive(
-        self, patience: _Patience, type: int, except_type: bool, truncate: bool
-    ) -> tuple[bytes, int]:
-        handle, lines, number = self.handle, self._lines, _integer(type, "type")
+        self, limit: _Limit, type: int, except_type: bool, truncate: bool
+    ) -> _Message:
+        handle, number = self.handle, _integer(type, "type")
         other, cut = bool(except_type), bool(truncate)
-        seconds = patience()
 
-        def wait(own: sysv_ipc.MessageQueue) -> Message:
-            if cut:
-                return _receive_whole(own, number, other)
-            return own.receive(True, number, except_type=other)
+        def watch(own: sysv_ipc.MessageQueue) -> _Message | None:
+            found = _watch(own, number, other)
+            # An empty message is taken by a watch; the task takes any other one.
+            return found if isinstance(found, tuple) else None
 
-        def back(message: Message) -> Callable[[], object]:
-            content, number = message
-            return partial(whole(handle).send, content, False, number)
+        def take_back(_: object, message: _Message) -> Callable[[], object]:
+            return partial(_put_back, handle, *message)
 
-        def attempt() -> Message:
-            return lines.take(wants, number < 0) or handle.receive(
-                False, number, except_type=other, truncate=cut
-            )
-
-        def wants(message: Message) -> bool:
-            fits = cut or len(message[0]) <= handle.max_message_size
-            return fits and _matches(message[1], number, other)
-
-        call = Call(("receive", number, other, cut), wait, attempt, back, wants)
-        content, taken = await lines.ask(call, (), seconds)
-        # Only now, because another would have wanted it whole.
-        return content[: handle.max_message_size], taken
+        attempt = partial(handle.receive, False, number, except_type=other, truncate=cut)
+        message: _Message = await self._waits.wait(
+            Request(("receive", number, other), attempt, watch, take_back), limit()
+        )
+        return message
 
     def __aiter__(self) -> Self:
         """Receive until the queue is removed."""
         return self
 
-    async def __anext__(self) -> tuple[bytes, int]:
+    async def __anext__(self) -> _Message:
         """Receive the next message."""
         try:
             return await self.receive()
@@ -339,16 +378,16 @@ class MessageQueue(_Handle):
 
 
 def _reopen(kind: type[_Handle], handle: Any) -> _Handle:
-    """Make one of a handle that was pickled."""
+    """Make an object of a handle that was pickled."""
     self = kind.__new__(kind)
     self._open(handle)
     return self
 
 
-def _given(convert: Callable[..., float | None], *values: object) -> _Patience:
-    """Convert what a call was given: now, so that a warning comes where the call is.
+def _given(convert: Callable[..., float | None], *values: object) -> _Limit:
+    """Convert the arguments of a call now, so that a warning shows the line of the call.
 
-    What is wrong is raised when the call is awaited, as everything else is.
+    An error in them is raised when the call is awaited, like all other errors.
     """
     try:
         seconds = convert(*values)
@@ -361,13 +400,13 @@ def _raise(error: Exception) -> NoReturn:
     raise error
 
 
-def _nothing(_: object) -> Callable[[], object]:
-    """Return what gives back what was not taken."""
+def _nothing(_own: object, _result: object) -> Callable[[], object]:
+    """Return a function that takes nothing back."""
     return bool
 
 
 def _integer(value: SupportsIndex, name: str) -> int:
-    """Return it as an int; say what it is for where it is none, as the library does."""
+    """Return an int; if it is none, raise the same error as the library."""
     if not isinstance(value, SupportsIndex):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
     return index(value)
@@ -375,23 +414,3 @@ def _integer(value: SupportsIndex, name: str) -> int:
 
 def _integers(values: Iterable[SupportsIndex], name: str) -> tuple[int, ...]:
     return tuple(_integer(value, name) for value in values)
-
-
-def _matches(type: int, wanted: int, except_type: bool) -> bool:
-    """Whether msgrcv(2) would take a message of this type."""
-    if except_type:
-        return type != wanted
-    return not wanted or type == wanted or type <= -wanted
-
-
-def _receive_whole(own: sysv_ipc.MessageQueue, type: int, except_type: bool) -> Message:
-    """Wait for a message, also for one that is longer than the handle takes."""
-    while True:
-        try:
-            return own.receive(True, type, except_type=except_type)
-        except sysv_ipc.ArgumentError as error:
-            if error.errno != errno.E2BIG:
-                raise
-        # It is still there, or somebody else was faster.
-        with contextlib.suppress(sysv_ipc.BusyError):
-            return whole(own).receive(False, type, except_type=except_type)

@@ -97,7 +97,7 @@ calls = dict(
     segments=(40, sysv_ipc.shared_memories),
     texts=(2, lambda: (repr(semaphore), repr(segment), hash(queue), queue == segment)),
     copies=(10, lambda: pickle.loads(pickle.dumps(semaphore))),
-    aio=(250, lambda: loop.run_until_complete(aio(semaphore))),
+    aio=(10, lambda: loop.run_until_complete(aio(semaphore))),
 )
 """
 

@@ -94,4 +94,4 @@ def test_unknown_question_is_refused() -> None:
     command = [sys.executable, "-m", "benchmarks", "nonsense"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
-    assert "no question nonsense: there are busy_thread" in done.stderr
+    assert "no question nonsense: there are aio" in done.stderr

@@ -1,6 +1,7 @@
 /* Messages that were taken off a queue and could not be returned to the
- * program, because there was no memory or because a signal handler raised.
- * The handle keeps them for its next receiving call.
+ * program, because there was no memory, because a signal handler raised, or
+ * because no task wants them and the queue is full.  The handle keeps them
+ * for its next receiving call.
  *
  * The handle's critical section protects the list.  A thread may test without
  * it whether the list is empty, as it nearly always is.  A forked child does
@@ -65,8 +66,8 @@ tell_lost(PyObject *op, size_t size, const char *why)
     PyErr_Fetch(&type, &value, &traceback);
     (void)core_refuse_as(core_handle(op)->state, core_handle(op)->state->Error,
                          0, core_handle_target(op),
-                         "a message of %zu bytes, which could not be given to "
-                         "the program when it was received, is lost: %s",
+                         "a message of %zu bytes, which was received but not "
+                         "delivered, is lost: %s",
                          size, why);
     PyErr_WriteUnraisable(NULL);
     PyErr_Restore(type, value, traceback);
@@ -166,6 +167,16 @@ core_keep_bytes(PyObject *op, int id, long type, PyObject *text)
     kept->text = PyBytes_AS_STRING(text);
     kept->owner = Py_NewRef(text);
     kept_append(op, kept, id, type);
+}
+
+void
+core_message_put_back(PyObject *op, int id, const struct core_message *message,
+                      size_t size)
+{
+    int rc = os_msg_send(id, message, size, IPC_NOWAIT);
+    if (rc < 0 && rc != -EINVAL && rc != -EIDRM) {
+        core_keep(op, id, message, size, NULL, NULL);
+    }
 }
 
 /* Return true if msgrcv(2) would take the message. */

@@ -77,6 +77,11 @@ CORE_SELDOM void core_keep(PyObject *op, int id,
                            struct core_buffer *buffer, PyObject *owner);
 /* The same for a message whose text is a bytes object. */
 void core_keep_bytes(PyObject *op, int id, long type, PyObject *text);
+/* Send a message that was taken to the end of its queue; the handle keeps it
+ * if the queue is full or may not be written. */
+CORE_SELDOM void core_message_put_back(PyObject *op, int id,
+                                       const struct core_message *message,
+                                       size_t size);
 /* Take the kept message that msgrcv(2) would take with these arguments, of at
  * most limit bytes: its size, -ENOMSG, -E2BIG or CORE_RAISED. */
 CORE_SELDOM ssize_t core_kept_take(PyObject *op, struct core_buffer *buffer,
@@ -166,6 +171,10 @@ CORE_MESSAGES_FUNCTIONS(CORE_MESSAGES_DECLARE)
     {#name, _PyCFunction_CAST(core_messages_##name),        \
      METH_FASTCALL | METH_KEYWORDS, core_messages_##name##_doc},
 #define CORE_MESSAGES_METHODS CORE_MESSAGES_FUNCTIONS(CORE_MESSAGES_METHOD)
+
+/* Functions of the module for sysv_ipc.aio, watch.c. */
+PyObject *core_messages_watch(PyObject *module, PyObject *args);
+PyObject *core_messages_put_back(PyObject *module, PyObject *args);
 
 PyObject *core_messages_iter(PyObject *op);
 PyObject *core_messages_next(PyObject *op);

@@ -19,7 +19,7 @@ from helpers import wait_until
 
 import sysv_ipc
 
-EXAMPLE = Path(__file__).parent.parent / "examples/trio_and_anyio.py"
+EXAMPLE = Path(__file__).parents[2] / "examples/trio_and_anyio.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,365 @@
+"""The waits of sysv_ipc.aio: queues of waiting tasks, and the blocking calls of worker threads.
+
+Each event loop has a wait queue for each thing that its tasks wait for.  The task at the head makes
+the blocking call, in a worker thread and on a handle of its own, so that the call can be ended.
+Everything about a wait queue happens in the thread of its loop.
+
+A signal handler may raise in a loop's thread wherever Python calls a function.  Therefore this
+module holds no lock, and one step of C, mostly map(), moves a result from the call to the waiter
+and from the waiter to the task.  If the task does not want it, it is taken back from its present
+place.
+"""
+
+import asyncio
+import contextlib
+import copy
+import operator
+import os
+import threading
+from _queue import Empty, SimpleQueue
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import sysv_ipc
+from sysv_ipc import _core, _workers
+
+#: Seconds; event loops cannot set timers much farther ahead.
+_FOREVER = 1e8
+
+#: The calls whose results no task has got yet.
+_calls: "set[_Call]" = set()
+_ended = False
+
+
+class Request(NamedTuple):
+    """A thing that a task waits for."""
+
+    #: Tasks that wait for the same thing use the same name.
+    name: Hashable
+    #: Implemented in C: try without blocking; raise BusyError if the call would block.
+    attempt: Callable[[], Any]
+    #: block(handle): wait; None if the task has to try again itself.
+    block: Callable[[Any], Any]
+    #: undo(handle, result) returns a function, implemented in C, that takes the result back.  None:
+    #: that is impossible, and a cancelled task learns whether the call was done.
+    undo: Callable[[Any, Any], Callable[[], object]] | None
+
+
+class _Results(deque[Any]):
+    """At most one result, which one of several may take: a task, or who takes it back."""
+
+    def take_back(self, request: Request, handle: Any) -> None:
+        """Undo the call, if it can be undone and its result is still here."""
+        # An object that has been removed needs nothing.
+        with contextlib.suppress(IndexError, sysv_ipc.Error):
+            if request.undo is not None:
+                undo = request.undo(handle, self[0])
+                deque(zip(map(deque.pop, [self]), map(operator.call, [undo]), strict=True), 0)
+
+
+class _Call:
+    """A blocking call in a worker thread."""
+
+    def __init__(self, waits: "Waits", handle: Any, waiter: "_Waiter") -> None:
+        self.waits = waits
+        self.handle = handle
+        self.waiter = waiter
+        self.results = _Results()
+        self.error: BaseException | None = None
+        #: Set by the worker thread, in this order.
+        self.started = self.finished = False
+        #: Set when the task does not want the result any more.
+        self.abandoned = False
+        self.pid = os.getpid()
+        self.news: SimpleQueue[None] = SimpleQueue()
+
+    def run(self) -> None:
+        """Make the call.  Runs in the worker thread."""
+        self.started = True
+        if not self.abandoned:
+            try:
+                result = self.waiter.request.block(self.handle)
+                if result is not None:
+                    self.results.append(result)
+            except BaseException as error:
+                self.error = error.with_traceback(None)
+        self.finished = True
+        if self.abandoned:
+            self.take_back()
+        self.news.put(None)
+        try:
+            self.waiter.queue.loop.call_soon_threadsafe(self.waiter.wake)
+        except RuntimeError:
+            # The loop has been closed.
+            self.take_back()
+
+    def take_back(self) -> None:
+        """Undo the call if it has succeeded and no task has got the result."""
+        self.results.take_back(self.waiter.request, self.handle)
+
+    def abandon(self, wait: bool) -> bool:
+        """End the call; wait for that unless told otherwise.
+
+        Return whether it has succeeded and cannot be undone.
+        """
+        # In this order: either the worker thread sees it, or this thread sees that it has started.
+        self.abandoned = True
+        _calls.discard(self)
+        if self.pid != os.getpid():
+            # It is the call of a parent process.
+            return False
+        if not self.finished:
+            self.handle.cancel(later=True)
+        while wait and self.started and not self.finished:
+            with contextlib.suppress(Empty):
+                self.news.get(timeout=1)
+        if self.finished:
+            self.take_back()
+        return bool(self.results)
+
+    def take_error(self) -> BaseException | None:
+        """Return the error once: kept here, it would be part of a reference cycle."""
+        error, self.error = self.error, None
+        return error
+
+
+class _WaitQueue:
+    """The tasks of one loop that wait for the same thing: first come, first served."""
+
+    def __init__(self, waits: "Waits", key: Hashable, loop: asyncio.AbstractEventLoop) -> None:
+        self.waits = waits
+        self.key = key
+        self.loop = loop
+        self.waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        #: The error that the head got for an object that was removed.
+        self.error: BaseException | None = None
+
+    def first(self) -> "_Waiter | None":
+        """Return the head of the queue."""
+        while self.waiters:
+            waiter = next(iter(self.waiters))
+            if not waiter.gone:
+                return waiter
+            self.waiters.pop(waiter, None)
+        return None
+
+    def leave(self, waiter: "_Waiter") -> None:
+        """Remove a waiter, and wake the head.  Runs in the thread of the loop."""
+        waiter.gone = True
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        self.waiters.pop(waiter, None)
+        first = self.first()
+        if first is not None:
+            first.wake()
+        elif self.waits.queues.get(self.key) is self:
+            self.waits.queues.pop(self.key, None)
+
+    def wake_all(self) -> None:
+        """Let all waiters look what has happened."""
+        for waiter in list(self.waiters):
+            waiter.wake()
+
+
+class _Waiter:
+    """A task in a wait queue."""
+
+    def __init__(self, queue: _WaitQueue, request: Request) -> None:
+        self.queue = queue
+        self.request = request
+        self.future: asyncio.Future[None] | None = None
+        #: The timer that ends the wait; whether it has fired.
+        self.timer: asyncio.TimerHandle | None = None
+        self.expired = False
+        #: It has left the queue.
+        self.gone = False
+        #: The handle of its calls, and the last one of these.
+        self.handle: Any = None
+        self.call: _Call | None = None
+        #: The result, and the handle that it was taken with.
+        self.results = _Results()
+        self.taken_with: Any = None
+
+    async def pause(self) -> None:
+        """Wait until something has happened."""
+        self.future = self.queue.loop.create_future()
+        await self.future
+
+    def wake(self) -> None:
+        """Say that something has happened.  Runs in the thread of the loop."""
+        if self.future is not None:
+            # The loop may have been closed.
+            with contextlib.suppress(asyncio.InvalidStateError, RuntimeError):
+                self.future.set_result(None)
+
+    def expire(self) -> None:
+        """Say that time is up."""
+        self.expired = True
+        self.wake()
+
+    def give_up(self, collected: bool = False) -> bool:
+        """Undo everything; return whether a call has succeeded that cannot be undone."""
+        self.gone = True
+        done = self.call is not None and self.call.abandon(wait=not collected)
+        self.results.take_back(self.request, self.taken_with)
+        if collected:
+            self.leave_soon()
+        else:
+            self.queue.waits.recycle(self)
+            self.queue.leave(self)
+        return done or bool(self.results)
+
+    def leave_soon(self) -> None:
+        """Leave the queue, in whatever thread and in the middle of whatever this is."""
+        try:
+            self.queue.loop.call_soon_threadsafe(self.queue.leave, self)
+        except RuntimeError:
+            # The loop has been closed: nothing else happens in its thread.
+            self.queue.leave(self)
+
+
+class Waits:
+    """The waits of one aio object."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.closed = False
+        self.queues: dict[Hashable, _WaitQueue] = {}
+        #: Handles of calls, for the next calls.
+        self.free: deque[Any] = deque()
+
+    def check_open(self) -> None:
+        """Raise ValueError after close()."""
+        if self.closed:
+            raise ValueError(f"{self.handle!r} has been closed")
+
+    async def wait(self, request: Request, timeout: float | None) -> Any:
+        """Return what request.attempt() returns, or an equivalent; wait while it would block."""
+        # A forked child may continue the loop, but not its tasks.
+        key = (os.getpid(), asyncio._get_running_loop(), request.name)
+        queue = self.queues.get(key)
+        if timeout == 0 or queue is None:
+            self.check_open()
+            try:
+                return request.attempt()
+            except sysv_ipc.BusyError:
+                if timeout == 0:
+                    raise
+        loop = asyncio.get_running_loop()
+        if queue is None:
+            queue = self.queues[key] = _WaitQueue(self, key, loop)
+        waiter = _Waiter(queue, request)
+        try:
+            queue.waiters[waiter] = None
+            if timeout is not None and timeout < _FOREVER:
+                waiter.timer = loop.call_later(timeout, waiter.expire)
+            await self._serve(waiter)
+            self.recycle(waiter)
+            queue.leave(waiter)
+        except GeneratorExit:
+            # The coroutine is garbage, and may be collected anywhere.
+            waiter.give_up(collected=True)
+            raise
+        except BaseException as error:
+            try:
+                done = waiter.give_up()
+            except BaseException:
+                # A signal handler has raised.
+                waiter.give_up()
+                raise
+            if isinstance(error, asyncio.CancelledError):
+                error.done = done  # type: ignore[attr-defined]
+            raise
+        # No function is called from the last line of leave() to here, so no signal handler runs.
+        return waiter.results[0]
+
+    async def _serve(self, waiter: _Waiter) -> None:
+        """Give the waiter its result."""
+        queue = waiter.queue
+        while not waiter.results:
+            self.check_open()
+            if queue.first() is not waiter and not waiter.expired:
+                await waiter.pause()
+                continue
+            if queue.error is not None:
+                raise copy.copy(queue.error)
+            expired = waiter.expired
+            waiter.taken_with = self.handle
+            try:
+                waiter.results.extend(map(operator.call, [waiter.request.attempt]))
+            except sysv_ipc.BusyError:
+                if expired:
+                    raise
+                await self._block(waiter)
+
+    async def _block(self, waiter: _Waiter) -> None:
+        """Make the blocking call, and give the waiter its result, if it has one."""
+        if waiter.handle is None:
+            waiter.handle = self._make_handle()
+        call = waiter.call = _Call(self, waiter.handle, waiter)
+        # In this order: either close() and _end() see the call, or this sees what they have set.
+        _calls.add(call)
+        self.check_open()
+        if _ended:
+            await self._refuse()
+        _workers.submit(call.run)
+        while not call.finished:
+            await waiter.pause()
+            if waiter.expired and not call.finished:
+                if call.abandon(wait=True):
+                    break
+                waiter.handle = None
+                return
+        _calls.discard(call)
+        if isinstance(call.error, sysv_ipc.ExistentialError):
+            # The kernel reports the removal only to calls that are blocked.
+            waiter.queue.error = copy.copy(call.error)
+        if call.error is not None and not isinstance(call.error, sysv_ipc.CancelledError):
+            raise call.take_error()  # type: ignore[misc]
+        waiter.taken_with = call.handle
+        with contextlib.suppress(IndexError):
+            waiter.results.extend(map(deque.pop, [call.results]))
+
+    def _make_handle(self) -> Any:
+        try:
+            return self.free.pop()
+        except IndexError:
+            return copy.copy(self.handle)
+
+    def recycle(self, waiter: _Waiter) -> None:
+        """Keep the handle of a waiter's calls, unless a call is still on its way."""
+        handle, waiter.handle = waiter.handle, None
+        if handle is not None and (waiter.call is None or waiter.call.finished):
+            handle.cancelled = False
+            self.free.append(handle)
+
+    async def _refuse(self) -> None:
+        """Refuse to wait when the interpreter ends; a daemon thread just ends with it."""
+        if threading.current_thread().daemon:
+            await asyncio.get_running_loop().create_future()
+        raise ValueError(f"{self.handle!r} has been closed, because the interpreter ends")
+
+    def close(self) -> None:
+        """End all waits."""
+        self.closed = True
+        for queue in list(self.queues.values()):
+            with contextlib.suppress(RuntimeError):
+                queue.loop.call_soon_threadsafe(queue.wake_all)
+        for call in [call for call in list(_calls) if call.waits is self]:
+            call.abandon(wait=False)
+        if not _workers.LINGER and not _workers.is_worker():
+            _workers.wait_until_at_most(len(_calls))
+
+
+def _end() -> None:
+    """End all calls before the interpreter ends."""
+    global _ended
+    _ended = True
+    for call in list(_calls):
+        call.abandon(wait=False)
+    _workers.join_all()
+
+
+os.register_at_fork(after_in_child=_calls.clear)
+_core._call_at_end(_end)
