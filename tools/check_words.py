@@ -23,9 +23,7 @@ FOLDERS = (
     *("tests/peers", "tools"),
 )
 #: Patterns of files that are not checked.  This script and its test quote every phrase.
-SKIPPED = (
-    *("tools/check_words.py", "tests/*test_check_words.py"),
-)
+SKIPPED = (*("tools/check_words.py", "tests/*test_check_words.py"),)
 #: Texts that may stay: a pattern of files, and the text as it is in the file.
 EXEMPT: tuple[tuple[str, str], ...] = ()
 

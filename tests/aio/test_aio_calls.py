@@ -399,7 +399,9 @@ def test_an_exception_from_a_block_survives_a_release_that_fails(
         assert isinstance(error, ExistentialError)
     else:
         assert error is inside
-        assert [note.startswith("release() also failed: [Errno 22]") for note in error.__notes__] == [True]
+        assert [
+            note.startswith("release() also failed: [Errno 22]") for note in error.__notes__
+        ] == [True]
 
 
 # ------------------------------------------------------------------------------- as objects

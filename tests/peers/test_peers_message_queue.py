@@ -108,7 +108,7 @@ def test_receive_ends_when_a_peer_sends(their_queue: Peer, key: int) -> None:
 
 @pytest.fixture
 def our_queue(key: int) -> Iterator[MessageQueue]:
-    """A queue of ours on the key, removed at the end."""
+    """A queue of this process on the key, removed at the end."""
     queue = MessageQueue(key, IPC_CREX, 0o640)
     yield queue
     if not queue.removed:

@@ -105,7 +105,7 @@ def test_peer_may_give_its_semaphore_an_x_bit_for_others(their_semaphore: Peer, 
 
 @pytest.fixture
 def our_semaphore(key: int) -> Iterator[Semaphore]:
-    """A semaphore of ours on the key, removed at the end."""
+    """A semaphore of this process on the key, removed at the end."""
     semaphore = Semaphore(key, IPC_CREX, 0o640, 1)
     yield semaphore
     if not semaphore.removed:

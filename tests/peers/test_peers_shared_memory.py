@@ -119,7 +119,7 @@ def test_segment_of_a_killed_peer_keeps_its_bytes(their_segment: Peer, key: int)
 
 @pytest.fixture
 def our_segment(key: int) -> Iterator[SharedMemory]:
-    """A segment of ours on the key, removed at the end."""
+    """A segment of this process on the key, removed at the end."""
     segment = SharedMemory(key, IPC_CREX, 0o640, SIZE)
     yield segment
     if not segment.removed:
