@@ -5,7 +5,9 @@ A block of text that follows a block of Python is what that prints.
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +22,11 @@ import sysv_ipc
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
-LANGUAGES = {"c", "perl", "php", "python", "sh", "text"}
+#: Instructions for Sphinx, such as a table of contents.
+DIRECTIVE = re.compile(r"^```\{.*?^```$", re.M | re.S)
+LANGUAGES = {"c", "perl", "php", "pycon", "python", "sh", "text"}
+#: tests/project/test_tutorial.py runs its commands.
+TUTORIAL = ROOT / "docs/tutorial.md"
 
 
 class Block(NamedTuple):
@@ -42,7 +48,7 @@ def pages() -> list[Path]:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    text = page.read_text()
+    text = DIRECTIVE.sub(lambda match: "\n" * match[0].count("\n"), page.read_text())
     found = list(FENCE.finditer(text))
     blocks = []
     for match, following in itertools.zip_longest(found, found[1:]):
@@ -93,7 +99,7 @@ def test_python_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
     assert run(block, tmp_path).stdout == block.output
 
 
-@pytest.mark.parametrize("block", in_language("sh"), ids=str)
+@pytest.mark.parametrize("block", [b for b in in_language("sh") if b.page != TUTORIAL], ids=str)
 def test_shell_is_what_make_and_pip_understand(block: Block) -> None:
     for line in block.text.splitlines():
         words = line.split()
@@ -134,7 +140,7 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
     missing = [
         link
         for link in links
-        if "://" not in link and not (page.parent / link.partition("#")[0]).exists()
+        if not re.match("inv:|.*://", link) and not (page.parent / link.partition("#")[0]).exists()
     ]
     assert missing == []
 
@@ -164,6 +170,22 @@ def test_map_of_the_readme_names_every_folder() -> None:
     tracked = {"benchmarks", "docs", "examples", "src", "tests", "tools"}
     map = read("README.md").partition("## The map")[2].partition("## How")[0]
     assert {name for name in tracked if f"`{name}/" not in map} == set()
+
+
+#: tests/semaphore/test_creation.py provokes this error.
+PROVOKED_ELSEWHERE = ["has no values yet"]
+
+
+def test_each_error_of_the_faq_is_what_its_program_prints() -> None:
+    page = ROOT / "docs/faq.md"
+    sections = re.findall(r"^### `([^`\n]*)`\n(.*?)(?=^#|\Z)", page.read_text(), re.M | re.S)
+    assert len(sections) > 10
+    for symptom, text in sections:
+        # Some errors are hard to provoke: then the text names the errno.
+        printed = re.findall(r"^```text\n(.*?)^```", text, re.M | re.S)
+        named = [os.strerror(getattr(errno, name)) for name in re.findall(r"\(`(E\w+)`\)", text)]
+        shown = "".join([*printed, *named, *PROVOKED_ELSEWHERE])
+        assert symptom in shown, symptom
 
 
 # ------------------------------------------------------------------------------- reference
