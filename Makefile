@@ -102,9 +102,10 @@ $(stamp)-docs: pyproject.toml tools/setup.sh
 	@tools/setup.sh '$(PYTHON)' $(venv)-docs docs
 	@touch $@
 
-# Links that lead nowhere are warnings, and warnings are errors.
+# Links that lead nowhere are warnings, and warnings are errors.  -E: every page
+# has the side bar, which lists all pages.
 build/site/.built: $(stamp)-docs CHANGES.md $(shell find docs -mindepth 1)
-	@$(venv)-docs/bin/sphinx-build -W --keep-going -q -d build/doctrees docs build/site
+	@$(venv)-docs/bin/sphinx-build -E -W --keep-going -q -d build/doctrees docs build/site
 	@touch $@
 
 # The freezers have one too: packages of the tests would add NumPy to the program.

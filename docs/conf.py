@@ -4,6 +4,7 @@ The pages are Markdown, and most of them are also read in the repository.  There
 Sphinx's own directives only for tables of contents, for the glossary and for included files.
 """
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -32,6 +33,7 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "furo"
 html_title = f"sysv_ipc {release}".strip()
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}

@@ -20,8 +20,9 @@ PAGES = sorted(
     if not path.is_relative_to(SITE / "_static")
 )
 
-#: The width of the document's content beyond the window.
-BEYOND = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+#: The width of the page beyond the window.
+BEYOND = """Math.max(...[document.documentElement, document.querySelector(".content")]
+    .map(box => box.scrollWidth - box.clientWidth))"""
 #: The boxes of code and tables whose content is wider than they are.
 OVERFULL = """[...document.querySelectorAll("article pre, article .table-wrapper")]
     .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 60))"""
