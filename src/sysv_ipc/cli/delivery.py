@@ -177,7 +177,7 @@ class Held:
 
 
 def _signal_of_waits() -> int:
-    """Return the signal that interrupts waits, or 0 if they poll; it must not get a handler here."""
+    """Return the signal that interrupts waits, or 0 if they poll.  It must get no handler here."""
     number = sysv_ipc.set_wait_signal(None)
     # Refused if the program has set a handler for it since it was chosen; waits then poll.
     with contextlib.suppress(sysv_ipc.ArgumentError):
