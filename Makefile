@@ -68,7 +68,7 @@ bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result for docs/
 
 .PHONY: docs
 docs: build/site/.built $(stamp)-built $(stamp)-test ## build the site of docs/ and run every code block of it and of the README
-	@$(run) -m pytest tests/project/test_docs.py tests/project/test_tutorial.py $(ARGS)
+	@$(run) -m pytest tests/project/test_docs.py tests/project/test_faq.py tests/project/test_tutorial.py $(ARGS)
 
 .PHONY: site
 site: build/site/.built ## build the site of docs/, look at it in Chromium and save pictures; ARGS goes to pytest

@@ -17,8 +17,8 @@ def build(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     for name in ("conf.py", "python.inv", "../pyproject.toml"):
         shutil.copy(DOCS / name, docs / name)
     (docs / "index.md").write_text(text)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(docs), str(folder / "site")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", "site"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
 
 
 def test_page_with_links_that_lead_somewhere_is_built(tmp_path: Path) -> None:
