@@ -45,14 +45,8 @@ for line in sys.stdin:
 def statements(block: str) -> tuple[str, list[tuple[str, str]]]:
     """Return the output before the first prompt, and each statement with its output."""
     before, *rest = re.split(r"^>>> ", block, flags=re.MULTILINE)
-    pairs = []
-    for part in rest:
-        lines = part.splitlines()
-        more = [line for line in lines[1:] if line.startswith("...")]
-        source = "\n".join([lines[0], *(line[4:] for line in more)])
-        output = "".join(f"{line}\n" for line in lines[1 + len(more) :])
-        pairs.append((source + "\n" * bool(more), output))
-    return before, pairs
+    pairs = [part.partition("\n") for part in rest]
+    return before, [(source, output) for source, _, output in pairs]
 
 
 class Terminal:
