@@ -96,7 +96,7 @@ def test_search_finds_receive_many(page: Page, url: str) -> None:
 def test_every_page_fits_a_narrow_and_a_wide_screen(page: Page, url: str) -> None:
     problems = []
     for name in PAGES:
-        page.goto(f"{url}/{name}")
+        page.goto(f"{url}/{name}", wait_until="domcontentloaded")
         for width in (360, 768, 1440):
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate(BEYOND) > 0:
