@@ -153,17 +153,16 @@ def test_every_block_of_the_tutorial_has_a_terminal_or_installs() -> None:
 
 def test_list_in_the_tutorial_has_a_line_for_each_object() -> None:
     key = sysv_ipc.key_from_name("tutorial")
-    objects = [
-        sysv_ipc.Semaphore(key, sysv_ipc.IPC_CREX),
-        sysv_ipc.SharedMemory(key, sysv_ipc.IPC_CREX),
-        sysv_ipc.MessageQueue(key, sysv_ipc.IPC_CREX),
-    ]
+    semaphore = sysv_ipc.Semaphore(key, sysv_ipc.IPC_CREX)
+    memory = sysv_ipc.SharedMemory(key, sysv_ipc.IPC_CREX)
+    queue = sysv_ipc.MessageQueue(key, sysv_ipc.IPC_CREX)
     command = [sys.executable, "-m", "sysv_ipc", "ls"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     finally:
-        for thing in objects:
-            thing.remove()
+        semaphore.remove()
+        memory.remove()
+        queue.remove()
     kinds = {line.split()[0] for line in result.stdout.splitlines() if f"{key:#010x}" in line}
     assert kinds == {"sem", "shm", "msg"}
 
