@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+from helpers import LONG_MAX
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -36,8 +37,8 @@ operations = st.lists(
     min_size=1,
     max_size=6,
 )
-types = st.integers(1, 5) | st.sampled_from([2**31, 2**63 - 1])
-wanted_types = st.integers(-6, 6) | st.sampled_from([-(2**63), 2**63 - 1])
+types = st.integers(1, 5) | st.sampled_from([2**31 - 1, LONG_MAX])
+wanted_types = st.integers(-6, 6) | st.sampled_from([-LONG_MAX - 1, LONG_MAX])
 texts = st.binary(max_size=LIMIT + 4)
 
 
@@ -76,7 +77,7 @@ class Kernel:
             return next(iter(places), None)
         if kind > 0:
             return next((p for p in places if (self.messages[p][1] == kind) != except_type), None)
-        at_most = min(-kind, 2**63 - 1)
+        at_most = min(-kind, LONG_MAX)
         fitting = [p for p in places if self.messages[p][1] <= at_most]
         return min(fitting, key=lambda p: (self.messages[p][1], p), default=None)
 

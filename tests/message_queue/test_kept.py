@@ -364,12 +364,14 @@ def test_receive_many_loses_nothing_where_memory_is_lacking(
     for number in range(5):
         queue.send(str(number) * 100, type=300 + number)
     got: list[tuple[bytes, int]] = []
+    # Looking up an attribute can take memory too.
+    set_nomemory, remove_mem_hooks = capi.set_nomemory, capi.remove_mem_hooks
     try:
-        capi.set_nomemory(*stop)
+        set_nomemory(*stop)
         got = queue.receive_many(5, False)
     except MemoryError:
         pass
     finally:
-        capi.remove_mem_hooks()
+        remove_mem_hooks()
     left = queue.receive_many(9, False)
     assert sorted(type for _, type in got + left) == [300, 301, 302, 303, 304]

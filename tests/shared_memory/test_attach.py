@@ -250,9 +250,9 @@ def test_no_neighbour_is_mapped_over_whatever_size_huge_pages_have(
 
 /* Refuse to cut a huge page; tell what is mapped over the segment. */
 void *
-mmap64(void *address, size_t size, int protection, int flags, int file, off_t offset)
+mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset)
 {
-    static void *(*real)(void *, size_t, int, int, int, off_t);
+    static void *(*real)(void *, size_t, int, int, int, off64_t);
     if (real == NULL) {
         *(void **)&real = dlsym(RTLD_NEXT, "mmap64");
     }
@@ -305,9 +305,9 @@ fails(void)
 }
 
 void *
-mmap64(void *address, size_t size, int protection, int flags, int file, off_t offset)
+mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset)
 {
-    static void *(*real)(void *, size_t, int, int, int, off_t);
+    static void *(*real)(void *, size_t, int, int, int, off64_t);
     if (real == NULL) {
         *(void **)&real = dlsym(RTLD_NEXT, "mmap64");
     }
