@@ -19,8 +19,7 @@ from typing import NamedTuple
 #: Files, and folders with all files in them, relative to the top of the checkout.
 FOLDERS = (
     *("README.md", "CONTRIBUTING.md", "CHANGES.md", "Makefile", "meson.build", "pyproject.toml"),
-    *(".ci", "benchmarks", "docs", "examples", "src", "tests/aio", "tests/os"),
-    *("tests/peers", "tools"),
+    *(".ci", "benchmarks", "docs", "examples", "src", "tests", "tools"),
 )
 #: Patterns of files that are not checked.  This script and its test quote every phrase.
 SKIPPED = (*("tools/check_words.py", "tests/*test_check_words.py"),)

@@ -58,11 +58,11 @@ qemu=(
     --ignore=tests/waiting/test_wait_ends.py --ignore=tests/handles/test_lifetime.py --ignore=tests/shared_memory/test_mapping.py
     --ignore=tests/shared_memory/test_attach.py
     --deselect=tests/shared_memory/test_shared_bytes.py::test_indexing_does_not_use_up_address_space
-    --deselect=tests/handles/test_listing.py::test_processes_that_cannot_be_looked_into_make_it_incomplete
+    --deselect=tests/handles/test_listing.py::test_processes_that_cannot_be_inspected_make_the_list_incomplete
     # It does not know SEM_STAT_ANY and related commands and reports EINVAL, like Linux 4.16.
     --deselect=tests/handles/test_listing.py::test_an_unprivileged_user_sees_the_same
     --deselect=tests/handles/test_listing.py::test_members_that_may_not_be_read_are_none
-    --deselect=tests/handles/test_listing_old_kernel.py::test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning
+    --deselect=tests/handles/test_listing_old_kernel.py::test_a_kernel_that_lists_unreadable_objects_gives_no_warning
     --deselect=tests/handles/test_listing.py::test_limits_and_their_use_agree_with_ipcs_and_sysctl
 )
 binfmt= under_qemu=1 c_tests=

@@ -28,7 +28,7 @@ from sysv_ipc import (
 
 
 def name_of(handle: Semaphore | MessageQueue) -> str:
-    """Return what the text of an error calls an object."""
+    """Return the name of an object in the text of an error."""
     kind = "semaphore" if isinstance(handle, Semaphore) else "message queue"
     assert handle.key is not None
     return f"{kind} with key {handle.key} ({handle.key & 0xFFFFFFFF:#x})"
