@@ -406,7 +406,7 @@ class Wait:
 
 
 class Number:
-    """An atomic number whose segment is detached with it, even if tests still refer to the number."""
+    """An atomic number whose segment is detached with it, even if tests still refer to it."""
 
     def __init__(self) -> None:
         memory = SharedMemory(None, IPC_CREX, init_character=b"\0")

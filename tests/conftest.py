@@ -41,7 +41,7 @@ def _adopt_orphans() -> None:
 
 
 def _heed_signals() -> None:
-    """Stop ignoring the signals that a shell ignores for a background command; programs inherit that."""
+    """Reset the signals that a shell ignores for a background command, as programs inherit them."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(

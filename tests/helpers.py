@@ -126,7 +126,7 @@ def system_calls(code: str, *arguments: object, inject: str | None = None) -> li
 
 @contextlib.contextmanager
 def alarms(seconds: float) -> Iterator[list[int]]:
-    """Send SIGALRM at this interval to a handler that returns; yield the signals that it received."""
+    """Send SIGALRM at this interval to a handler that returns; yield the list of its calls."""
     calls: list[int] = []
     with handled(signal.SIGALRM, lambda number, _: calls.append(number)):
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
@@ -168,7 +168,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 def timers() -> int:
-    """Return the number of timers of this process; the main thread keeps one for all of its waits."""
+    """Return how many timers this process has; the main thread keeps one for all of its waits."""
     return Path("/proc/self/timers").read_text().count("signal: ")
 
 
@@ -236,7 +236,7 @@ class Peer:
 
 
 def run_in_thread(function: Callable[[], object]) -> Callable[[], object]:
-    """Start the function in a thread; return a function that waits for its result or its exception."""
+    """Start a function in a thread; return a function that waits for its result or exception."""
     outcome: list[object] = []
 
     def run() -> None:

@@ -149,7 +149,7 @@ def once(call: Call) -> bool:
 
 
 def leak(call: Call, rounds: int) -> float:
-    """Return the references that a call adds or takes; measure twice, because a call may fill caches."""
+    """Return the references that each call adds or takes; measure again if caches were filled."""
     for _ in range(WARM):
         once(call)
     change = 0

@@ -40,15 +40,15 @@ qemu=(
     --deselect=tests/waiting/test_wait_signal_changes.py::test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait
     # It reserves signals 63 and 64; elsewhere the library uses 63.
     --deselect=tests/waiting/test_wait_signal.py::test_no_signal_is_taken_before_the_first_wait
-    --deselect=tests/waiting/test_wait_signal.py::test_a_signal_that_the_program_takes_later_is_said_and_waits_poll
+    --deselect=tests/waiting/test_wait_signal.py::test_a_signal_that_the_program_uses_later_causes_a_warning_and_polling
     --deselect=tests/waiting/test_wait_signal.py::test_a_warning_that_raises_ends_the_wait_before_it_begins
-    --deselect=tests/waiting/test_wait_signal.py::test_a_program_with_handlers_for_all_realtime_signals_is_left_alone
-    --deselect=tests/waiting/test_wait_signal.py::test_a_thread_that_waits_for_all_signals_hears_only_its_own
+    --deselect=tests/waiting/test_wait_signal.py::test_waits_poll_in_a_program_with_handlers_for_all_realtime_signals
+    --deselect=tests/waiting/test_wait_signal.py::test_a_thread_in_sigwait_for_all_signals_does_not_receive_those_of_waits
     --deselect=tests/waiting/test_wait_signal_changes.py::test_a_signal_that_the_program_blocks_stays_its_own
     # It does not apply a process's own memory limit.
     --deselect=tests/message_queue/test_kept.py::test_a_message_is_kept_although_there_is_no_memory_for_a_copy
     # Its shmat(2) refuses huge pages with EINVAL.
-    --deselect=tests/shared_memory/test_shared_memory.py::test_huge_pages_that_are_not_there_are_out_of_memory
+    --deselect=tests/shared_memory/test_shared_memory.py::test_unavailable_huge_pages_raise_out_of_memory_error
     # /proc/self/task contains a thread of qemu.
     --deselect=tests/waiting/test_wait_signal.py::test_no_thread_is_started_by_a_wait
     # On 64-bit machines it does not set msg_lrpid.

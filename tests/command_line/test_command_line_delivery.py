@@ -173,7 +173,9 @@ def fill(pipe: int) -> int:
 
 
 @FORMS
-def test_a_signal_ends_the_command_if_the_reader_does_not_read(queue: MessageQueue, form: str) -> None:
+def test_a_signal_ends_the_command_if_the_reader_does_not_read(
+    queue: MessageQueue, form: str
+) -> None:
     queue.send_many(["a", "b"])
     read_end, write_end = os.pipe()
     fill(write_end)
@@ -202,7 +204,9 @@ def check_it_goes_back(queue: MessageQueue, output: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [*ENDING, *FURTHER], ids=str)
-def test_no_signal_loses_the_message_that_is_being_written(queue: MessageQueue, number: int) -> None:
+def test_no_signal_loses_the_message_that_is_being_written(
+    queue: MessageQueue, number: int
+) -> None:
     read_end, write_end = os.pipe()
     fill(write_end)
     check_it_goes_back(queue, write_end, number)
@@ -210,7 +214,7 @@ def test_no_signal_loses_the_message_that_is_being_written(queue: MessageQueue, 
     os.close(write_end)
 
 
-def test_the_signal_that_interrupts_waits_keeps_its_handler(
+def test_the_command_does_not_handle_the_signal_that_interrupts_waits(
     queue: MessageQueue, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise a wait could not be interrupted, or would poll."""

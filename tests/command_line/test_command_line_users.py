@@ -175,7 +175,9 @@ def ids(kind: str) -> list[int]:
 
 
 @each
-def test_objects_that_a_user_has_left_are_marked_and_removed(kind: str, make: Callable[[], int]) -> None:
+def test_objects_that_a_user_has_left_are_marked_and_removed(
+    kind: str, make: Callable[[], int]
+) -> None:
     left = [as_nobody(make) for _ in range(3)]
     kept = make()
     for id in left:

@@ -1,7 +1,7 @@
 """Make several hundred calls of the API of sysv_ipc 1.2.0, and describe the outcome of each.
 
 Runs under either library and prints one line per call: ``section | call => outcome``.  The calls
-are in ``calls/``, one file for each subject; a call is its own label.  Each is made in a forked child
+are in ``calls/``, a file for each subject; a call is its own label.  Each is made in a forked child
 with an IPC namespace of its own, so that it sees only the objects of its set-up, leaves
 nothing behind, and may crash or hang.
 
@@ -208,7 +208,7 @@ def warned(function: Callable[[], object]) -> list[tuple[str, str]]:
 
 
 def scope() -> dict[str, Any]:
-    """Return the names that a call can use: those of ``from sysv_ipc import *`` and of this file."""
+    """Return the names that a call can use, such as those of ``from sysv_ipc import *``."""
     helpers = (Index, Float, Untrue, late, alarm, returning, raising, throw, caught, inside)
     more = (in_child, make_set, listed, fill, warned, Path)
     modules = (array, copy, ctypes, decimal, fractions, gc, os, pickle, struct, sysv_ipc)

@@ -211,7 +211,9 @@ def test_a_segment_is_attached_with_the_rights_of_the_caller(
     assert as_other_user(lambda: memoryview(SharedMemory(key)).readonly) is readonly
 
 
-def test_the_note_says_how_to_open_read_only_if_that_is_allowed(make: Callable[..., Any], table: str) -> None:
+def test_the_note_says_how_to_open_read_only_if_that_is_allowed(
+    make: Callable[..., Any], table: str
+) -> None:
     key = make(table, 0o604).key
     assert "mode=0o400" in opened(table, key, mode=0o600)[1][0]
 
@@ -383,16 +385,16 @@ def test_root_needs_no_right(key: int, cls: Any) -> None:
                     handle.detach()
 
 
-def test_a_removed_segment_is_reported_to_users_who_may_not_read_it(make: Callable[..., Any]) -> None:
+def test_a_removed_segment_is_reported_to_users_who_may_not_read_it(
+    make: Callable[..., Any],
+) -> None:
     """The creator's attachment keeps it alive."""
     handle = make("shm", 0o600)
     handle.remove()
     assert as_other_user(lambda: handle.removed) is True
 
 
-def test_removal_is_reported_before_missing_rights(
-    make: Callable[..., Any], table: str
-) -> None:
+def test_removal_is_reported_before_missing_rights(make: Callable[..., Any], table: str) -> None:
     handle = make(table, 0o600)
     if table == "shm":
         handle.detach()

@@ -149,7 +149,9 @@ def test_a_subclass_that_forgets_to_initialise_refuses(table: str) -> None:
         Forgetful().remove()
 
 
-def test_a_subclass_can_call_the_methods_that_it_overrides(make: Callable[..., Any], table: str) -> None:
+def test_a_subclass_can_call_the_methods_that_it_overrides(
+    make: Callable[..., Any], table: str
+) -> None:
     base = KINDS[table]
 
     class Counting(base):  # type: ignore[misc, valid-type]

@@ -1,4 +1,4 @@
-"""A program in C with <stdatomic.h> and a raw futex(2) shares numbers with us."""
+"""A C program with <stdatomic.h> and futex(2) shares atomic numbers with the library."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_peer_wakes_us(shared: SharedMemory, other: Peer) -> None:
     wait_until(
         lambda: any(waits_for_number(thread.native_id or 0) for thread in threading.enumerate())
     )
-    # A wake alone is not a change.
+    # The waiter ignores a wake without a change.
     assert other.ask("wake", UP, 100) == "1"
     other.ask("store32", UP, 7)
     assert other.ask("wake", UP, 100) in ("0", "1")
@@ -90,7 +90,7 @@ def test_a_peer_wakes_us(shared: SharedMemory, other: Peer) -> None:
 
 
 def test_a_lock_of_atomics_is_one_for_both(shared: SharedMemory, other: Peer) -> None:
-    """A number that is not atomic is changed under it."""
+    """The lock protects a number that is not atomic."""
     lock: Any = shared.atomic(LOCK, "u32")
     plain = shared.view(PLAIN, 8, "q")
     other.tell("add_locked", LOCK, PLAIN, ROUNDS)

@@ -1,6 +1,6 @@
-"""C and Perl programs, written against the man pages, share semaphores with us.
+"""C and Perl programs, written from the man pages, share semaphores with the library.
 
-They create and we open, we create and they open, and what one does the other sees.
+Either side creates and the other opens, and each sees the changes of the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sysv_ipc import IPC_CREAT, IPC_CREX, Semaphore
 Start = Callable[[str], Peer]
 
 
-# ------------------------------------------------------------------- semaphores: they create
+# --------------------------------------------------------------------- the peer creates
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_peer_may_give_its_semaphore_an_x_bit_for_others(their_semaphore: Peer, 
     assert Semaphore(key).value == 5
 
 
-# --------------------------------------------------------------------- semaphores: we create
+# --------------------------------------------------------------- this process creates
 
 
 @pytest.fixture
@@ -201,7 +201,9 @@ def test_acquire_ends_when_a_peer_removes_the_semaphore(
     assert error.errno == errno.EIDRM
 
 
-def test_peer_that_waits_is_told_of_our_removal(opener: Peer, our_semaphore: Semaphore) -> None:
+def test_peer_that_waits_gets_an_error_when_we_remove_the_object(
+    opener: Peer, our_semaphore: Semaphore
+) -> None:
     our_semaphore.acquire()
     opener.tell("operate", 0, -1)
     wait_until(lambda: our_semaphore.waiting_for_nonzero == 1)

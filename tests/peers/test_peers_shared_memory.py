@@ -1,4 +1,4 @@
-"""C and Perl programs, written against the man pages, share segments with us."""
+"""C and Perl programs, written from the man pages, share segments with the library."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sysv_ipc import IPC_CREAT, IPC_CREX, SharedMemory
 
 Start = Callable[[str], Peer]
 
-#: No multiple of anything.
+#: Not a multiple of the page size.
 SIZE = 12345
 EVERY_BYTE = bytes(range(256))
 
 
-# ------------------------------------------------------------------------------ they create
+# ------------------------------------------------------------------------- the peer creates
 
 
 @pytest.fixture
@@ -63,11 +63,11 @@ def test_opening_a_segment_of_a_peer_leaves_its_bytes(their_segment: Peer, key: 
     assert their_segment.ask("read", 0, 4) == b"kept".hex()
 
 
-def test_segment_of_a_peer_opens_with_its_size_told(their_segment: Peer, key: int) -> None:
+def test_segment_of_a_peer_opens_with_its_size(their_segment: Peer, key: int) -> None:
     assert SharedMemory(key, size=SIZE).size == SIZE
 
 
-def test_segment_of_a_peer_with_another_size_told_is_refused_with_both(
+def test_opening_a_segment_of_a_peer_with_another_size_names_both_sizes(
     their_segment: Peer, key: int
 ) -> None:
     with pytest.raises(OSError, match=rf"Invalid argument: .*{SIZE} bytes, not 999") as caught:
@@ -114,7 +114,7 @@ def test_segment_of_a_killed_peer_keeps_its_bytes(their_segment: Peer, key: int)
         segment.detach()
 
 
-# -------------------------------------------------------------------------------- we create
+# ------------------------------------------------------------------ this process creates
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def opener(start_peer: Start, our_segment: SharedMemory) -> Iterator[Peer]:
     assert peer.ask_numbers("open") == [our_segment.id]
     assert peer.ask("attach") == "0"
     yield peer
-    # Before the segment's end is looked at.
+    # Before the end of the segment is compared.
     peer.close()
 
 
@@ -206,7 +206,9 @@ def test_peer_keeps_a_segment_that_we_remove(opener: Peer, our_segment: SharedMe
     assert opener.ask("read", 0, 4) == b"here".hex()
 
 
-def test_segment_goes_when_the_last_peer_detaches(opener: Peer, our_segment: SharedMemory) -> None:
+def test_segment_is_destroyed_when_the_last_peer_detaches(
+    opener: Peer, our_segment: SharedMemory
+) -> None:
     our_segment.remove()
     our_segment.detach()
     assert listed("shm", our_segment.id)["nattch"] == "1"

@@ -1,4 +1,4 @@
-"""What programs that wait for messages begin with."""
+"""The beginning of programs that wait for messages."""
 
 NO_MESSAGE = """
 def wait(seconds=0.02):
