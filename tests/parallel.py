@@ -63,7 +63,7 @@ TESTS = {
     "test_values_are_never_those_of_a_set_of_another_size": "sets the id of the next object",
     "test_values_of_a_very_large_set_that_has_the_id_are_refused": "changes the limits",
     "test_members_that_semop_cannot_name_are_refused": "changes the limits",
-    "test_a_message_is_cut_only_at_the_callers_limit_whatever_msgmax_becomes": "changes the limits",
+    "test_a_message_is_cut_only_at_the_callers_limit_even_if_msgmax_changes": "changes the limits",
     "test_an_exception_inside_str_of_an_error_is_passed_on": "replaces the allocators",
     "test_a_reader_never_sees_half_a_number": "forks",
     "test_a_signal_handler_may_cancel_the_wait_that_it_interrupts": "sets a signal handler",
@@ -85,7 +85,7 @@ TESTS = {
     "test_an_error_that_a_signal_handler_raises_keeps_its_text": "sets a signal handler",
     "test_receive_many_loses_nothing_if_memory_is_lacking": "makes allocations of all threads fail",
     "test_timeouts_need_few_timers": "counts the timers of the process",
-    "test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes": "sets a signal handler",
+    "test_a_wait_that_has_succeeded_is_a_success_despite_signals": "sets a signal handler",
 }
 #: Fixtures that threads may share.
 SHARED = {"leak_guard", "process_guard", "long_messages", "peer", "request", "run_python", "way"}

@@ -91,6 +91,12 @@ RULES = (
     Rule(r"in the way\b", "say what it prevents"),
     Rule(r"sees? to (?:it|that)\b", "ensure"),
     Rule(r"by what (?:it|they|is)\b", "name the thing"),
+    Rule(r"by now\b", "now"),
+    Rule(r"(?:come|comes|came) (?:through|out)\b(?! of)", "is raised, or is passed on"),
+    Rule(r"what becomes? of\b", "name the outcome"),
+    Rule(r"(?:go|goes|went) with (?:it|them|the|its)\b", "is removed with, or is freed with"),
+    Rule(r"look(?:s|ed)? whether\b", "check that"),
+    Rule(r"(?:a|any|the) slip\b", "a mistake"),
 )
 
 

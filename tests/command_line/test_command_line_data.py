@@ -230,7 +230,7 @@ def test_a_full_disk_is_reported(words: list[str], unbuffered: str) -> None:
     ],
     ids=str,
 )
-def test_errors_that_find_no_room_change_nothing_else(
+def test_error_messages_that_cannot_be_written_change_nothing_else(
     words: list[str], status: int, unbuffered: str
 ) -> None:
     made = Semaphore(None, IPC_CREX)

@@ -309,7 +309,7 @@ def test_an_error_message_that_cannot_be_written_does_not_block_signals(key: int
     os.close(write_end)
 
 
-def test_a_message_goes_back_also_to_a_queue_that_was_filled_meanwhile(
+def test_a_message_goes_back_to_a_queue_that_was_filled_meanwhile(
     queue: MessageQueue,
 ) -> None:
     queue.send("precious")

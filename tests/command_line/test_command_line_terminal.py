@@ -276,7 +276,9 @@ def test_raw_is_byte_for_byte(command: str, queue: MessageQueue, segment: Shared
     assert terminal.text.rstrip("\n") == "\x1b[1mbold"
 
 
-def test_a_terminal_of_another_encoding_gets_what_it_can_show(queue: MessageQueue) -> None:
+def test_a_terminal_with_another_encoding_gets_only_characters_that_it_can_show(
+    queue: MessageQueue,
+) -> None:
     # As UTF-8 the last byte is CSI, which begins a control sequence there.
     queue.send("\u011b caf\xe9")
     terminal = Terminal("peek", queue.key, PYTHONIOENCODING="ascii")
@@ -331,7 +333,7 @@ def test_an_object_that_is_used_again_during_the_question_is_not_removed() -> No
     made.remove()
 
 
-def test_ctrl_c_at_the_question_leaves_whole_json_of_what_was_done() -> None:
+def test_ctrl_c_at_the_question_leaves_complete_json_of_the_removals_before_it() -> None:
     first, second = Semaphore(None, IPC_CREX), Semaphore(None, IPC_CREX)
     terminal = Terminal("rm", "sem", first.key, second.key, "--json")
     terminal.read_until("? [y/N] ")
@@ -353,7 +355,7 @@ def test_a_narrow_terminal_shows_all(queue: MessageQueue) -> None:
     assert narrow[1][2] == str(queue.id)
 
 
-def test_the_session_in_the_docs_is_what_a_terminal_shows() -> None:
+def test_the_session_in_the_docs_is_the_output_on_a_terminal() -> None:
     script = ROOT / "tools/transcript.py"
     done = subprocess.run(
         [sys.executable, script, "--check"], capture_output=True, text=True, timeout=100

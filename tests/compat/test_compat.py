@@ -143,7 +143,7 @@ def test_every_row_of_the_table_is_a_difference(
     not RECORDABLE,
     reason="needs CPython 3.11: the recording has many texts of that interpreter",
 )
-def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]]) -> None:
+def test_the_recording_is_the_behaviour_of_1_2_0(both: tuple[Future[str], Future[str]]) -> None:
     try:
         text = both[1].result()
     except record.CannotInstallError as error:

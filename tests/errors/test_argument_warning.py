@@ -115,7 +115,7 @@ def test_a_mode_that_makes_sense_does_not_warn(mode: int, flags: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0, 1, 440, 644, 666])
-def test_asking_for_odd_access_to_what_exists_does_not_warn(
+def test_opening_an_existing_object_with_an_odd_mode_does_not_warn(
     objects: dict[str, Any], mode: int
 ) -> None:
     for name, cls in zip("szmq", HANDLES, strict=True):
@@ -266,7 +266,7 @@ def test_a_number_as_a_timeout_does_not_warn(
 
 
 @pytest.mark.parametrize("expression", ["q.send('x', 7)", "q.receive(7)", "s.acquire(True)"])
-def test_made_an_error_it_comes_before_anything_is_done(
+def test_as_an_error_it_is_raised_before_anything_is_done(
     objects: dict[str, Any], expression: str
 ) -> None:
     with pytest.raises(ArgumentWarning):
@@ -276,7 +276,9 @@ def test_made_an_error_it_comes_before_anything_is_done(
 
 @pytest.mark.parametrize("flags", [IPC_CREAT | 0o666, IPC_CREAT])
 @pytest.mark.parametrize("cls", HANDLES)
-def test_made_an_error_it_comes_before_anything_is_created(key: int, cls: Any, flags: int) -> None:
+def test_as_an_error_it_is_raised_before_anything_is_created(
+    key: int, cls: Any, flags: int
+) -> None:
     arguments = {"nsems": 1} if cls is SemaphoreSet else {}
     if flags == IPC_CREAT:
         arguments["mode"] = 1
@@ -301,12 +303,12 @@ def here() -> tuple[str, int]:
     return __file__, frame.f_back.f_lineno
 
 
-def test_the_line_of_the_caller_is_blamed(objects: dict[str, Any]) -> None:
+def test_the_warning_names_the_line_of_the_caller(objects: dict[str, Any]) -> None:
     queue = objects["q"]
     assert blamed(lambda: queue.receive(7)) == here()
 
 
-def test_with_asyncio_it_is_the_line_that_awaits(objects: dict[str, Any]) -> None:
+def test_with_asyncio_the_warning_names_the_line_that_awaits(objects: dict[str, Any]) -> None:
     queue, semaphore = objects["q"], objects["s"]
 
     async def main() -> list[tuple[str, int]]:
@@ -330,7 +332,7 @@ def test_with_asyncio_it_is_the_line_that_awaits(objects: dict[str, Any]) -> Non
     assert {file for file, _ in asyncio.run(main())} == {__file__}
 
 
-def test_with_asyncio_it_is_the_line_of_the_call_that_becomes_a_task(
+def test_with_asyncio_the_warning_names_the_line_of_the_call_that_becomes_a_task(
     objects: dict[str, Any],
 ) -> None:
     async def main() -> None:
@@ -366,7 +368,7 @@ def test_with_asyncio_it_is_the_line_of_the_call_that_becomes_a_task(
     asyncio.run(main())
 
 
-def test_with_asyncio_as_an_error_it_comes_before_anything_is_done(
+def test_with_asyncio_as_an_error_it_is_raised_before_anything_is_done(
     objects: dict[str, Any],
 ) -> None:
     async def main() -> None:
@@ -525,7 +527,7 @@ class OddInt(int):
     ],
     ids=["digits", "surrogate", "zero", "raises", "recursion", "no int"],
 )
-def test_a_value_that_cannot_be_shown_is_no_error(
+def test_a_value_whose_repr_fails_causes_no_error(
     objects: dict[str, Any], value: Any, shown: str
 ) -> None:
     (text,) = warned(lambda: objects["q"].send("x", value))

@@ -164,7 +164,7 @@ def test_an_error_on_another_users_object_names_owner_mode_and_caller(kind: Any,
         made.detach()
 
 
-def test_a_busy_error_says_what_is_busy(semaphore: Semaphore, queue: MessageQueue) -> None:
+def test_a_busy_error_names_the_busy_object(semaphore: Semaphore, queue: MessageQueue) -> None:
     semaphore.acquire()
     error = caught(lambda: semaphore.acquire(0))
     assert (error.kind, error.key, error.id) == ("semaphore", semaphore.key, semaphore.id)

@@ -309,9 +309,7 @@ def test_the_new_owner_owns_it_and_others_do_not(make: Callable[..., Any], table
     assert in_child(change, uid=1) is None
 
 
-def test_the_note_tells_the_owner_and_the_creator_apart(
-    make: Callable[..., Any], table: str
-) -> None:
+def test_the_note_names_owner_and_creator_separately(make: Callable[..., Any], table: str) -> None:
     handle = make(table, 0o640)
     handle.uid, handle.gid = 11, 12
     _, notes = as_other_user(lambda: outcome(lambda: handle.mode))
@@ -428,7 +426,9 @@ def test_huge_pages_need_a_capability_or_a_group(key: int) -> None:
     assert "vm.hugetlb_shm_group (now " in note
 
 
-def test_the_note_tells_the_owner_which_limit_prevents_locking(make: Callable[..., Any]) -> None:
+def test_the_note_for_the_owner_names_the_limit_that_prevents_locking(
+    make: Callable[..., Any],
+) -> None:
     """The manual page: also EPERM if RLIMIT_MEMLOCK is 0 and CAP_IPC_LOCK is missing."""
     handle = make("shm", 0o666)
 

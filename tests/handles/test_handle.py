@@ -430,7 +430,9 @@ def test_handles_of_different_kinds_with_one_id_are_not_equal() -> None:
 
 
 @pytest.mark.parametrize("other", [None, 0, "x", object()])
-def test_a_handle_equals_nothing_else(make: Callable[..., Any], table: str, other: object) -> None:
+def test_a_handle_does_not_equal_objects_of_other_types(
+    make: Callable[..., Any], table: str, other: object
+) -> None:
     handle = make(KINDS[table])
     assert handle != other
     assert handle != handle.id

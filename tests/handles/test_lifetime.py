@@ -150,7 +150,7 @@ NAMES = re.findall(r"^    (\w+)=\(", CALLS, re.MULTILINE)
 
 @pytest.mark.timeout(120 + ROUNDS // 1000)
 @pytest.mark.parametrize("name", NAMES)
-def test_memory_stays_as_it_is(name: str) -> None:
+def test_memory_does_not_grow(name: str) -> None:
     """The bounds allow for variation in the allocator, but not for one leaked object per round."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.replace("CALLS\n", CALLS), name, str(ROUNDS)],

@@ -265,7 +265,7 @@ def test_members_tell_values_pids_and_waiters(key: int) -> None:
     semaphores.remove()
 
 
-def test_members_that_may_not_be_read_are_none(semaphore: Semaphore) -> None:
+def test_the_members_of_an_unreadable_set_are_none(semaphore: Semaphore) -> None:
     def members() -> list[object]:
         return [record.members for record in sysv_ipc.semaphores(members=True)]
 

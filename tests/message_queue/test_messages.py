@@ -28,7 +28,7 @@ def three(queue: MessageQueue) -> MessageQueue:
     return queue
 
 
-def test_room_for_large_messages_asks_the_kernel_for_nothing_else(queue: MessageQueue) -> None:
+def test_room_for_large_messages_needs_no_other_system_call(queue: MessageQueue) -> None:
     code = (
         "import os, sys, sysv_ipc\n"
         "q = sysv_ipc.MessageQueue(int(sys.argv[1]), max_message_size=1 << 20)\n"
@@ -229,7 +229,7 @@ def test_an_exception_of_the_iterator_of_messages_is_passed_on(queue: MessageQue
     assert queue.current_messages == 0
 
 
-def test_send_many_without_waiting_sends_what_fits(queue: MessageQueue) -> None:
+def test_send_many_without_waiting_sends_the_messages_that_fit(queue: MessageQueue) -> None:
     queue.max_size = 2500
     assert queue.send_many([b"x" * 1000] * 4, block=False) == 2
     assert queue.send_many([b"x" * 1000], 1, False) == 0
@@ -397,7 +397,7 @@ def test_threads_receive_long_messages_of_two_sizes(key: int) -> None:
 
 
 @pytest.mark.parametrize("truncate", [False, True])
-def test_a_message_is_cut_only_at_the_callers_limit_whatever_msgmax_becomes(
+def test_a_message_is_cut_only_at_the_callers_limit_even_if_msgmax_changes(
     long_messages: None, truncate: bool
 ) -> None:
     """Another program raises kernel.msgmax and sends a longer message between two system calls."""

@@ -35,20 +35,20 @@ def other(shared: SharedMemory, peer: Callable[[str], Path]) -> Iterator[Peer]:
     program.close()
 
 
-def test_peer_reads_what_we_store(shared: SharedMemory, other: Peer) -> None:
+def test_peer_reads_the_numbers_that_we_store(shared: SharedMemory, other: Peer) -> None:
     shared.atomic(UP, "u32").store(0xDEADBEEF)
     shared.atomic(DOWN, "i64").store(-(2**63))
     assert other.ask("load32", UP) == str(0xDEADBEEF)
     assert other.ask("load64", DOWN) == str(-(2**63))
 
 
-def test_we_read_what_a_peer_stores(shared: SharedMemory, other: Peer) -> None:
+def test_we_read_the_numbers_that_a_peer_stores(shared: SharedMemory, other: Peer) -> None:
     other.ask("store32", UP, 2**32 - 1)
     assert shared.atomic(UP, "u32").load() == 2**32 - 1
     assert shared.atomic(UP, "i32").load() == -1
 
 
-def test_peer_and_we_wrap_alike(shared: SharedMemory, other: Peer) -> None:
+def test_numbers_wrap_identically_in_both_programs(shared: SharedMemory, other: Peer) -> None:
     number = shared.atomic(DOWN, "i64")
     number.store(2**63 - 1)
     assert other.ask("add64", DOWN, 1) == str(2**63 - 1)

@@ -160,7 +160,7 @@ def test_queue_that_a_peer_emptied_is_empty(opener: Peer, our_queue: MessageQueu
     assert our_queue.try_receive() is None
 
 
-def test_peer_sees_what_we_see_of_a_queue(opener: Peer, our_queue: MessageQueue) -> None:
+def test_peer_sees_the_same_attributes_of_a_queue(opener: Peer, our_queue: MessageQueue) -> None:
     our_queue.send(b"one")
     our_queue.send(b"two")
     opener.ask("receive", 10, 0)

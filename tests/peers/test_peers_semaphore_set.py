@@ -48,7 +48,7 @@ def test_both_see_the_same_values(shared: tuple[Peer, SemaphoreSet]) -> None:
     assert len(handle) == len(VALUES)
 
 
-def test_both_see_the_same_facts(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_both_see_the_same_attributes(shared: tuple[Peer, SemaphoreSet]) -> None:
     peer, handle = shared
     times = [handle.last_operation_time, handle.last_change_time]
     assert peer.ask_numbers("stat") == [*owners(handle), handle.nsems, *times]
@@ -115,7 +115,9 @@ def test_each_waits_for_the_others_zero(shared: tuple[Peer, SemaphoreSet]) -> No
     assert result() is True
 
 
-def test_what_a_killed_peer_did_with_undo_is_undone(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_operations_with_undo_are_undone_when_the_peer_is_killed(
+    shared: tuple[Peer, SemaphoreSet],
+) -> None:
     peer, handle = shared
     assert peer.ask("together", operations((0, -2, SEM_UNDO), (1, 4, SEM_UNDO), (2, -1, 0))) == "0"
     assert handle.values == (1, 4, 6, VALUES[3])
@@ -123,7 +125,7 @@ def test_what_a_killed_peer_did_with_undo_is_undone(shared: tuple[Peer, Semaphor
     assert handle.values == (3, 0, 6, VALUES[3])
 
 
-def test_what_we_did_with_undo_is_undone_when_we_are_killed(
+def test_operations_with_undo_are_undone_when_we_are_killed(
     shared: tuple[Peer, SemaphoreSet],
 ) -> None:
     peer, handle = shared

@@ -143,7 +143,7 @@ def test_peer_sees_the_spaces_of_a_new_segment(opener: Peer) -> None:
     assert opener.ask("read", SIZE - 3, 3) == b"   ".hex()
 
 
-def test_peer_sees_zeros_where_no_character_is_wanted(start_peer: Start, key: int) -> None:
+def test_peer_sees_zeros_without_an_init_character(start_peer: Start, key: int) -> None:
     segment = SharedMemory(key, IPC_CREX, size=SIZE, init_character=None)
     peer = start_peer("shared_memory")
     peer.ask("open")
@@ -156,23 +156,27 @@ def test_peer_sees_zeros_where_no_character_is_wanted(start_peer: Start, key: in
         peer.close()
 
 
-def test_peer_reads_what_we_write(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_reads_the_bytes_that_we_write(opener: Peer, our_segment: SharedMemory) -> None:
     our_segment.write(EVERY_BYTE, 99)
     assert opener.ask("read", 99, 256) == EVERY_BYTE.hex()
 
 
-def test_peer_reads_what_we_assign(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_reads_the_bytes_that_we_assign(opener: Peer, our_segment: SharedMemory) -> None:
     our_segment[10:14] = b"\0ab\xff"
     assert opener.ask("read", 10, 4) == "006162ff"
 
 
-def test_peer_reads_what_goes_through_a_view(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_reads_the_bytes_that_we_write_through_a_view(
+    opener: Peer, our_segment: SharedMemory
+) -> None:
     with our_segment.view(8, 8, "q") as numbers:
         numbers[0] = -2
     assert opener.ask("read", 8, 8) == (-2).to_bytes(8, sys.byteorder, signed=True).hex()
 
 
-def test_peer_sees_what_we_see_of_a_segment(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_sees_the_same_attributes_of_a_segment(
+    opener: Peer, our_segment: SharedMemory
+) -> None:
     expected = [
         *[0o640, *ours(), SIZE, os.getpid(), our_segment.last_pid, our_segment.number_attached],
         *[our_segment.last_attach_time, our_segment.last_detach_time],
@@ -221,7 +225,7 @@ def test_peer_cannot_create_our_segment_again(opener: Peer) -> None:
     assert opener.ask("create", SIZE, "600") == f"error {errno.EEXIST}"
 
 
-def test_attach_by_id_opens_what_the_peer_has_opened(opener: Peer) -> None:
+def test_attach_by_id_opens_the_segment_of_the_peer(opener: Peer) -> None:
     (id,) = opener.ask_numbers("open")
     opener.ask("write", 0, b"by id".hex())
     assert sysv_ipc.attach(id).read(5) == b"by id"

@@ -270,7 +270,7 @@ USES: dict[str, Callable[[int], object]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_set_of_another_program_that_is_used_stays_whatever_its_mode(key: int, use: str) -> None:
+def test_a_used_set_of_another_program_stays_with_any_mode(key: int, use: str) -> None:
     number = LIBC.semget(key, 3, IPC_CREAT | 0o611)
     USES[use](number)
     waits = use == "one that waits"
@@ -363,7 +363,7 @@ def test_c_programs_that_wait_for_the_first_operation_continue(key_value: int | 
         made.remove()
 
 
-def test_the_first_operation_finds_the_values_and_comes_before_the_mode() -> None:
+def test_the_first_operation_is_after_the_values_and_before_the_mode() -> None:
     lines = system_calls(
         "import os, sysv_ipc\n"
         "os.write(2, b'begin')\n"
@@ -389,7 +389,7 @@ def test_a_semaphore_is_created_if_only_one_operation_per_call_is_allowed(key: i
     made.remove()
 
 
-def test_a_set_of_another_program_without_any_value_is_opened_as_it_is(key: int) -> None:
+def test_a_set_of_another_program_without_any_value_is_opened_unchanged(key: int) -> None:
     made = subprocess.run(["ipcmk", "-S", "3"], capture_output=True, text=True, check=True)
     number = int(made.stdout.split()[-1])
     semaphore = Semaphore.from_id(number)

@@ -118,7 +118,9 @@ def test_operations_return_the_number_before_and_wrap_as_in_c(
             assert atomic.load() == wrapped(type, function(before, value))
 
 
-def test_compare_exchange_sets_only_what_is_expected(make: Make, type: str) -> None:
+def test_compare_exchange_stores_only_if_the_number_is_the_expected_one(
+    make: Make, type: str
+) -> None:
     atomic = make()
     for before in numbers(type):
         for expected in numbers(type):
@@ -246,7 +248,7 @@ def test_the_last_place_is_that_of_the_last_whole_number(
         segment.atomic(0 if last64 is None else last64 + 8, "u64")
 
 
-def test_a_segment_smaller_than_a_number_has_none() -> None:
+def test_a_segment_smaller_than_a_number_has_no_atomics() -> None:
     segment = SharedMemory(None, IPC_CREX, size=3)
     segment.remove()
     with pytest.raises(ArgumentError, match="past the end of a segment of 3 bytes"):

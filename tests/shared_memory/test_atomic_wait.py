@@ -220,7 +220,7 @@ def test_processes_wake_each_other(segment: SharedMemory) -> None:
     assert segment.atomic(0, "u32").load() == 2 * rounds
 
 
-def test_a_child_waits_for_its_parent_on_what_it_inherited(segment: SharedMemory) -> None:
+def test_a_child_waits_for_its_parent_with_an_inherited_atomic(segment: SharedMemory) -> None:
     number = segment.atomic(0, "u32")
     pid = fork(lambda: number.wait(0, 30))
     wait_until(lambda: blocked_process(pid, "futex"))
@@ -317,7 +317,7 @@ def test_waits_leave_nothing_behind(segment: SharedMemory) -> None:
 
 @pytest.mark.parametrize("thread", ["main", "other"])
 @pytest.mark.parametrize("interval", [None, 0.01, 0.3])
-def test_a_change_without_a_wake_is_noticed_alike_in_all_threads(
+def test_a_change_without_a_wake_is_noticed_in_all_threads(
     run_python: Run, interval: float | None, thread: str
 ) -> None:
     """A program in another language stores a number without futex(2)."""

@@ -388,7 +388,7 @@ other.remove()
     assert done.stdout.endswith("alive\n")
 
 
-def test_remapping_keeps_what_arrays_need(run_python: Run) -> None:
+def test_remapping_keeps_the_memory_of_arrays(run_python: Run) -> None:
     code = """
 import sysv_ipc as s, numpy as np
 m = s.SharedMemory(None, s.IPC_CREX, size=8192, init_character=b"x")
@@ -440,7 +440,7 @@ def test_an_address_that_is_rounded_to_nothing_is_refused(
 
 
 @pytest.mark.parametrize("how", ["attach", "from_id"])
-def test_read_only_access_by_id_stays_so(segment: SharedMemory, how: str) -> None:
+def test_read_only_access_by_id_stays_read_only(segment: SharedMemory, how: str) -> None:
     opener: Any = sysv_ipc.attach if how == "attach" else SharedMemory.from_id
     handle = opener(segment.id, flags=SHM_RDONLY)
     assert handle.readonly

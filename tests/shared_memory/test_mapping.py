@@ -393,5 +393,5 @@ def test_large_copies_let_other_threads_run(name: str) -> None:
     assert runs_beside(calls[name])
 
 
-def test_the_process_id_of_the_last_user_is_told(segment: SharedMemory) -> None:
+def test_last_pid_is_the_process_that_attached_or_detached_last(segment: SharedMemory) -> None:
     assert segment.last_pid == segment.creator_pid == os.getpid()

@@ -50,7 +50,7 @@ def test_an_array_is_the_bytes_of_the_segment(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_what_is_written_to_an_array_is_in_the_segment(segment: SharedMemory, dtype: Any) -> None:
+def test_values_written_to_an_array_are_in_the_segment(segment: SharedMemory, dtype: Any) -> None:
     segment.write(b"\xff" * PAGE_SIZE)
     numbers = segment.ndarray(2, dtype, 5)
     numbers[...] = np.zeros(2, dtype)
@@ -353,7 +353,7 @@ def test_a_read_only_attachment_gives_read_only_arrays(segment: SharedMemory) ->
         (ctypes.c_char * 4).from_buffer(numbers)
 
 
-def test_a_subclass_is_collected_with_its_arrays_gone(segment: SharedMemory) -> None:
+def test_a_subclass_is_collected_after_its_arrays(segment: SharedMemory) -> None:
     class Segment(SharedMemory):
         base: object
         me: object
@@ -477,7 +477,7 @@ def test_an_array_of_the_array_module_is_written_and_read(segment: SharedMemory)
         assert array.array("d", view) == numbers
 
 
-def test_a_memoryview_of_an_array_knows_its_shape(segment: SharedMemory) -> None:
+def test_a_memoryview_of_an_array_has_its_shape(segment: SharedMemory) -> None:
     numbers: Any = segment.ndarray((2, 3), "i4", order="F")
     with memoryview(numbers) as view:
         assert (view.shape, view.format, view.f_contiguous) == ((2, 3), np.dtype("i4").char, True)

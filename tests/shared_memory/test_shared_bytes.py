@@ -274,7 +274,7 @@ INDEXES = [
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=str)
-def test_indexes_mean_what_they_mean_for_a_bytearray(index: Any) -> None:
+def test_indexes_have_the_same_meaning_as_for_a_bytearray(index: Any) -> None:
     segment = SharedMemory(None, IPC_CREX, size=10)
     segment.write(b"0123456789")
     model = bytearray(b"0123456789")

@@ -123,7 +123,7 @@ def test_a_busy_thread_does_not_slow_calls_that_need_not_wait(
     assert statistics.median(ratios) < 5
 
 
-def test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes(key: int) -> None:
+def test_a_wait_that_has_succeeded_is_a_success_despite_signals(key: int) -> None:
     """A permit taken while a signal arrives is never lost: 2 000 races."""
     semaphore = sysv_ipc.Semaphore(key, IPC_CREX, initial_value=0)
     parent = os.getpid()
