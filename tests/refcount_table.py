@@ -32,7 +32,7 @@ class Failing:
 
 
 BAD = [None, object(), "text", b"", 1.5, -1, 2**70, float("nan"), Failing(), [object()], {}]
-#: The bad arguments that are valid as a timeout.
+#: The names of bad arguments that are valid as a timeout.
 LONGER = ["None", "1.5", "118059162071"]
 
 

@@ -26,7 +26,7 @@ RECORDABLE = sys.version_info[:2] == (3, 11)
 #: A call of send() that raises because of its arguments.
 BAD_SEND = r"message queue \| queue\.send\([^;]*\) => (TypeError|UnicodeEncodeError): "
 
-#: Outcomes that a row of the table must not give for all calls: results.
+#: An outcome that a row without a call may give: an exception.
 ERROR = re.compile(r"[A-Z]\w+(\([\w, ]+\))?: .*")
 
 

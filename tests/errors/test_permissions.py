@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-#: The mode that gives each right to every class of users.
+#: Rights of other users, each with a mode that gives them.
 RIGHTS = {"": 0o600, "r": 0o604, "w": 0o602, "rw": 0o606}
 
 Call = Callable[[Any], object]

@@ -263,7 +263,7 @@ class Again:
 
 @contextlib.contextmanager
 def two_of(cls: Any, **arguments: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Return a handle of an object to use, another handle of it, and a handle of another object."""
+    """Yield a handle of an object to use, another handle of it, and a handle of another object."""
     objects = [cls(None, flags=IPC_CREX, **arguments) for _ in range(2)]
     yield cls(objects[0].key), *objects
     for each in objects:
