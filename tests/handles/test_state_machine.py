@@ -1,4 +1,4 @@
-"""Hypothesis: a set and a queue do what a small model of the kernel does."""
+"""Hypothesis: a set and a queue behave like a small model of the kernel."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ texts = st.binary(max_size=LIMIT + 4)
 
 
 class Kernel:
-    """What semop(2), msgsnd(2) and msgrcv(2) do, as far as nobody waits."""
+    """A model of semop(2), msgsnd(2) and msgrcv(2) without waiting."""
 
     def __init__(self) -> None:
         self.values = [0] * MEMBERS
         self.messages: list[tuple[bytes, int]] = []
 
     def op(self, todo: list[Any]) -> int:
-        """Do all operations or none; 0 or an errno."""
+        """Do all operations or none; return 0 or an errno."""
         values = list(self.values)
         for index, delta, *_ in todo:
             if delta == 0:
@@ -66,12 +66,12 @@ class Kernel:
         return 0
 
     def fits(self, text: bytes) -> bool:
-        """Whether the queue has room: for bytes, and as many messages as bytes."""
+        """Return True if the queue has room: for the bytes, and for as many messages as bytes."""
         used = sum(len(message) for message, _ in self.messages)
         return used + len(text) <= CAPACITY and len(self.messages) + 1 <= CAPACITY
 
     def find(self, kind: int, except_type: bool) -> int | None:
-        """The place of the message that msgrcv(2) takes."""
+        """Return the index of the message that msgrcv(2) takes."""
         places = range(len(self.messages))
         if kind == 0:
             return next(iter(places), None)
