@@ -27,6 +27,8 @@ from sleeping import blocked_in_system_call, blocked_process, waits
 import sysv_ipc
 
 T = TypeVar("T")
+#: The fixture run_python.
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 #: The folder of the tests, where programs that tests start find these modules, and the checkout.
 TESTS = Path(__file__).parent
@@ -320,6 +322,14 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         assert isinstance(result, asyncio.CancelledError)
+
+
+def fill(queue: sysv_ipc.MessageQueue) -> int:
+    """Send messages of the type 99 until the queue is full; return how many."""
+    count = 0
+    while queue.try_send(b"x" * 2048, 99):
+        count += 1
+    return count
 
 
 async def begun(*tasks: asyncio.Task[Any]) -> None:

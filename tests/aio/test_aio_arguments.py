@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import begun, cancel, in_loop
+from helpers import begun, cancel, fill, in_loop
 
 from sysv_ipc import BusyError, ExistentialError, aio
 
@@ -75,8 +75,7 @@ async def test_nonsense_is_refused_at_once_as_by_the_library_and_the_next_call_w
 
     tasks: list[asyncio.Task[Any]] = []
     if waiting:
-        while messages.handle.try_send(b"x" * 2048):
-            pass
+        fill(messages.handle)
         permits.handle.acquire()
         waits = messages.send(b"x" * 2048), permits.acquire(), members.acquire(0)
         tasks += [asyncio.create_task(wait) for wait in waits]
