@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from helpers import (
@@ -293,6 +293,7 @@ async def test_a_task_stays_cancelled_if_the_object_has_gone(permits: aio.Semaph
 async def test_a_task_that_is_cancelled_before_its_thread_begins_takes_nothing(
     messages: aio.MessageQueue, permits: aio.Semaphore
 ) -> None:
+    give: Callable[[], object]
     await permits.acquire()
     for number in range(300):
         for wait, give, take in (
@@ -305,9 +306,9 @@ async def test_a_task_that_is_cancelled_before_its_thread_begins_takes_nothing(
             give()
             await asyncio.gather(task, return_exceptions=True)
             await take(timeout=0)
-    for take in (messages.receive, permits.acquire):
+    for left in (messages.receive(timeout=0), permits.acquire(timeout=0)):
         with pytest.raises(BusyError):
-            await take(timeout=0)
+            await left
 
 
 UNDO = """
