@@ -15,7 +15,7 @@ import signal
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sysv_ipc
@@ -501,6 +501,7 @@ _GROUPS: list[tuple[Any, Callable[[], Any], Callable[[Any], object], dict[str, A
     (Atomic, Number, _wake, {"wait": lambda n, t: n.atomic.wait(0, t)}),
 ]
 _UNTIMED = {"__enter__", "__next__"}
+_AWAITED = {"acquire", "op", "zero", "receive", "send"}
 _LATE: dict[str, object] = {"receive_many": [], "send_many": 0}
 _REMOVED: dict[str, object] = {"__next__": StopIteration, "iterate": StopIteration, "wait": None}
 
@@ -518,3 +519,8 @@ WAITS = {
     for name, call in calls.items()
 }
 TIMED = {name: wait for name, wait in WAITS.items() if wait.timed}
+#: The calls of asyncio's classes that can wait; what call() returns is awaited.
+AIO_WAITS = {
+    "Semaphore.zero": replace(WAITS["Semaphore.Z"], call=lambda s, t: s.zero(t)),
+    **{name: wait for name, wait in TIMED.items() if name.partition(".")[2] in _AWAITED},
+}

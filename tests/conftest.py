@@ -13,25 +13,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import calls
 import namespace
 import parallel
 import pytest
 import system_calls
-from helpers import LOOPS, TESTS, Peer
+from helpers import TESTS, Peer
 
 import sysv_ipc
 
 # Forked children that have dropped to another user may not read the library's folder.
 import sysv_ipc.cures
 from sysv_ipc import IPC_CREX, aio
-
-T = TypeVar("T")
-Main = Callable[[], Coroutine[Any, Any, T]]
 
 
 def _adopt_orphans() -> None:
@@ -317,17 +314,6 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, **{**defaults, **options})  # type: ignore[call-overload, no-any-return]
 
     return run
-
-
-@pytest.fixture(params=LOOPS)
-def run(request: pytest.FixtureRequest) -> Callable[[Main[T]], T]:
-    """Run a coroutine function in each kind of loop."""
-
-    def run_it(main: Main[T]) -> T:
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(asyncio.wait_for(main(), 60))
-
-    return run_it
 
 
 @pytest.fixture

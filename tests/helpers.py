@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import os
 import pickle
 import signal
@@ -14,7 +16,7 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,8 @@ from sleeping import blocked_in_system_call, blocked_process, waits
 import sysv_ipc
 
 T = TypeVar("T")
+#: The fixture run_python.
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 #: The folder of the tests, from which programs import these modules, and the checkout.
 TESTS = Path(__file__).parent
@@ -290,6 +294,42 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test that is a coroutine function in a loop of asyncio."""
+
+    @functools.wraps(test)
+    def run(loop: str = "asyncio", **fixtures: Any) -> None:
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            runner.run(asyncio.wait_for(test(**fixtures), 60))
+
+    return run
+
+
+def in_each_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test that is a coroutine function in each kind of loop."""
+    run: Any = in_loop(test)
+    loop = inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY)
+    signature = inspect.signature(test)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), loop])
+    return pytest.mark.parametrize("loop", LOOPS)(run)  # type: ignore[no-any-return]
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and see that they end by it."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(result, asyncio.CancelledError)
+
+
+def fill(queue: sysv_ipc.MessageQueue) -> int:
+    """Send messages of the type 99 until the queue is full; return how many."""
+    count = 0
+    while queue.try_send(b"x" * 2048, 99):
+        count += 1
+    return count
 
 
 async def begun(*tasks: asyncio.Task[Any]) -> None:

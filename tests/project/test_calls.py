@@ -65,6 +65,17 @@ def test_every_call_with_a_timeout_is_among_the_waits(cls: Any) -> None:
     assert timed == waits - {"compile"}
 
 
+def test_every_call_of_aio_with_a_timeout_is_among_the_waits() -> None:
+    timed = {
+        f"{cls.__name__}.{name}"
+        for cls, rows in calls.AIO.items()
+        for name, row in rows.items()
+        if isinstance(row, calls.Method)
+        and "timeout" in inspect.signature(getattr(cls, name)).parameters
+    }
+    assert timed == set(calls.AIO_WAITS)
+
+
 @pytest.mark.parametrize("cls", calls.HANDLES)
 def test_the_arguments_of_the_table_are_good(cls: Any) -> None:
     for use in calls.uses(cls):
