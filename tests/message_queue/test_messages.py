@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -509,8 +510,14 @@ def interrupt_after() -> Iterator[Callable[[float], None]]:
     def after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
-    with handled(signal.SIGALRM, handler):
-        yield after
+    # Garbage collection calls weakref callbacks, in which Python ignores what a handler raises.
+    gc.collect()
+    gc.disable()
+    try:
+        with handled(signal.SIGALRM, handler):
+            yield after
+    finally:
+        gc.enable()
 
 
 @pytest.mark.thread_unsafe("signal handlers belong to the process")
