@@ -1,12 +1,12 @@
-"""Write the docstrings of the extension into its stub, src/sysv_ipc/_core.pyi.
+"""Write the docstrings of the extension into its stubs, src/sysv_ipc/_core.pyi and _linux.pyi.
 
-Editors read the stub, not the extension, and show its docstrings.  The types in the stub are
+Editors read the stubs, not the extension, and show their docstrings.  The types in the stubs are
 written by hand.  This script replaces the docstrings: those of classes, functions, methods and
 attributes by the ones of the C code, those of constants by the texts of constants.toml.
 
-    stub_docs.py [--check] [FILE]
+    stub_docs.py [--check]
 
-With --check, print the difference, and fail if there is one.  The package must be installed.
+With --check, print the differences, and fail if there are any.  The package must be installed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from sysv_ipc import _core
 
-STUB = Path("src/sysv_ipc/_core.pyi")
+STUBS = (Path("src/sysv_ipc/_core.pyi"), Path("src/sysv_ipc/_linux.pyi"))
 CONSTANTS = Path(__file__).with_name("constants.toml")
 #: The widest line of Python code.
 WIDTH = 100
@@ -44,9 +44,9 @@ class Writer:
     """Collects what to change in a stub, and what is wrong with it."""
 
     def __init__(self, text: str, constants: dict[str, str]) -> None:
-        """Begin with the stub as it is, and with the texts of the constants."""
+        """Begin with the stub as it is; the texts of its constants are taken out of the table."""
         self.text = text
-        self.missing = dict(constants)
+        self.constants = constants
         self.edits: list[Edit] = []
         self.problems: list[str] = []
         lines = text.splitlines(keepends=True)
@@ -55,7 +55,6 @@ class Writer:
     def changed(self) -> str:
         """Return the stub with the docstrings of today."""
         self.visit(ast.parse(self.text).body, _core, "")
-        self.problems += [f"{name}: it is not in the stub" for name in self.missing]
         text = self.text
         for edit in sorted(self.edits, reverse=True):
             text = text[: edit.start] + edit.text + text[edit.end :]
@@ -65,9 +64,7 @@ class Writer:
         """Look at each definition of a module, a class or a block."""
         seen: set[str] = set()
         for number, node in enumerate(body):
-            if isinstance(node, ast.If):
-                self.visit(node.body, owner, prefix)
-            elif isinstance(node, ast.ClassDef):
+            if isinstance(node, ast.ClassDef):
                 doc = inspect.getdoc(getattr(owner, node.name))
                 self.write_body(node, doc, f"{prefix}{node.name}")
                 self.visit(node.body, getattr(owner, node.name), f"{prefix}{node.name}.")
@@ -85,7 +82,7 @@ class Writer:
 
     def constant(self, name: str) -> str | None:
         """Return the text of a constant, in lines."""
-        text = self.missing.pop(name, None)
+        text = self.constants.pop(name, None)
         return text and textwrap.fill(text, WIDTH - 6)
 
     def write_body(self, node: Defined, doc: str | None, name: str) -> None:
@@ -168,9 +165,9 @@ def is_ellipsis(node: ast.stmt) -> bool:
     )
 
 
-def formatted(text: str) -> str:
-    """Return the stub as ruff formats it."""
-    command = ["ruff", "format", "--quiet", "--stdin-filename", str(STUB), "-"]
+def formatted(text: str, path: Path) -> str:
+    """Return a stub as ruff formats it."""
+    command = ["ruff", "format", "--quiet", "--stdin-filename", str(path), "-"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
 
 
@@ -181,22 +178,25 @@ def differences(old: str, new: str, name: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Write or check the stub."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="only print the difference")
-    parser.add_argument("file", nargs="?", type=Path, default=STUB)
-    options = parser.parse_args()
-    tables = tomllib.loads(CONSTANTS.read_text())
-    old = options.file.read_text()
-    writer = Writer(old, {name: doc for table in tables.values() for name, doc in table.items()})
-    new = formatted(writer.changed())
-    for problem in writer.problems:
-        print(problem, file=sys.stderr)
-    if options.check:
-        sys.stdout.writelines(differences(old, new, str(options.file)))
-        return 1 if writer.problems or new != old else 0
-    options.file.write_text(new)
-    return 1 if writer.problems else 0
+    """Write or check the stubs."""
+    parser = argparse.ArgumentParser(description="Write the docstrings of the extension.")
+    parser.add_argument("--check", action="store_true", help="only print the differences")
+    check = parser.parse_args().check
+    constants: dict[str, str] = tomllib.loads(CONSTANTS.read_text())
+    problems: list[str] = []
+    changes: list[str] = []
+    for path in STUBS:
+        old = path.read_text()
+        writer = Writer(old, constants)
+        new = formatted(writer.changed(), path)
+        problems += writer.problems
+        changes += differences(old, new, str(path))
+        if not check:
+            path.write_text(new)
+    problems += [f"{name}: constants.toml has it, but no stub" for name in constants]
+    sys.stdout.writelines(changes if check else [])
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems or (check and changes) else 0
 
 
 if __name__ == "__main__":

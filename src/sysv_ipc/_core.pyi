@@ -84,38 +84,54 @@ __license__: Final[str]
 """The SPDX identifier of this library's licence."""
 
 if sys.platform == "linux":
-    SHM_EXEC: Final[int]
-    """A flag of attach(): allow code in the segment to be executed.  See shmop(2)."""
-    SHM_HUGETLB: Final[int]
-    """A flag of SharedMemory: allocate the segment in huge pages.  See shmget(2)."""
-    SHM_HUGE_16GB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 16 GiB."""
-    SHM_HUGE_16MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 16 MiB."""
-    SHM_HUGE_1GB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 1 GiB."""
-    SHM_HUGE_1MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 1 MiB."""
-    SHM_HUGE_256MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 256 MiB."""
-    SHM_HUGE_2GB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 2 GiB."""
-    SHM_HUGE_2MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 2 MiB."""
-    SHM_HUGE_32MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 32 MiB."""
-    SHM_HUGE_512KB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 512 KiB."""
-    SHM_HUGE_512MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 512 MiB."""
-    SHM_HUGE_64KB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 64 KiB."""
-    SHM_HUGE_8MB: Final[int]
-    """A flag of SharedMemory, with SHM_HUGETLB: use huge pages of 8 MiB."""
-    SHM_NORESERVE: Final[int]
-    """A flag of SharedMemory: reserve no swap space for the segment.  See shmget(2)."""
-    SHM_REMAP: Final[int]
-    """A flag of attach(): replace the attachment at its own address.  See shmop(2)."""
+    from sysv_ipc._linux import (
+        SHM_EXEC as SHM_EXEC,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_1GB as SHM_HUGE_1GB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_1MB as SHM_HUGE_1MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_2GB as SHM_HUGE_2GB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_2MB as SHM_HUGE_2MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_8MB as SHM_HUGE_8MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_16GB as SHM_HUGE_16GB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_16MB as SHM_HUGE_16MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_32MB as SHM_HUGE_32MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_64KB as SHM_HUGE_64KB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_256MB as SHM_HUGE_256MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_512KB as SHM_HUGE_512KB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGE_512MB as SHM_HUGE_512MB,
+    )
+    from sysv_ipc._linux import (
+        SHM_HUGETLB as SHM_HUGETLB,
+    )
+    from sysv_ipc._linux import (
+        SHM_NORESERVE as SHM_NORESERVE,
+    )
+    from sysv_ipc._linux import (
+        SHM_REMAP as SHM_REMAP,
+    )
 
 # What was tried, for cures.py; src/core/error.h has the list.
 _OPERATION_NONE: Final[int]
