@@ -167,7 +167,8 @@ def is_ellipsis(node: ast.stmt) -> bool:
 
 def formatted(text: str, path: Path) -> str:
     """Return a stub as ruff formats it."""
-    command = ["ruff", "format", "--quiet", "--stdin-filename", str(path), "-"]
+    ruff = Path(sys.executable).with_name("ruff")
+    command = [str(ruff), "format", "--quiet", "--stdin-filename", str(path), "-"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
 
 
