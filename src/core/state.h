@@ -42,8 +42,8 @@ typedef int64_t core_shared_int64;
     X(PermissionsError, Error, PyExc_PermissionError, \
       "The caller may not create, open, use, change or remove the object.\n" \
       "\n" \
-      "errno is EACCES or EPERM.  A note compares the object's owner and mode\n" \
-      "with the caller's ids.") \
+      "errno is EACCES or EPERM.  A note compares owner and mode of the\n" \
+      "object with the ids of the caller.") \
     X(ExistentialError, Error, NULL, \
       "The object exists, does not exist, or was removed.\n" \
       "\n" \

@@ -191,8 +191,8 @@ class Error(OSError):
 class PermissionsError(Error, PermissionError):
     """The caller may not create, open, use, change or remove the object.
 
-    errno is EACCES or EPERM.  A note compares the object's owner and mode
-    with the caller's ids.
+    errno is EACCES or EPERM.  A note compares owner and mode of the
+    object with the ids of the caller.
     """
 
 class ExistentialError(Error):
