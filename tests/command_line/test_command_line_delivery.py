@@ -368,6 +368,7 @@ for number in range(int(sys.argv[2])):
         self.process = subprocess.Popen(command)
 
 
+@pytest.mark.once
 @FORMS
 def test_receivers_that_are_stopped_at_random_lose_nothing(
     queue: MessageQueue, form: str, tmp_path: Path

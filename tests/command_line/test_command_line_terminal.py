@@ -22,6 +22,8 @@ from sleeping import blocked_process
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
+pytestmark = pytest.mark.once
+
 COMMAND = [sys.executable, "-m", "sysv_ipc"]
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from helpers import ROOT
 
+pytestmark = pytest.mark.once
+
 Answers = dict[str, Future[dict[str, Any]]]
 QUESTIONS, CURVES = (
     sorted(path.stem for path in (ROOT / "benchmarks" / folder).glob("[!_]*.py"))

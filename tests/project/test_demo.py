@@ -22,6 +22,8 @@ from helpers import ROOT, wait_until
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = ROOT / "examples"
 FAULTS = ROOT / "tests/peers/demo_faults.h"
 

@@ -17,6 +17,8 @@ from helpers import ROOT
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)

@@ -6,7 +6,10 @@ import errno
 import os
 import re
 
+import pytest
 from helpers import ROOT
+
+pytestmark = pytest.mark.once
 
 #: tests/semaphore/test_creation.py provokes this error.
 PROVOKED_ELSEWHERE = ["has no values yet"]

@@ -16,6 +16,8 @@ from helpers import ROOT
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PACKAGE = Path(sysv_ipc.__file__).parent

@@ -10,6 +10,8 @@ import parallel
 import pytest
 from helpers import ROOT, TESTS
 
+pytestmark = pytest.mark.once
+
 TOOLS = ROOT / "tools"
 
 GOOD = """\

@@ -21,6 +21,8 @@ from sleeping import blocked_process
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 PAGE = ROOT / "docs/tutorial.md"
 PIECE = re.compile(
     r"^\*\*(?P<who>First|Second|Both) terminals?:\*\*$|^```(?P<language>\w+)\n(?P<text>.*?)^```$",

@@ -47,6 +47,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 SETVAL = 16
 
 
+@pytest.mark.once
 def test_thousand_killed_creators_leave_the_initial_value_or_nothing(
     key: int, run_python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -59,6 +60,7 @@ def test_thousand_killed_creators_leave_the_initial_value_or_nothing(
     assert phases["finished"] > 0
 
 
+@pytest.mark.once
 def test_openers_during_killed_creations_see_only_the_initial_value(
     key: int, run_python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
