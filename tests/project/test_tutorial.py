@@ -34,7 +34,7 @@ INSTALL = ("python3 -m venv tutorial", ". tutorial/bin/activate", "pip install .
 WAITS = ("msgrcv", "semop", "semtimedop")
 END = "\N{END OF TRANSMISSION BLOCK}"
 
-#: What runs as the prompt: each line of input is one statement, as JSON.
+#: The program behind a prompt: each line of its input is one statement, as JSON.
 PROMPT = f"""
 import code, json, sys
 console = code.InteractiveInterpreter({{"__name__": "__main__"}})

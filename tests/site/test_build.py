@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def build(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    """Build a site that has the settings of ours and these pages."""
+    """Build a site with the settings of docs/ and one page."""
     docs = folder / "docs"
     shutil.copytree(DOCS / "_static", docs / "_static")
     for name in ("conf.py", "python.inv", "../pyproject.toml"):
