@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ from sysv_ipc import (
     MessageQueue,
     SemaphoreSet,
 )
+
+#: conftest.py sets what refers to it apart from the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:It looks like .register_random. was passed")
 
 MEMBERS = 4
 CAPACITY = 60
@@ -212,7 +216,7 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = pytest.mark.timeout(600)(Machine.TestCase)
 TestMachine.settings = settings(
-    max_examples=200,
+    max_examples=200 if not os.environ.get("SYSV_IPC_TESTS_UNDER_QEMU") else 20,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

@@ -10,19 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import fork, import_testcapi, in_child
+from helpers import LONG_MAX, fork, import_testcapi, in_child
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, MessageQueue
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 BUFFER = bytearray(20000)
+#: CPython keeps small integers, and memory for new ones of one digit: this type needs two.
+TYPE = LONG_MAX
 
 #: Each way to receive one message.  Nothing is made of what a call returns, for lack of memory.
 RECEIVES: dict[str, Callable[[MessageQueue], Any]] = {
     "receive": lambda q: q.receive(False),
-    "of its type": lambda q: q.receive(False, 300),
-    "the lowest": lambda q: q.receive(False, -1000),
+    "of its type": lambda q: q.receive(False, TYPE),
+    "the lowest": lambda q: q.receive(False, -TYPE),
     "except": lambda q: q.receive(False, 7, except_type=True),
     "try_receive": lambda q: q.try_receive(),
     "receive_many": lambda q: q.receive_many(1, False),
@@ -55,17 +57,17 @@ def test_no_message_is_lost_for_lack_of_memory(
     for failing in [(n, n + 1) for n in range(15)] + [(n, 0) for n in range(15)]:
         # Twice the same size: the third one is guessed.
         for _ in range(2):
-            writer.send(b"x" * size, type=300)
+            writer.send(b"x" * size, type=TYPE)
             RECEIVES[name](reader)
         BUFFER[:] = bytes(len(BUFFER))
-        writer.send(b"x" * size, type=300)
+        writer.send(b"x" * size, type=TYPE)
         got = without_memory(RECEIVES[name], reader, *failing)
         if not got:
             kept += queue.current_messages == 0
             got = RECEIVES[name](reader)
         if name == "receive_into":
             got = (bytes(BUFFER[: got[0]]), got[1])
-        assert got == ([(b"x" * size, 300)] if name == "receive_many" else (b"x" * size, 300))
+        assert got == ([(b"x" * size, TYPE)] if name == "receive_many" else (b"x" * size, TYPE))
         assert reader.try_receive() is None
     # It did happen: the message was taken, and was not there for others.
     assert kept > 0

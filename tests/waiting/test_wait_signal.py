@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from waiting.programs import START
+from waiting.programs import CHOSEN, START
 
 import sysv_ipc
 from sysv_ipc import ArgumentError, BusyError, MessageQueue
@@ -93,12 +93,12 @@ def test_a_signal_that_the_program_takes_later_is_said_and_waits_poll(run_python
         + """
 wait()
 heard = []
-signal.signal(signal.SIGRTMAX - 1, lambda *_: heard.append(1))
+signal.signal(chosen, lambda *_: heard.append(1))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     print(wait(), wait())
 print(len(told), told[0].category.__name__,
-      "signal 63, used by sysv_ipc to interrupt blocking calls, now" in str(told[0].message))
+      f"signal {chosen}, used by sysv_ipc to interrupt blocking calls, now" in str(told[0].message))
 print(heard, sysv_ipc.set_wait_signal(None))
 with warnings.catch_warnings():
     warnings.simplefilter("error")
@@ -115,7 +115,7 @@ def test_a_warning_that_raises_ends_the_wait_before_it_begins(run_python: Run) -
         + """
 wait()
 queue.send("stays")
-signal.signal(signal.SIGRTMAX - 1, lambda *_: None)
+signal.signal(chosen, lambda *_: None)
 warnings.simplefilter("error")
 try:
     queue.receive(type=5, timeout=0.1)
@@ -167,13 +167,13 @@ thread = threading.Thread(target=lambda: heard.append(queue.receive()))
 thread.start()
 queue.send("comes")
 thread.join()
-os.kill(os.getpid(), signal.SIGRTMAX - 1)
+os.kill(os.getpid(), chosen)
 print(heard, sysv_ipc.set_wait_signal(None))
 queue.remove()
 """
     )
     done = run_python(code)
-    assert done.stdout.splitlines() == ["True []", "[(b'comes', 1), 63] None"]
+    assert done.stdout.splitlines() == ["True []", f"[(b'comes', 1), {CHOSEN}] None"]
     assert done.stderr == ""
 
 
@@ -274,7 +274,7 @@ me = threading.get_native_id()
 def disturb():
     for _ in range(20):
         time.sleep(0.002)
-        libc.tgkill(os.getpid(), me, signal.SIGRTMAX - 1)
+        libc.tgkill(os.getpid(), me, chosen)
     os.write(writer, b"x")
 thread = threading.Thread(target=disturb); thread.start()
 buffer = ctypes.create_string_buffer(1)

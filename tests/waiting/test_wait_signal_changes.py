@@ -203,7 +203,7 @@ def test_a_signal_that_the_program_blocks_stays_its_own(
         + f"""
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
-number = signal.SIGRTMAX - 1
+number = chosen
 mask = {{number}} if {blocked!r} == "one" else signal.valid_signals() - {{signal.SIGINT}}
 signal.pthread_sigmask(signal.SIG_BLOCK, mask)
 bits = ctypes.c_uint64(1 << (number - 1))
