@@ -7,7 +7,9 @@ agree with _core.pyi and aio.py.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +23,12 @@ import sysv_ipc
 from sysv_ipc import aio
 
 REFERENCE = ROOT / "docs/reference"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(page for name in ("docs", "examples") for page in (ROOT / name).rglob("*.md")),
+    ]
+)
 
 #: The pages of each class, the one with its constructor first.
 PAGES_OF: dict[Any, tuple[str, ...]] = {
@@ -169,23 +176,15 @@ def decorators(node: ast.stmt) -> set[str]:
     return {ast.unparse(one) for one in getattr(node, "decorator_list", [])}
 
 
-def shape(node: Function, *, bound: bool) -> tuple[object, ...]:
-    """Return the names, kinds and defaults of the parameters, without self and cls."""
-    a = node.args
-    positional = [*a.posonlyargs, *a.args]
-    defaults = [None] * (len(positional) - len(a.defaults)) + list(a.defaults)
-    rows = [
-        (one.arg, "/" if one in a.posonlyargs else "", default and ast.literal_eval(default))
-        for one, default in zip(positional, defaults, strict=True)
-    ]
-    optional = [default is not None for default in defaults]
+def parameters(node: Function, *, bound: bool) -> str:
+    """Return the parameters with their kinds and defaults, without types, self and cls."""
+    arguments = copy.deepcopy(node.args)
+    for one in ast.walk(arguments):
+        if isinstance(one, ast.arg):
+            one.annotation = None
     if bound:
-        rows, optional = rows[1:], optional[1:]
-    keyword = [
-        (one.arg, default and ast.literal_eval(default), default is not None)
-        for one, default in zip(a.kwonlyargs, a.kw_defaults, strict=True)
-    ]
-    return tuple(rows), tuple(optional), a.vararg and a.vararg.arg, tuple(keyword)
+        del (arguments.posonlyargs or arguments.args)[0]
+    return ast.unparse(arguments)
 
 
 def result(node: Function, cls: str) -> str | None:
@@ -211,7 +210,8 @@ def check_call(one: Entry, name: str, definitions: Sequence[ast.stmt], cls: str)
     written = documented(one.signature)
     nodes = [node for node in definitions if isinstance(node, Function)]
     assert written.name == name
-    assert shape(written, bound=False) in [shape(node, bound=cls != "") for node in nodes]
+    expected = [parameters(node, bound=cls != "") for node in nodes]
+    assert parameters(written, bound=False) in expected
     returned = result(written, cls) or "None"
     if len(nodes) == 1 and name != cls:
         assert returned == result(nodes[0], cls)
@@ -406,6 +406,13 @@ def test_links_lead_to_headings_that_exist(page: Path) -> None:
         if name not in anchors_of(page.parent / target if target else page)
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_headings_of_a_page_skip_no_level(page: str) -> None:
+    text = without_code((REFERENCE / f"{page}.md").read_text())
+    levels = [len(match[1]) for match in HEADING.finditer(text)]
+    assert [later for level, later in itertools.pairwise(levels) if later > level + 1] == []
 
 
 @pytest.mark.parametrize("page", pages())
