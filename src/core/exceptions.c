@@ -426,7 +426,7 @@ core_exceptions_init(PyObject *module, CoreState *state)
 #undef X
     state->ArgumentWarning = add_plain_class(
         module, "sysv_ipc.ArgumentWarning",
-        "A call that is legal but nearly always a slip: see the reference.",
+        "A call that is legal but nearly always a mistake: see the reference.",
         PyExc_UserWarning, NULL);
     return state->ArgumentWarning == NULL ? -1 : 0;
 }

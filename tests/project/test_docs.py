@@ -1,6 +1,6 @@
-"""The README and the docs: their code runs, their output is what it prints, their links lead on.
+"""The README and the docs: their code runs and prints the output shown, and their links work.
 
-A block of text that follows a block of Python is what that prints.
+A block of text that follows a block of Python is its output.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Block(NamedTuple):
     line: int
     language: str
     text: str
-    #: The block of text right behind it.
+    #: The block of text directly after it.
     output: str | None
 
     def __str__(self) -> str:
@@ -86,19 +86,19 @@ def test_python_runs(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", [b for b in in_language("python") if b.output], ids=str)
-def test_python_prints_what_the_page_says(block: Block) -> None:
+def test_python_prints_the_output_shown_on_the_page(block: Block) -> None:
     assert run(block).stdout == block.output
 
 
 @pytest.mark.parametrize("block", in_language("sh"), ids=str)
-def test_shell_is_what_make_and_pip_understand(block: Block) -> None:
+def test_shell_commands_are_valid_for_make_and_pip(block: Block) -> None:
     for line in block.text.splitlines():
         words = line.split()
         assert line == "pip install ." or (words[0] == "make" and words[1] in TARGETS)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_block_tells_its_language(block: Block) -> None:
+def test_block_names_its_language(block: Block) -> None:
     assert block.language in LANGUAGES
 
 
@@ -148,10 +148,10 @@ def test_targets_that_a_page_names_exist(page: Path) -> None:
     assert named <= TARGETS
 
 
-def test_map_of_the_readme_names_what_exists() -> None:
+def test_map_of_the_readme_names_existing_files() -> None:
     named = re.findall(r"^\| `([\w./]+)`", read("README.md"), re.MULTILINE)
     assert len(named) > 5
-    # Beside an installed wheel there is no source tree: what is in it cannot be looked for.
+    # Next to an installed wheel there is no source tree, so its files cannot be checked.
     absent = "src/" if not (ROOT / "src").exists() else "?"
     named = [path for path in named if "/" in path and not path.startswith(absent)]
     assert [path for path in named if not (ROOT / path).exists()] == []
