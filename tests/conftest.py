@@ -317,6 +317,18 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
+def without_collection() -> Iterator[None]:
+    """Collect garbage before the test and none during it.
+
+    Python ignores what a signal handler raises in a weakref callback or a finalizer.
+    """
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def long_messages() -> Iterator[None]:
     """Raise the longest message and the largest queue of this IPC namespace to 1 MiB."""
     paths = [Path("/proc/sys/kernel/msgmax"), Path("/proc/sys/kernel/msgmnb")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import os
 import signal
@@ -501,7 +500,7 @@ def test_a_buffer_that_is_too_short_is_named_in_the_error(queue: MessageQueue) -
 
 
 @pytest.fixture
-def interrupt_after() -> Iterator[Callable[[float], None]]:
+def interrupt_after(without_collection: None) -> Iterator[Callable[[float], None]]:
     """Yield a function that lets a signal handler raise KeyboardInterrupt after some seconds."""
 
     def handler(*_: object) -> None:
@@ -510,14 +509,8 @@ def interrupt_after() -> Iterator[Callable[[float], None]]:
     def after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
-    # Garbage collection calls weakref callbacks, in which Python ignores what a handler raises.
-    gc.collect()
-    gc.disable()
-    try:
-        with handled(signal.SIGALRM, handler):
-            yield after
-    finally:
-        gc.enable()
+    with handled(signal.SIGALRM, handler):
+        yield after
 
 
 @pytest.mark.thread_unsafe("signal handlers belong to the process")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import doctest
 import inspect
 import pickle
 import re
@@ -184,6 +186,27 @@ def test_every_attribute_has_a_docstring(cls: Any) -> None:
     assert undocumented == []
 
 
+def documented() -> list[type]:
+    """Every public class with an example in its docstring, as all have that are not exceptions."""
+    values = [getattr(sysv_ipc, name) for name in public_names()]
+    classes = [value for value in values if isinstance(value, type)]
+    return [
+        *(cls for cls in classes if not issubclass(cls, Exception)),
+        sysv_ipc.Error,
+        *(getattr(sysv_ipc.aio, name) for name in sysv_ipc.aio.__all__),
+    ]
+
+
+@pytest.mark.parametrize("cls", documented(), ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_the_example_in_the_docstring_of_a_class_works(cls: type) -> None:
+    names = {**vars(sysv_ipc), "sysv_ipc": sysv_ipc, "asyncio": asyncio}
+    (example,) = doctest.DocTestFinder(recurse=False).find(cls, cls.__name__, globs=names)
+    shown: list[str] = []
+    assert example.examples
+    doctest.DocTestRunner().run(example, out=shown.append)
+    assert shown == []
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_classes_have_their_public_name(cls: Any) -> None:
     assert (cls.__module__, cls.__qualname__) == ("sysv_ipc", cls.__name__)
@@ -350,6 +373,21 @@ import sysv_ipc
 print(*sorted(name for name in set(sys.modules) - before if not name.startswith("sysv_ipc")))
 """
     assert run_python(code).stdout.split() in ([], ["__future__"])
+
+
+def test_aio_is_an_attribute_that_is_imported_when_it_is_used(run_python: Run) -> None:
+    code = """
+import sys, sysv_ipc
+print("asyncio" in sys.modules, "aio" in dir(sysv_ipc))
+print(sysv_ipc.aio.Semaphore.__module__, "aio" in vars(sysv_ipc))
+"""
+    assert run_python(code).stdout.split() == ["False", "True", "sysv_ipc.aio", "True"]
+
+
+def test_a_misspelt_name_of_the_package_is_an_attribute_error(run_python: Run) -> None:
+    done = run_python("import sysv_ipc; sysv_ipc.Semaphor")
+    assert "module 'sysv_ipc' has no attribute 'Semaphor'" in done.stderr
+    assert "Did you mean: 'Semaphore'?" in done.stderr
 
 
 def test_objects_that_live_until_the_interpreter_ends_cause_no_crash(run_python: Run) -> None:
