@@ -38,11 +38,13 @@ async def serve(requests: aio.MessageQueue, replies: aio.MessageQueue) -> None:
     replies.close()
 
 
-def ask(requests: MessageQueue, replies: MessageQueue, number: int) -> int:
+def ask(requests: MessageQueue, replies: MessageQueue, id: int, number: int) -> int:
     client = os.getpid()
-    requests.send(json.dumps({"id": 1, "client": client, "number": number}))
-    reply, _ = replies.receive(type=client, timeout=30)
-    return int(json.loads(reply)["square"])
+    requests.send(json.dumps({"id": id, "client": client, "number": number}))
+    while True:
+        reply = json.loads(replies.receive(type=client, timeout=30)[0])
+        if reply["id"] == id:  # Otherwise it is a late reply to an earlier question.
+            return int(reply["square"])
 
 
 def main() -> None:
@@ -51,7 +53,7 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         print(service.stdout.readline(), end="")
-        print([ask(requests, replies, number) for number in (3, 4, 5)])
+        print([ask(requests, replies, number, number) for number in (3, 4, 5)])
         service.terminate()
     print("the service ended with status", service.returncode)
     requests.send("a request that arrives later")

@@ -26,7 +26,7 @@ class Reading(ctypes.Structure):
     )
 
 
-#: "@" (not "=") pads as C does; "0d" at the end pads to the alignment of the largest member.
+#: "@" (not "=") pads like C; "0d" at the end pads to the alignment of the largest member.
 READING = struct.Struct("@10sdlh0d")
 
 FIELDS = [("sensor", "S10"), ("value", "d"), ("count", "l"), ("flags", "h")]

@@ -23,6 +23,11 @@ LIMITS = {
 }
 
 
+def label(record: sysv_ipc.MessageQueueInfo | sysv_ipc.SemaphoreInfo) -> str:
+    """Return the key as ipcs shows it, or the id of an object without a key."""
+    return f"{record.key & 0xFFFFFFFF:#010x}" if record.key else f"id:{record.id}"
+
+
 class IpcCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self.limits()
@@ -41,26 +46,25 @@ class IpcCollector(Collector):
 
     def queues(self) -> Iterator[Metric]:
         fill = GaugeMetricFamily(
-            "sysv_ipc_queue_fill_ratio", "Bytes in the queue / its capacity", labels=["key"]
+            "sysv_ipc_queue_fill_ratio", "Bytes in the queue / its capacity", labels=["object"]
         )
         messages = GaugeMetricFamily(
-            "sysv_ipc_queue_messages", "Messages in the queue", labels=["key"]
+            "sysv_ipc_queue_messages", "Messages in the queue", labels=["object"]
         )
         for queue in sysv_ipc.message_queues():
-            key = f"{queue.key & 0xFFFFFFFF:#010x}"
-            fill.add_metric([key], queue.current_bytes / max(queue.max_size, 1))
-            messages.add_metric([key], queue.current_messages)
+            fill.add_metric([label(queue)], queue.current_bytes / max(queue.max_size, 1))
+            messages.add_metric([label(queue)], queue.current_messages)
         yield fill
         yield messages
 
     def waiting(self) -> Metric:
         waiting = GaugeMetricFamily(
-            "sysv_ipc_semaphore_waiting", "Threads that wait for the set", labels=["key"]
+            "sysv_ipc_semaphore_waiting", "Threads that wait for the set", labels=["object"]
         )
         for record in sysv_ipc.semaphores(members=True):
             if record.members is not None:  # None: this user may not read the set
                 threads = sum(member.waiting_for_nonzero for member in record.members)
-                waiting.add_metric([f"{record.key & 0xFFFFFFFF:#010x}"], threads)
+                waiting.add_metric([label(record)], threads)
         return waiting
 
 

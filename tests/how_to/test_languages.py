@@ -97,5 +97,8 @@ def test_rows_with_padding_need_a_slice(key: int) -> None:
     memory.detach()
 
 
-def test_native_formats_have_the_size_of_c() -> None:
-    assert (struct.calcsize("@l56s"), struct.calcsize("=l56s")) == (64, 60)
+@pytest.mark.parametrize(
+    ("format", "size"), [("@l56s", 64), ("=l56s", 60), ("@10sdlh0d", 40), ("=10sdlh", 24)]
+)
+def test_native_formats_have_the_size_of_c(format: str, size: int) -> None:
+    assert struct.calcsize(format) == size

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from recipes import FOLDER, environment, run_recipe
 
 import sysv_ipc
-from sysv_ipc import MessageQueue, Semaphore, SharedMemory
+from sysv_ipc import IPC_CREX, IPC_PRIVATE, MessageQueue, Semaphore, SharedMemory
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -95,10 +95,18 @@ def test_metrics_agree_with_the_lists(busy: MessageQueue, semaphore: Semaphore) 
     assert found["sysv_ipc_limit", "msgmni"] == limits.msgmni
     assert found["sysv_ipc_used", "msgmni"] == limits.queues
     assert found["sysv_ipc_used", "semmns"] == limits.semaphores
-    key = f"{(busy.key or 0) & 0xFFFFFFFF:#010x}"
+    key = f"{busy.key:#010x}"
     assert found["sysv_ipc_queue_fill_ratio", key] == 0.25
     assert found["sysv_ipc_queue_messages", key] == 1
-    assert found["sysv_ipc_semaphore_waiting", f"{(semaphore.key or 0):#010x}"] == 0
+    assert found["sysv_ipc_semaphore_waiting", f"{semaphore.key:#010x}"] == 0
+
+
+def test_objects_without_a_key_have_labels_of_their_own() -> None:
+    queues = [MessageQueue(IPC_PRIVATE, IPC_CREX) for _ in range(2)]
+    found = metrics(run_recipe("monitoring.py"))
+    for queue in queues:
+        assert found["sysv_ipc_queue_messages", f"id:{queue.id}"] == 0
+        queue.remove()
 
 
 def test_metrics_go_to_a_file_for_node_exporter(tmp_path: Path) -> None:

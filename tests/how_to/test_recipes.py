@@ -41,7 +41,7 @@ def marked(program: str) -> object:
     return pytest.param(program, marks=NEEDS_GEVENT) if "gevent" in program else program
 
 
-@pytest.mark.parametrize("program", map(marked, PROGRAMS))
+@pytest.mark.parametrize("program", [marked(program) for program in PROGRAMS])
 def test_a_recipe_prints_what_its_page_says(program: str) -> None:
     assert run_recipe(program) in outputs(PROGRAMS[program])
 
