@@ -1,7 +1,7 @@
 """Export limits, use and fill of System V IPC objects as Prometheus metrics.
 
-    monitoring.py FILE.prom     write the metrics for node_exporter's textfile collector
-    monitoring.py               print them
+monitoring.py FILE.prom     write the metrics for node_exporter's textfile collector
+monitoring.py               print them
 """
 
 import sys

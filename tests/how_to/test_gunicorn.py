@@ -92,9 +92,7 @@ def test_requests_are_counted_over_all_workers(serve: Callable[..., Server]) -> 
     assert server.get("/report") == (200, "a report\n")
 
 
-def test_a_permit_of_a_killed_worker_returns(
-    serve: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_a_permit_of_a_killed_worker_returns(serve: Callable[..., Server], tmp_path: Path) -> None:
     (tmp_path / "dying.py").write_text(DYING)
     server = serve("--pythonpath", str(tmp_path), "dying:app")
     for _ in range(4):  # There are two permits.

@@ -67,8 +67,8 @@ def test_the_table_names_everything_that_shared_memory_has() -> None:
 @pytest.mark.parametrize("page", [FROM_POSIX, FROM_SHARED_MEMORY])
 def test_the_tables_lead_to_names_that_exist(page: str) -> None:
     words = {name for _, right in rows(page) for name in names(right)}
-    methods = {"memory", "queue", "semaphore"}  # variables, before a dot
-    assert words - OURS - methods == set()
+    assert len(words) > 5
+    assert words - OURS == set()
 
 
 def test_removing_ends_waits_and_unlinking_does_not(run_python: Run) -> None:

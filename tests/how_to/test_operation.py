@@ -14,7 +14,7 @@ from typing import Any
 import namespace
 import pytest
 import yaml
-from helpers import in_child, wait_until
+from helpers import in_child
 from prometheus_client.parser import text_string_to_metric_families
 from recipes import FOLDER, environment, run_recipe
 
@@ -173,6 +173,22 @@ def test_objects_of_another_namespace_cannot_be_found_until_it_is_shared(
 def test_undo_is_pickled_with_a_handle(semaphore: Semaphore) -> None:
     semaphore.undo = True
     assert pickle.loads(pickle.dumps(semaphore)).undo
+
+
+def test_a_removed_segment_that_is_attached_can_be_unpickled(
+    segment: SharedMemory, run_python: Run
+) -> None:
+    segment.remove()
+    segment.write(b"here")
+    code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).read(4))"
+    done = run_python(code, pickle.dumps(segment).hex())
+    assert (done.stdout, done.stderr) == ("b'here'\n", "")
+
+
+def test_a_child_that_is_forked_inside_a_with_block_releases_too(semaphore: Semaphore) -> None:
+    with semaphore:
+        in_child(lambda: semaphore.__exit__(None, None, None))
+    assert semaphore.value == 2
 
 
 def test_a_forked_child_inherits_the_attachment(segment: SharedMemory) -> None:
