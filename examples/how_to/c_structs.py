@@ -60,7 +60,7 @@ def main() -> None:
     memory = SharedMemory(None, IPC_CREX, size=COUNT * READING.size)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            command = [compile_writer(folder), str(memory.key)]
+            command = [str(compile_writer(folder)), str(memory.key)]
             size = int(subprocess.check_output(command))
         print(size == ctypes.sizeof(Reading) == READING.size == DTYPE.itemsize)
         with_ctypes(memory)

@@ -64,7 +64,7 @@ def main() -> None:
     with subprocess.Popen([sys.executable, __file__, str(memory.key)]):
         while last < FRAMES:
             try:
-                frames.wait(last, timeout=10)
+                frames.wait(last, timeout=30)
             except BusyError:
                 print("the camera sends nothing")
                 break

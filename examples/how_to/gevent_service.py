@@ -59,7 +59,7 @@ class Receiver:
 def main() -> None:
     queue = MessageQueue(None, IPC_CREX)
     receiver = Receiver(queue)
-    ticks = gevent.spawn(lambda: [gevent.sleep(0.01) for _ in range(3)])
+    ticks = gevent.spawn(gevent.sleep, 0.03)
     waiter = gevent.spawn(receiver.receive)
     ticks.get()
     print("other greenlets ran while one waited:", not waiter.ready())

@@ -20,9 +20,9 @@ def main() -> None:
     results = MessageQueue(None, IPC_CREX)
     try:
         for method in ("fork", "spawn", "forkserver"):
-            context = multiprocessing.get_context(method)
+            multiprocessing.set_start_method(method, force=True)
             arguments = (lock, memory, results, 1000)
-            workers = [context.Process(target=count, args=arguments) for _ in range(2)]
+            workers = [multiprocessing.Process(target=count, args=arguments) for _ in range(2)]
             for worker in workers:
                 worker.start()
             for worker in workers:

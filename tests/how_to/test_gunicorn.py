@@ -72,7 +72,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     def start(*arguments: str) -> Server:
         path = tmp_path / "socket"
-        command = [SCRIPTS / "gunicorn", "--config", FOLDER / "gunicorn_conf.py"]
+        command = [str(SCRIPTS / "gunicorn"), "--config", str(FOLDER / "gunicorn_conf.py")]
         command += ["--bind", f"unix:{path}", "--log-level", "critical", *arguments]
         process = subprocess.Popen(command, env=environment(HOME=str(tmp_path)))
         started.append(process)

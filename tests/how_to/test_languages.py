@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,11 +87,12 @@ def test_rows_with_padding_need_a_slice(key: int) -> None:
     memory = SharedMemory(key, IPC_CREX, size=stride * height, init_character=b"\0")
     rows = memory.ndarray((height, stride), "u1")
     rows[:, :width] = 7
-    image = rows[:, :width]
+    image: Any = rows[:, :width]
     assert (image.shape, image.strides) == ((3, 5), (8, 1))
     with pytest.raises(ValueError, match="not C-contiguous"):
         memory.write(image)
-    memory.write(np.ascontiguousarray(image))
+    copied: Any = np.ascontiguousarray(image)
+    memory.write(copied)
     assert memory.read(width * height) == b"\7" * 15
     del rows, image
     memory.remove()

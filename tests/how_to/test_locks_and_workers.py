@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from helpers import blocked_process, in_child, wait_until
+from helpers import in_child, wait_until
 from recipes import running_recipe
+from sleeping import blocked_process
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore

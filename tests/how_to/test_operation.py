@@ -7,7 +7,7 @@ import os
 import pickle
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def metrics(text: str) -> dict[tuple[str, str], float]:
 
 
 @pytest.fixture
-def busy(queue: MessageQueue) -> Iterator[MessageQueue]:
+def busy(queue: MessageQueue) -> MessageQueue:
     """A queue that is a quarter full."""
     queue.max_size = 400
     queue.send(b"x" * 100)
@@ -153,7 +153,7 @@ def test_sysctls_of_the_configuration_belong_to_the_namespace(name: str) -> None
 def test_objects_of_another_namespace_cannot_be_found_until_it_is_shared(
     semaphore: Semaphore,
 ) -> None:
-    key, shared = semaphore.key, os.open("/proc/self/ns/ipc", os.O_RDONLY)
+    key, shared = semaphore.key or 0, os.open("/proc/self/ns/ipc", os.O_RDONLY)
 
     def look() -> tuple[bool, bool]:
         namespace.enter()

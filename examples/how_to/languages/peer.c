@@ -60,8 +60,8 @@ main(int argc, char **argv)
     (void)snprintf(record->text, sizeof record->text, "written by C");
     change_lock(set, +1);
 
-    struct message message = {strtol(argv[2], NULL, 10), "hello from C"};
-    /* strlen() leaves out the NUL byte; sizeof message.text would send 64 bytes. */
+    struct message message = {atol(argv[2]), "hello from C"};
+    /* Without the NUL byte; sizeof message.text would send 64 bytes. */
     if (msgsnd(queue, &message, strlen(message.text), 0) == -1) {
         fail("msgsnd");
     }

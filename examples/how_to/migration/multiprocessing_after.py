@@ -26,7 +26,7 @@ def main() -> None:
     worker.start()
     worker.join()
     array = array_in(memory)
-    print(array.sum(), memory.read(8, 8))
+    print(array.sum(), array[:3].tolist())
     del array
     memory.detach()
     memory.remove()
