@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import struct
 import subprocess
@@ -55,6 +56,15 @@ def test_php_receives_a_message_of_ours(queue: MessageQueue) -> None:
         echo "$type $text";
     """
     assert php(code) == "3 to PHP"
+
+
+def test_a_set_that_c_has_created_has_no_time_before_the_first_operation(key: int) -> None:
+    ctypes.CDLL(None).semget(ctypes.c_int(key), 1, IPC_CREX | 0o600)
+    semaphore = Semaphore(key)
+    assert (semaphore.last_operation_time, semaphore.value) == (0, 0)
+    semaphore.release()
+    assert semaphore.last_operation_time != 0
+    semaphore.remove()
 
 
 def test_a_variable_of_php_is_not_the_first_bytes_of_its_segment(key: int) -> None:

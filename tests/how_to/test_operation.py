@@ -16,7 +16,7 @@ import pytest
 import yaml
 from helpers import in_child
 from prometheus_client.parser import text_string_to_metric_families
-from recipes import FOLDER, environment, run_recipe
+from recipes import FOLDER, environment, outputs, run_recipe
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, IPC_PRIVATE, MessageQueue, Semaphore, SharedMemory
@@ -37,6 +37,8 @@ os.kill(os.getpid(), 9)
     semaphore.acquire()
     assert run_python(code).returncode == -signal.SIGKILL
     printed = run_script_that_complains("leaked_objects.sh")
+    (shown,) = outputs("leaked-objects.md")
+    assert printed.stdout.split("\n")[0].split() == shown.split("\n")[0].split()
     assert printed.stdout.count("unused") == 3
     assert printed.stdout.count("removed ") == 3
     assert f"process {os.getpid()} " in printed.stderr
