@@ -38,6 +38,8 @@ debian_root() { # NAME RELEASE [DEBOOTSTRAP ARGUMENT]...
     for file in /etc/resolv.conf /etc/hosts; do
         cat "$file" >"$root$file"
     done
+    # unshare --mount, which tests call, wants / to be a mount.
+    mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
     mount --rbind /dev "$root/dev"

@@ -12,6 +12,8 @@ from recipes import load_recipe
 
 from sysv_ipc import SharedMemory
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def camera() -> ModuleType:

@@ -16,6 +16,8 @@ from recipes import FOLDER, SCRIPTS, environment
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 #: The application of the example, in which each report kills its worker.
 DYING = """
 import os

@@ -14,6 +14,8 @@ from recipes import FOLDER, run_command
 
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
+pytestmark = pytest.mark.once
+
 
 def php(code: str) -> str:
     """Run PHP code and return what it prints."""

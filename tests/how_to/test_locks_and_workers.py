@@ -14,6 +14,8 @@ from sleeping import blocked_process
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

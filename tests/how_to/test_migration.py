@@ -14,6 +14,8 @@ from recipes import PAGES, run_recipe
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 FROM_POSIX = "migrate-from-posix_ipc.md"

@@ -21,6 +21,8 @@ from recipes import FOLDER, environment, outputs, run_recipe
 import sysv_ipc
 from sysv_ipc import IPC_CREX, IPC_PRIVATE, MessageQueue, Semaphore, SharedMemory
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # -------------------------------------------------------------------------- leaked objects

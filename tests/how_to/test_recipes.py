@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from recipes import FOLDER, NEEDS_GEVENT, outputs, run_recipe
 
+pytestmark = pytest.mark.once
+
 #: Programs that need no arguments, with the page that shows their output.
 PROGRAMS = {
     "asyncio_service.py": "asyncio-service.md",

@@ -13,6 +13,8 @@ from recipes import FOLDER, NEEDS_GEVENT, running_recipe
 
 from sysv_ipc import IPC_CREX, MessageQueue
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

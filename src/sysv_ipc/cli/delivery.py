@@ -177,16 +177,12 @@ class Held:
 
 
 def _signal_of_waits() -> int:
-    """Return the signal that the library chooses for its waits; it must not get a handler here.
-
-    This is the highest unused realtime signal except SIGRTMAX.  If the program has chosen another
-    one with set_wait_signal(), the library warns that it has a new handler.
-    """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    for number in range(signal.SIGRTMAX - 1, signal.SIGRTMIN, -1):
-        if number not in blocked and signal.getsignal(number) == signal.SIG_DFL:
-            return number
-    return 0
+    """Return the signal that interrupts waits, or 0 if they poll.  It must get no handler here."""
+    number = sysv_ipc.set_wait_signal(None)
+    # Refused if the program has set a handler for it since it was chosen; waits then poll.
+    with contextlib.suppress(sysv_ipc.ArgumentError):
+        sysv_ipc.set_wait_signal(number)
+    return number or 0
 
 
 def _write_at_once(file: int, data: memoryview) -> int:
