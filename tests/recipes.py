@@ -1,4 +1,4 @@
-"""The recipes, examples/how_to/ and docs/how-to/: where they are, and how tests run them."""
+"""The recipes, examples/how_to/ and docs/how-to/: their folders, and how tests run them."""
 
 from __future__ import annotations
 

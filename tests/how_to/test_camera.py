@@ -35,7 +35,7 @@ def image(camera: ModuleType, number: int) -> Any:
 
 
 class Overtaken:
-    """Slots; while the first one is copied, the camera publishes so many frames."""
+    """Slots.  During the first copy of one of them, the camera publishes `count` frames."""
 
     def __init__(self, camera: ModuleType, frames: Any, count: int) -> None:
         self.camera, self.frames, self.count = camera, frames, count

@@ -21,7 +21,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 FROM_POSIX = "migrate-from-posix_ipc.md"
 FROM_SHARED_MEMORY = "migrate-from-shared_memory.md"
 
-#: What a table may name on its right side.
+#: The names that a table may contain on its right side.
 OURS = {
     *dir(sysv_ipc),
     *dir(sysv_ipc.Semaphore),
