@@ -200,6 +200,8 @@ READERS = {
     ".h": of_c,
     ".pl": of_script,
     ".php": of_script,
+    ".rb": of_script,
+    ".yaml": of_script,
     ".sh": of_script,
     ".build": of_script,
     ".toml": of_script,

@@ -49,5 +49,6 @@ folder=$venv/lint-gcc
 [ -f "$folder/build.ninja" ] || CC=gcc meson setup "$folder" --werror -Dos_tests=true >/dev/null
 ninja -C "$folder" --quiet
 echo "no warnings"
-make test "PYTHON=$python" "ARGS=$*"
+# The recipes need languages that are not installed there.
+make test "PYTHON=$python" "ARGS=--ignore=tests/how_to $*"
 ' sh "$PWD" "$python" "$@"

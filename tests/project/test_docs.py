@@ -24,7 +24,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 #: Instructions for Sphinx, such as a table of contents.
 DIRECTIVE = re.compile(r"^```\{.*?^```$", re.M | re.S)
-LANGUAGES = {"c", "perl", "php", "pycon", "python", "sh", "text"}
+LANGUAGES = {"c", "perl", "php", "pycon", "python", "ruby", "sh", "text", "yaml"}
 #: tests/project/test_tutorial.py runs its commands.
 TUTORIAL = ROOT / "docs/tutorial.md"
 
@@ -65,6 +65,18 @@ PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
+def in_example(block: Block) -> bool:
+    """Return True if a recipe shows a part of an example that it links to: a test runs that."""
+    if block.page.parent != ROOT / "docs/how-to":
+        return False
+    links = re.findall(r"\]\((\.\./\.\./examples/[^)]+)\)", block.page.read_text())
+    return any(block.text in (block.page.parent / link).read_text() for link in links)
+
+
+#: Blocks that are complete programs.
+PROGRAMS = [b for b in BLOCKS if b.language == "python" and not in_example(b)]
+
+
 def in_language(language: str) -> list[Block]:
     return [block for block in BLOCKS if block.language == language]
 
@@ -85,22 +97,35 @@ def read(name: str) -> str:
 # ------------------------------------------------------------------------------------ code
 
 
-@pytest.mark.parametrize("block", in_language("python"), ids=str)
+@pytest.mark.parametrize("block", PROGRAMS, ids=str)
 def test_python_runs(block: Block) -> None:
     result = run(block)
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("block", [b for b in in_language("python") if b.output], ids=str)
+@pytest.mark.parametrize("block", [b for b in PROGRAMS if b.output], ids=str)
 def test_python_prints_the_output_shown_on_the_page(block: Block) -> None:
     assert run(block).stdout == block.output
 
 
-@pytest.mark.parametrize("block", [b for b in in_language("sh") if b.page != TUTORIAL], ids=str)
+@pytest.mark.parametrize(
+    "block",
+    [b for b in in_language("sh") if b.page != TUTORIAL and not in_example(b)],
+    ids=str,
+)
 def test_shell_commands_are_valid_for_make_and_pip(block: Block) -> None:
     for line in block.text.splitlines():
         words = line.split()
         assert line == "pip install ." or (words[0] == "make" and words[1] in TARGETS)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b for b in BLOCKS if b.page.parent.name == "how-to" and b.language not in ("python", "text")],
+    ids=str,
+)
+def test_a_recipe_shows_its_example_as_it_is(block: Block) -> None:
+    assert in_example(block) or block.language == "sh"
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
