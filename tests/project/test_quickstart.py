@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import ROOT, lists, wait_until
@@ -154,26 +153,35 @@ def test_the_script_of_all_checks_runs_the_command_for_the_tests() -> None:
     assert "lane 'test' make test" in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def measured(question: str, title: str, row: str, column: str) -> Any:
-    """Return a median of the last full result."""
-    result = json.loads((ROOT / "benchmarks/result.json").read_text())
+def measured(file: str, question: str, title: str, column: str) -> dict[str, float]:
+    """Return the medians of a column in a result of the benchmarks, by the name of the row."""
+    result = json.loads((ROOT / "benchmarks" / file).read_text())
     tables = {table["title"]: table["rows"] for table in result["answers"][question]["tables"]}
-    rows = {one["row"]: one["figures"] for one in tables[title]}
-    return rows[row][column]["median"]
+    figures = {row["row"]: row["figures"] for row in tables[title]}
+    return {name: row[column]["median"] for name, row in figures.items() if column in row}
 
 
-def test_figures_are_those_of_the_last_full_result() -> None:
+def test_times_in_the_table_are_those_of_the_comparison() -> None:
+    title, column = "64 bytes between two processes", "there and back, to ours"
+    times = measured("comparison.json", "comparison", title, column)
+    rows = re.findall(r"^\| `?([\w.]+)`? \|.*\| ([\d.]+) \|$", README, re.MULTILINE)
+    names = {"posix_ipc": "posix_ipc.MessageQueue"}
+    shown = {names.get(name, name): time for name, time in rows}
+    assert shown.pop("sysv_ipc") == "1"
+    assert len(shown) == 4
+    for name, time in shown.items():
+        assert time == f"{times[name]:.{1 if times[name] < 10 else 0}f}"
+
+
+def test_other_figures_are_those_of_the_last_full_result() -> None:
     text = " ".join(README.split())
-    trip = functools.partial(
-        measured, "rivals", "a message of 64 B", column="there and back, to ours"
-    )
-    read = functools.partial(measured, "rivals", "a segment of 64 KiB", column="read 64 B")
+    full = functools.partial(measured, "result.json", "rivals")
+    trips = full("a message of 64 B", "there and back, to ours")
     for name in ("multiprocessing.Queue", "posix_ipc.MessageQueue"):
-        assert f"{trip(row=name):.0f} for `{name}`" in text
-    assert f"takes {read(row='SharedMemory'):.0f} ns, and " in text
-    assert f"{read(row='multiprocessing.shared_memory'):.0f} ns with" in text
-    lock = measured(
-        "rivals", "a lock, uncontended", "posix_ipc.Semaphore", "acquire + release, to ours"
-    )
-    assert 0.07 < lock < 0.13
+        assert f"{trips[name]:.0f} for `{name}`" in text
+    reads = full("a segment of 64 KiB", "read 64 B")
+    assert f"takes {reads['SharedMemory']:.0f} ns, and " in text
+    assert f"{reads['multiprocessing.shared_memory']:.0f} ns with" in text
+    locks = full("a lock, uncontended", "acquire + release, to ours")
+    assert 0.07 < locks["posix_ipc.Semaphore"] < 0.13
     assert "its uncontended lock takes a tenth of the time" in text
