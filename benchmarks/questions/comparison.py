@@ -208,8 +208,13 @@ def ask(bench: Bench) -> Iterator[Table]:
         streams = few.measure({name: one_way(way) for name, way in ends.items()})
     add_rows(table, "there and back", trips, OURS)
     add_rows(table, "one way", streams, OURS)
+    modules = [module for name in ("zmq", "redis") if (module := import_rival(bench, name))]
+    versions = [f"{module.__name__} {module.__version__}" for module in modules]
     table.notes += [
+        f"Python packages: {', '.join(versions) or 'no ZeroMQ and no Redis'}.",
         "ZeroMQ and Redis use a Unix socket; Redis stores nothing on disk, and its server is a",
         "third process.  A message through Redis is one call that waits for the server's answer.",
     ]
+    if shutil.which(SERVER) is None:
+        table.notes.append(f"Redis is missing: apt-get install {SERVER}.")
     yield table
