@@ -42,7 +42,7 @@ def names() -> Iterator[dict[str, Any]]:
     semaphore = sysv_ipc.Semaphore(key, sysv_ipc.IPC_CREX, initial_value=1)
     memory = sysv_ipc.SharedMemory(key, sysv_ipc.IPC_CREX, size=4096)
     queue = sysv_ipc.MessageQueue(key, sysv_ipc.IPC_CREX)
-    objects = {"semaphore": semaphore, "memory": memory, "queue": queue}
+    objects: dict[str, Any] = {"semaphore": semaphore, "memory": memory, "queue": queue}
     view = memoryview(memory)
     yield {**vars(sysv_ipc), **objects, "key": key, "view": view, "seconds": -1.5}
     view.release()
