@@ -1,6 +1,7 @@
 """``make bench-plots``: write a result into the pages, as plots and tables.
 
-The result is the file that ``make bench ARGS="--output FILE"`` has written.
+The result is the file that ``make bench ARGS="--output FILE"`` has written.  The figure of the
+README has a file of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ pyplot: Any = importlib.import_module("matplotlib.pyplot")
 
 HERE = Path(__file__).parent
 RESULT = HERE / "result.json"
+#: The file that make bench ARGS="--output FILE comparison" has written.
+COMPARISON = HERE / "comparison.json"
 DOCS = HERE.parent / "docs"
 
 #: The same result must make the same file.  Text stays text, which is small and can be searched.
@@ -77,6 +80,31 @@ def draw_latency(result: dict[str, Any], to: Path) -> None:
     colours = ["tab:orange" if name == "MessageQueue" else "tab:blue" for name in names]
     axes.barh(names, middles, xerr=[low, high], color=colours, error_kw={"linewidth": 0.8})
     axes.set(xscale="log", xlim=(1, None), xlabel="microseconds, with quartiles")
+    axes.set_title("64 bytes to another process and back", fontsize=9)
+    save(figure, to)
+
+
+def draw_comparison(result: dict[str, Any], to: Path) -> None:
+    """Draw the time of 64 bytes to another process and back, relative to this library."""
+    rows = table(result, "comparison", "64 bytes between two processes")
+    column = "there and back, to ours"
+    times = {name: figures[column] for name, figures in rows if column in figures}
+    names = sorted(times, key=lambda name: -times[name]["median"])
+    middles = [times[name]["median"] for name in names] + [1.0]
+    low = [times[name]["median"] - times[name]["quartiles"][0] for name in names] + [0.0]
+    high = [times[name]["quartiles"][1] - times[name]["median"] for name in names] + [0.0]
+    figure, axes = pyplot.subplots(figsize=(6.4, 2.4))
+    # The page may be shown on a dark screen.
+    figure.patch.set_facecolor("white")
+    colours = ["tab:blue"] * len(names) + ["tab:orange"]
+    labels = [*names, "sysv_ipc.MessageQueue"]
+    axes.barh(labels, middles, xerr=[low, high], color=colours, error_kw={"linewidth": 0.8})
+    for place, (middle, more) in enumerate(zip(middles, high, strict=True)):
+        text = f"{middle:.{1 if middle < 10 else 0}f}"
+        axes.annotate(text, (middle + more, place), (4, 0), textcoords="offset points", va="center")
+    axes.set(xscale="log", xlim=(0.3, max(middles) * 6))
+    axes.set_xlabel("multiples of the time of sysv_ipc, with quartiles")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title("64 bytes to another process and back", fontsize=9)
     save(figure, to)
 
@@ -175,6 +203,7 @@ def main() -> int:
     with matplotlib.rc_context(STYLE):
         draw_throughput(result, options.to / "throughput.svg")
         draw_latency(result, options.to / "latency.svg")
+        draw_comparison(json.loads(COMPARISON.read_text()), options.to / "comparison.svg")
     write_tables(result, options.page)
     return 0
 

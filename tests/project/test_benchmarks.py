@@ -92,6 +92,19 @@ def test_tables_are_printed_and_written(tmp_path: Path) -> None:
     assert "semaphore" in json.loads(out.read_text())["answers"]
 
 
+def test_figure_of_the_readme_shows_the_result_of_the_comparison() -> None:
+    result = json.loads((ROOT / "benchmarks/comparison.json").read_text())
+    (table,) = result["answers"]["comparison"]["tables"]
+    column = "there and back, to ours"
+    times = [
+        row["figures"][column]["median"] for row in table["rows"] if row["figures"].get(column)
+    ]
+    assert len(times) == 5
+    figure = (ROOT / "docs/comparison.svg").read_text()
+    for time in times:
+        assert f">{time:.{1 if time < 10 else 0}f}</text>" in figure
+
+
 def test_unknown_question_is_refused() -> None:
     command = [sys.executable, "-m", "benchmarks", "nonsense"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)

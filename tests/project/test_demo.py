@@ -1,4 +1,4 @@
-"""examples/: the demo, the demo with a C side that fails in every way, and the quickstart.
+"""examples/: the demo, the demo with a C side that fails in every way, and the small example.
 
 A wrapper of the compiler on the PATH adds the faults to the unchanged C program: it includes
 peers/demo_faults.h first.
@@ -208,11 +208,11 @@ def test_demo_lists_the_objects_left_behind(
     assert result.stderr.startswith("left behind: the segment with id ")
 
 
-# ------------------------------------------------------------------------- the quickstart
+# --------------------------------------------------------------------- the small example
 
 
-def test_quickstart_runs_as_printed() -> None:
-    result = run_script("quickstart.py")
+def test_an_object_of_each_kind_is_created_and_used() -> None:
+    result = run_script("three_kinds.py")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "the semaphore's key is 0",
