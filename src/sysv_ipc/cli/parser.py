@@ -7,7 +7,7 @@ carry their examples.  The layout of the help does not depend on the version of 
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from .output import DOCUMENTATION, printable, tell
@@ -35,6 +35,8 @@ class Parser(argparse.ArgumentParser):
     in_any_order = False
     #: The examples of the help and of the man page.
     examples: Sequence[Example] = ()
+    #: Words of the command and their meanings, under the title of the list.
+    glossary: tuple[str, Mapping[str, str]] | None = None
     _is_parsing = False
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -83,10 +85,10 @@ class Parser(argparse.ArgumentParser):
             parts = [super().format_help().rstrip("\n")]
         finally:
             self.usage = None
+        if self.glossary is not None:
+            parts.append(_two_columns(*self.glossary))
         if self.examples:
-            width = max(len(one.command) for one in self.examples)
-            lines = [f"  {one.command:<{width}}  {one.purpose}" for one in self.examples]
-            parts.append("\n".join(["examples:", *lines]))
+            parts.append(_two_columns("examples", dict(self.examples)))
         return "\n\n".join([*parts, MORE]) + "\n"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -113,6 +115,11 @@ class Parser(argparse.ArgumentParser):
         stream = sys.stderr if file is None else file
         if stream is not None:
             stream.write(message)
+
+
+def _two_columns(title: str, entries: Mapping[str, str]) -> str:
+    width = max(map(len, entries))
+    return "\n".join([f"{title}:", *(f"  {one:<{width}}  {text}" for one, text in entries.items())])
 
 
 class Formatter(argparse.HelpFormatter):

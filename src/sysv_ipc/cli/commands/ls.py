@@ -123,8 +123,7 @@ def add(commands: Commands) -> None:
         list_objects,
         "list objects",
         description="List objects.  On a terminal long lists go through the pager, columns are"
-        " shortened to fit, and sizes are rounded; a pipe gets everything in full.  COLUMNS of -o"
-        f" are, separated by commas: {', '.join(FIELDS)}.",
+        " shortened to fit, and sizes are rounded; a pipe gets everything in full.",
         examples=[
             ("sysv-ipc ls shm --mine --sort size", "the caller's segments, the smallest first"),
             ("sysv-ipc ls -o key,owner,state", "three columns"),
@@ -133,6 +132,7 @@ def add(commands: Commands) -> None:
         aliases=("list",),
         in_any_order=True,
     )
+    ls.glossary = ("COLUMNS", {name: field.about for name, field in FIELDS.items()})
     ls.add_argument("kinds", nargs="*", type=kind, metavar="KIND", help=f"{KIND_HELP} (all)")
     ls.add_argument("--kind", action="append", default=[], type=kind, help="the same as KIND")
     add_filters(ls)
@@ -140,7 +140,7 @@ def add(commands: Commands) -> None:
                     help="sort by " + ", ".join(SORT_KEYS))  # fmt: skip
     ls.add_argument("--reverse", action="store_true", help="reverse the order")
     ls.add_argument("-o", "--columns", type=columns, default=DEFAULT, metavar="COLUMNS",
-                    help="the columns, such as key,id,state")  # fmt: skip
+                    help="the columns, such as key,id,state (see below)")  # fmt: skip
     ls.add_argument("--bytes", action="store_true", help="show sizes in bytes, not rounded")
     ls.add_argument("--no-header", action="store_true", help="print no headers and no totals")
     ls.add_argument("--watch", nargs="?", type=interval, const=2.0, metavar="SECONDS",
