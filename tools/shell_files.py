@@ -20,7 +20,7 @@ from sysv_ipc.cli.commands import parser
 from sysv_ipc.cli.commands.ls import FIELDS
 from sysv_ipc.cli.objects import KIND_ALIASES, KINDS
 from sysv_ipc.cli.output import DOCUMENTATION, PROGRAM
-from sysv_ipc.cli.parser import Commands, Parser, number_of_values, synopsis, value_of
+from sysv_ipc.cli.parser import Commands, Parser, synopsis, value_of
 
 SHARE = Path(__file__).parents[1] / "share"
 BASH = SHARE / "bash-completion/completions/sysv-ipc"
@@ -191,6 +191,8 @@ def completions() -> dict[Path, str]:
     bash = shtab.complete(top, "bash", preamble=filled(PREAMBLE_BASH, "{0}) echo {2}; return ;;"))
     bash = re.sub(r"^complete -o .*\n?", "", bash, flags=re.M).rstrip() + "\n" + WRAPPER_BASH
     zsh = shtab.complete(top, "zsh", preamble=filled(PREAMBLE_ZSH, "{0}) echo {2}; return ;;"))
+    # shtab lets zsh complete only the first of several arguments.
+    zsh = re.sub(r'^  "\(\*\)::?', '  "*:', zsh, flags=re.M)
     case = "case {1}\n                _sysv_ipc_names {2}\n                return"
     fish = shtab.complete(top, "fish", preamble=filled(PREAMBLE_FISH, case))
     return {BASH: noted(bash), ZSH: noted(zsh), FISH: noted(fish)}

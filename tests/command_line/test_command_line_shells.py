@@ -36,6 +36,7 @@ def test_the_files_are_what_the_command_line_says() -> None:
 
 @pytest.mark.parametrize("path", [BASH, ZSH, FISH, MAN], ids=lambda path: path.name)
 def test_the_files_are_installed_where_the_programs_look(path: Path) -> None:
+    # PREFIX/share is where man(1) and the shells look if PREFIX/bin is on the PATH.
     installed = Path(sysconfig.get_path("data")) / "share" / path.relative_to(SHARE)
     assert installed.read_bytes() == path.read_bytes()
 
@@ -89,7 +90,7 @@ class Shell(Terminal):
     """An interactive shell in which completion has been set up."""
 
     def __init__(self, *command: str, set_up: str, folder: Path) -> None:
-        variables = {**environment(), "HOME": str(folder), "PS1": "$ ", "TERM": "vt100"}
+        variables = {**environment(), "HOME": str(folder), "PS1": "$ "}
         super().__init__(size=(200, 60), command=command, **variables)
         self.type(f"{set_up}; clear; echo re''ady\n")
         self.show_until(lambda lines: "ready" in lines)
@@ -101,7 +102,7 @@ class Shell(Terminal):
         return "\n".join(self.lines)
 
     def close(self) -> None:
-        self.type("\x03\x15exit\n")
+        self.process.kill()
         self.finish()
 
 

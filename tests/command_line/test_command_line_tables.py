@@ -84,7 +84,7 @@ def test_a_narrow_terminal_gets_lines_that_fit(objects: dict[str, Any]) -> None:
     words = ["ls", "shm", "-o", "kind,state", "--no-header"]
     assert on_terminal(*words, size=(24, 50)) == (0, "shm   1 attached, locked\n")
     assert on_terminal(*words, size=(20, 50)) == (0, "shm   1 attached, l…\n")
-    assert on_terminal(*words, size=(5, 50)) == (0, "shm   1 at…\n"), "it keeps a few letters"
+    assert on_terminal(*words, size=(5, 50)) == (0, "shm   1 attached, …\n"), "it keeps a few letters"
     for width in (80, 100):
         lines = on_terminal("ls", size=(width, 50))[1].split("\n\n")[0].splitlines()
         assert len(lines) == 4

@@ -127,7 +127,7 @@ def add(commands: Commands) -> None:
         examples=[
             ("sysv-ipc ls shm --mine --sort size", "the caller's segments, the smallest first"),
             ("sysv-ipc ls -o key,owner,state", "three columns"),
-            ("sysv-ipc ls --watch 1", "the list, again each second, changes marked"),
+            ("sysv-ipc ls --watch 1", "repeat it each second, and mark changes"),
         ],
         aliases=("list",),
         in_any_order=True,

@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         " letters such as u=rw,g+r.",
         examples=[
             ("sysv-ipc chmod 660 shm 0x1234", "let the group read and write"),
-            ("sysv-ipc chmod g+r,o= sem 0x1234 id:7", "change single bits of two sets"),
+            ("sysv-ipc chmod g+r,o-w sem 0x1234", "change single bits"),
         ],
     )
     chmod.add_argument("mode", type=mode_change, metavar="MODE", help="the permissions")

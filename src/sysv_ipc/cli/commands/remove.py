@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         description="Remove the given objects, or with --owner or --mine the unused objects of a"
         " user.  On a terminal it asks before each one.",
         examples=[
-            ("sysv-ipc rm sem 0x1234 id:7", "remove two sets, after a question for each"),
+            ("sysv-ipc rm sem 0x1234 id:7", "remove two sets, asking for each"),
             ("sysv-ipc rm shm --mine", "remove the caller's unused segments"),
             ("sysv-ipc rm msg --owner www-data --yes", "ask nothing"),
         ],
