@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import pyte
-from helpers import TESTS
 
 COMMAND = [sys.executable, "-m", "sysv_ipc"]
 #: Variables that change what a terminal gets.
@@ -73,26 +71,27 @@ class Terminal:
     def read_until(self, end: str) -> None:
         """Read until the text contains this."""
         while end not in self.text:
-            assert self._read(), f"the command ended with {self.text!r}"
+            assert self.read(), f"the command ended with {self.text!r}"
 
     def show_until(self, condition: Callable[[list[str]], bool]) -> None:
         """Read until the condition holds for the lines of the screen."""
         deadline = time.monotonic() + 60
         while not condition(self.lines):
             assert time.monotonic() < deadline, "\n".join(self.lines)
-            assert self._read(), f"the command ended with {self.text!r}"
+            assert self.read(), f"the command ended with {self.text!r}"
 
     def type(self, text: str) -> None:
         os.write(self.controller, text.encode())
 
     def finish(self) -> int:
         """Read the rest; return the status."""
-        while self._read():
+        while self.read():
             pass
         os.close(self.controller)
         return self.process.wait(timeout=60)
 
-    def _read(self) -> bool:
+    def read(self) -> bool:
+        """Read a piece; return False at the end."""
         ready, _, _ = select.select([self.controller], [], [], 60)
         assert ready, f"the command writes nothing after {self.text!r}"
         try:

@@ -112,7 +112,7 @@ def test_sizes_are_rounded_on_a_terminal_only(objects: dict[str, Any]) -> None:
     assert "size:                3M (3145728 bytes)" in on_terminal("show", "shm", name)[1]
     assert "size:                3145728 bytes" in on_terminal("show", "shm", name, "--bytes")[1]
     assert "size:                3145728 bytes" in succeed("show", "shm", name)
-    assert "4B of 16K (0 % full)" in on_terminal("show", "msg", f"id:{objects['msg'].id}")[1]
+    assert "4 of 16384 (0 % full)" in on_terminal("show", "msg", f"id:{objects['msg'].id}")[1]
 
 
 @pytest.mark.parametrize(

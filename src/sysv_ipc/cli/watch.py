@@ -73,7 +73,7 @@ def _lines(frame: Frame, before: Frame | None, about: str) -> list[str]:
     if gap >= 2:
         title += " " * gap + about
     hidden = len(marked) - len(rows)
-    footer = frame.totals + (f"; {hidden} below are not shown" if hidden else "")
+    footer = (f"{hidden} more below; " if hidden else "") + frame.totals
     return [
         terminal.styled(terminal.shortened(title, terminal.width()), "bar"),
         *table_lines([Column(""), *frame.columns], rows),

@@ -111,10 +111,8 @@ assert _PARTICULARS.keys() == set(KINDS.values())
 
 def _bytes_of_queue(record: Record, in_full: bool) -> str:
     """Return the bytes in a queue and its capacity."""
-    if in_full:
-        return f"{record.current_bytes} of {record.max_size}"
-    part = percentage(fill(MSG, record) or 0.0)
-    return f"{brief_size(record.current_bytes)} of {brief_size(record.max_size)} ({part} full)"
+    text = f"{record.current_bytes} of {record.max_size}"
+    return text if in_full else f"{text} ({percentage(fill(MSG, record) or 0.0)} full)"
 
 
 def _members(record: Record) -> list[tuple[object, ...]]:
