@@ -82,9 +82,9 @@ def test_a_wide_terminal_has_the_cells_of_a_pipe(
 def test_a_narrow_terminal_gets_lines_that_fit(objects: dict[str, Any]) -> None:
     objects["shm"].lock()
     words = ["ls", "shm", "-o", "kind,state", "--no-header"]
-    assert on_terminal(*words, size=(24, 50)) == (0, "shm   1 attached, locked\n")
-    assert on_terminal(*words, size=(20, 50)) == (0, "shm   1 attached, l…\n")
-    assert on_terminal(*words, size=(5, 50)) == (0, "shm   1 attached, …\n"), "it keeps a few letters"
+    assert on_terminal(*words, size=(23, 50)) == (0, "shm  1 attached, locked\n")
+    assert on_terminal(*words, size=(19, 50)) == (0, "shm  1 attached, l…\n")
+    assert on_terminal(*words, size=(5, 50)) == (0, "shm  1 at…\n"), "it keeps a few letters"
     for width in (80, 100):
         lines = on_terminal("ls", size=(width, 50))[1].split("\n\n")[0].splitlines()
         assert len(lines) == 4
@@ -93,8 +93,8 @@ def test_a_narrow_terminal_gets_lines_that_fit(objects: dict[str, Any]) -> None:
 
 def test_a_terminal_without_an_ellipsis_gets_a_tilde(objects: dict[str, Any]) -> None:
     words = ["ls", "shm", "-o", "kind,state", "--no-header"]
-    shown = on_terminal(*words, size=(15, 50), PYTHONIOENCODING="ascii")
-    assert shown == (0, "shm   1 attach~\n")
+    shown = on_terminal(*words, size=(12, 50), PYTHONIOENCODING="ascii")
+    assert shown == (0, "shm  1 atta~\n")
 
 
 def test_the_limits_fit_80_columns() -> None:

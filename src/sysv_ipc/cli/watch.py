@@ -117,6 +117,7 @@ class Screen:
         #: True after Ctrl-Z; the program stops when no frame is half drawn.
         self._suspended = False
         self._before: dict[int, Any] = {}
+        self._woken_before = -1
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._woken, False)
@@ -128,8 +129,10 @@ class Screen:
                 # Keep other handlers, such as those of a program that calls main().
                 if signal.getsignal(number) == signal.SIG_DFL:
                     self._handle(number, self._stop)
-            self._handle(signal.SIGWINCH, self._redraw)
+            self._handle(signal.SIGWINCH, lambda *_: None)
             self._handle(signal.SIGTSTP, self._suspend)
+            # A signal that arrives just before select(2) must end it too.
+            self._woken_before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         except ValueError:
             # This is not the main thread, so it cannot have handlers.
             self._before.clear()
@@ -144,6 +147,8 @@ class Screen:
             self._leave()
             raise
         finally:
+            if self._before:
+                signal.set_wakeup_fd(self._woken_before)
             for number, before in self._before.items():
                 signal.signal(number, before)
             os.close(self._woken)
@@ -203,10 +208,5 @@ class Screen:
     def _stop(self, number: int, _: FrameType | None) -> None:
         raise StoppedError(number)
 
-    def _redraw(self, *_: object) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake, b".")
-
     def _suspend(self, *_: object) -> None:
         self._suspended = True
-        self._redraw()

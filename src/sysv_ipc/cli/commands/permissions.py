@@ -7,13 +7,13 @@ from typing import Any
 import sysv_ipc
 
 from ..facts import as_json
-from ..objects import SHM, Kind, Name, find, require_the_same
+from ..objects import SHM, Kind, Name, Record, find, require_the_same
 from ..output import CommandError, print_json, report
 from ..parser import KIND_HELP, OBJECT_HELP, Commands, Parser, add_json
 from ..values import kind, mode_change, object_name, owner_and_group
 
-#: Changes a handle.
-Change = Callable[[Any], None]
+#: Changes an object through a handle; the record is that of the object before.
+Change = Callable[[Any, Record], None]
 
 
 def add(commands: Commands) -> None:
@@ -56,8 +56,9 @@ def _add_objects(command: Parser) -> None:
 def change_mode(options: argparse.Namespace) -> int:
     """Change permission bits.  Return 1 if that fails for an object."""
 
-    def change(handle: Any) -> None:
-        handle.mode = options.mode(handle.mode)
+    def change(handle: Any, record: Record) -> None:
+        # The owner may change an object that it may not read.
+        handle.mode = options.mode(record.mode)
 
     return _change_all(options, change)
 
@@ -66,7 +67,7 @@ def change_owner(options: argparse.Namespace) -> int:
     """Change owner and group.  Return 1 if that fails for an object."""
     uid, gid = options.owner
 
-    def change(handle: Any) -> None:
+    def change(handle: Any, _: Record) -> None:
         # An owner who gives an object away may not change it any more.
         if gid is not None:
             handle.gid = gid
@@ -85,7 +86,7 @@ def _change_all(options: argparse.Namespace, change: Change) -> int:
             record = find(of, name)
             handle = _open(of, record.id)
             require_the_same(of, record, "while it was opened")
-            change(handle)
+            change(handle, record)
             if options.json:
                 changed.append(as_json(of, find(of, Name("id", record.id), detailed=True)))
         except (CommandError, sysv_ipc.Error) as error:
