@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyte
 
@@ -28,7 +29,7 @@ class Terminal:
         *words: object,
         size: tuple[int, int] = (160, 50),
         command: Sequence[str] = COMMAND,
-        **variables: str,
+        **variables: Any,
     ) -> None:
         self.controller, terminal = os.openpty()
         self.screen = pyte.Screen(*size)
@@ -104,7 +105,7 @@ class Terminal:
         return bool(data)
 
 
-def on_terminal(*words: object, **variables: str) -> tuple[int, str]:
+def on_terminal(*words: object, **variables: Any) -> tuple[int, str]:
     """Run the command and return its status and its text on the screen, without colours."""
     terminal = Terminal(*words, **variables)
     status = terminal.finish()

@@ -30,9 +30,15 @@ from sysv_ipc.cli import main
         ("remov", "there is no command 'remov' (did you mean remove?)"),
         ("help lss", "there is no command 'lss' (did you mean ls?)"),
         ("help ls sem", "unrecognized arguments: sem; see sysv-ipc ls --help"),
-        ("ls --revers3", "unrecognized arguments: --revers3 (did you mean --reverse?); see sysv-ipc ls "),
+        (
+            "ls --revers3",
+            "unrecognized arguments: --revers3 (did you mean --reverse?); see sysv-ipc ls ",
+        ),
         ("--all", "unrecognized arguments: --all; see sysv-ipc --help"),
-        ("ls -o key,stat", "there is no column 'stat' (did you mean state?): choose from kind, key"),
+        (
+            "ls -o key,stat",
+            "there is no column 'stat' (did you mean state?): choose from kind, key",
+        ),
         ("create cow", "'cow' is not a kind: choose from sem, shm, msg; see sysv-ipc create"),
         ("chmod u+q sem 1", "'u+q' is not a mode: give octal digits, such as 600, or letters, "),
         ("chmod 600 sem", "the following arguments are required: OBJECT; see sysv-ipc chmod"),

@@ -55,7 +55,9 @@ def test_the_screen_is_the_one_that_was_read(name: str, size: tuple[int, int]) -
     last = re.compile(end)
     terminal.show_until(lambda lines: any(last.search(line) for line in lines[-size[1] :][::-1]))
     if name == "show-segment" and size == (200, 50):
-        terminal.show_until(lambda lines: sum(bool(re.match(r" *\d+  ", one)) for one in lines) == 21)
+        terminal.show_until(
+            lambda lines: sum(bool(re.match(r" *\d+  ", one)) for one in lines) == 21
+        )
     lines = terminal.lines
     if terminal.process.poll() is None:
         terminal.type("q")

@@ -47,7 +47,7 @@ def test_the_files_are_installed_where_the_programs_look(path: Path) -> None:
 @pytest.fixture
 def made() -> Iterator[dict[str, Any]]:
     """Two sets, a segment and a queue with keys, removed at the end."""
-    objects = {
+    objects: dict[str, Any] = {
         "sem": SemaphoreSet(0x51, 2, IPC_CREX),
         "other": SemaphoreSet(0x52, 1, IPC_CREX),
         "shm": SharedMemory(0x53, IPC_CREX),
@@ -77,6 +77,7 @@ LINES = [
     ("sysv-ipc ls -o ", "owner permissions", "0x00000054"),
 ]
 each_line = pytest.mark.parametrize(("line", "offered", "absent"), LINES, ids=lambda one: one)
+
 
 def ids_of(made: dict[str, Any]) -> dict[str, int]:
     return {name: handle.id for name, handle in made.items()}

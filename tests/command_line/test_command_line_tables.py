@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import MODULE, from_json, run, succeed, table
+from commands import from_json, run, succeed, table
 from helpers import wait_until
 from sleeping import blocked_process
 from terminals import Terminal, on_terminal, without_colours
@@ -36,7 +35,7 @@ def steady(text: str) -> str:
 @pytest.fixture
 def objects() -> Iterator[dict[str, Any]]:
     """A set, a large segment and a queue, removed at the end."""
-    made = {
+    made: dict[str, Any] = {
         "sem": SemaphoreSet(None, 3, IPC_CREX, initial_values=[1, 0, 2]),
         "shm": SharedMemory(None, IPC_CREX, 0o600, 3 << 20),
         "msg": MessageQueue(None, IPC_CREX),
@@ -70,9 +69,7 @@ def test_a_pipe_gets_everything_in_full(objects: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("words", [["ls"], ["limits"], ["show", "sem", "id:{}"]])
-def test_a_wide_terminal_has_the_cells_of_a_pipe(
-    words: list[str], objects: dict[str, Any]
-) -> None:
+def test_a_wide_terminal_has_the_cells_of_a_pipe(words: list[str], objects: dict[str, Any]) -> None:
     words = [*(word.format(objects["sem"].id) for word in words), "--bytes"]
     status, shown = on_terminal(*words)
     assert status == 0
@@ -162,9 +159,7 @@ def test_columns_are_suggested() -> None:
 
 
 def test_totals_are_on_a_terminal_only(objects: dict[str, Any]) -> None:
-    total = (
-        "3 objects: 1 semaphore set (3 members), 1 segment (3M), 1 message queue (4B)"
-    )
+    total = "3 objects: 1 semaphore set (3 members), 1 segment (3M), 1 message queue (4B)"
     assert on_terminal("ls")[1].endswith(f"\n\n{total}\n")
     assert "objects" not in succeed("ls")
     assert on_terminal("ls", "--id", "2147483647")[1].endswith("\n\nno objects\n")
@@ -192,7 +187,7 @@ def test_the_state_tells_who_waits_for_a_queue(objects: dict[str, Any]) -> None:
     code = f"import sysv_ipc; sysv_ipc.MessageQueue.from_id({queue.id}).receive(type=9)"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     for one in started:
-        wait_until(lambda pid=one.pid: blocked_process(pid, "msgrcv"))
+        wait_until(functools.partial(blocked_process, one.pid, "msgrcv"))
     assert table(succeed("ls", "msg"))[0]["STATE"] == "3 waiting"
     for _ in started:
         queue.send("x", type=9)
@@ -293,9 +288,7 @@ def pager(tmp_path: Path) -> dict[str, str]:
     return {"PAGER": f"'{script}'", "paged": str(tmp_path / "paged")}
 
 
-def test_a_long_list_goes_through_the_pager(
-    objects: dict[str, Any], pager: dict[str, str]
-) -> None:
+def test_a_long_list_goes_through_the_pager(objects: dict[str, Any], pager: dict[str, str]) -> None:
     paged = Path(pager.pop("paged"))
     status, shown = on_terminal("ls", size=(100, 6), **pager)
     assert (status, shown) == (0, "LESS=FRX\n")
@@ -323,10 +316,10 @@ def test_a_user_who_leaves_the_pager_early_causes_no_error(objects: dict[str, An
     assert on_terminal("ls", size=(100, 5), PAGER="true") == (0, "")
 
 
-def test_ctrl_c_in_the_pager_does_not_end_the_command_before_it(
-    objects: dict[str, Any]
-) -> None:
-    pager = "trap 'echo interrupted; exit' INT; echo ready; cat >/dev/null; read -r answer </dev/tty"
+def test_ctrl_c_in_the_pager_does_not_end_the_command_before_it(objects: dict[str, Any]) -> None:
+    pager = (
+        "trap 'echo interrupted; exit' INT; echo ready; cat >/dev/null; read -r answer </dev/tty"
+    )
     terminal = Terminal("ls", size=(100, 5), PAGER=pager)
     terminal.read_until("ready")
     terminal.type("\x03")

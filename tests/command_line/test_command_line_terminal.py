@@ -19,6 +19,7 @@ from terminals import Terminal, on_terminal
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SharedMemory
 
+
 @pytest.mark.parametrize(
     ("answer", "removed"),
     [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("\x04", False)],

@@ -195,6 +195,9 @@ def test_a_dumb_terminal_gets_one_list_after_another(queue: MessageQueue) -> Non
 def test_the_filters_hold_for_each_list(queue: MessageQueue, semaphore: Semaphore) -> None:
     terminal = watch("0.05", "msg", "-o", "kind,id")
     queue.send("x")
-    assert [line.split() for line in terminal.lines[1:3]] == [["KIND", "ID"], ["msg", str(queue.id)]]
+    assert [line.split() for line in terminal.lines[1:3]] == [
+        ["KIND", "ID"],
+        ["msg", str(queue.id)],
+    ]
     terminal.type("q")
     assert terminal.finish() == 0

@@ -40,9 +40,8 @@ def fill(kind: Kind, record: Record) -> float | None:
     """Return the used part of a queue's capacity, from 0 to 1; None for other kinds."""
     if kind is not MSG:
         return None
-    if not record.max_size:
-        return 1.0
-    return min(1.0, record.current_bytes / record.max_size)
+    part: float = record.current_bytes / record.max_size if record.max_size else 1.0
+    return min(1.0, part)
 
 
 def percentage(part: float) -> str:

@@ -40,8 +40,9 @@ class Parser(argparse.ArgumentParser):
     _is_parsing = False
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        """Make a parser, without the colours of CPython 3.14, which texts of ours do not have."""
-        super().__init__(*arguments, formatter_class=Formatter, **keywords)
+        """Make a parser, without the colours of CPython 3.14."""
+        keywords["formatter_class"] = Formatter
+        super().__init__(*arguments, **keywords)
         self.color = False
         self._positionals.title = "arguments"
         self.register("action", "parsers", Commands)
@@ -152,16 +153,17 @@ def value_of(action: argparse.Action) -> str:
     return f" [{name}]" if action.nargs == "?" else f" {name}"
 
 
-def number_of_values(action: argparse.Action) -> str | int | None:
-    """Return nargs, also while the parsing in any order has changed it."""
-    if action.nargs == argparse.SUPPRESS:
-        return getattr(action, "save_nargs", None)
-    return action.nargs
+def number_of_values(action: argparse.Action) -> str:
+    """Return nargs, or "" for one; also while the parsing in any order has changed it."""
+    number = action.nargs
+    if number == argparse.SUPPRESS:
+        number = getattr(action, "save_nargs", None)
+    return "" if number is None else str(number)
 
 
 def synopsis(parser: argparse.ArgumentParser) -> str:
     """Return the command, its options and arguments in one line."""
-    forms = {None: "{}", "?": "[{}]", "*": "[{}]...", "+": "{}..."}
+    forms = {"": "{}", "?": "[{}]", "*": "[{}]...", "+": "{}..."}
     words = [parser.prog, "[OPTION]..."]
     for action in parser._get_positional_actions():
         if isinstance(action, Commands):

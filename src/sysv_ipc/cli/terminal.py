@@ -14,6 +14,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 #: The parameters of the control sequence for each style.
 STYLES = {
@@ -33,7 +34,7 @@ class Text(str):
 
     style: str | None = None
 
-    def __new__(cls, text: str, style: str | None = None) -> "Text":
+    def __new__(cls, text: str, style: str | None = None) -> Self:
         """Make a text; without a style it is shown like any other."""
         made = super().__new__(cls, text)
         made.style = style

@@ -179,7 +179,7 @@ def owner(text: str) -> int:
 
 def owner_and_group(text: str) -> tuple[int | None, int | None]:
     """Convert USER, USER:GROUP or :GROUP, as for chown(1), to uid and gid."""
-    user, colon, group = text.partition(":")
+    user, _, group = text.partition(":")
     if not user and not group:
         raise argparse.ArgumentTypeError(f"{text!r} names neither a user nor a group")
     return owner(user) if user else None, _group(group) if group else None

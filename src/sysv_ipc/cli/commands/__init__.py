@@ -9,10 +9,10 @@ import sysv_ipc
 
 from ..output import PROGRAM
 from ..parser import KIND_HELP, OBJECT_HELP, Commands, Example, Parser
-from . import create, help, limits, ls, permissions, queues, remove, segments, show
+from . import create, help_page, limits, ls, permissions, queues, remove, segments, show
 
 #: The groups, in the order of the help.
-GROUPS = (ls, show, limits, create, remove, permissions, queues, segments, help)
+GROUPS = (ls, show, limits, create, remove, permissions, queues, segments, help_page)
 
 
 def parser() -> Parser:

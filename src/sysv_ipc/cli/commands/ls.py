@@ -64,9 +64,7 @@ def _fill(entry: Entry, _: bool) -> str:
 
 #: The columns of -o.
 FIELDS = {
-    "kind": Field(
-        "sem, shm or msg", lambda one, _: one.kind.name, order=lambda one: one.kind.name
-    ),
+    "kind": Field("sem, shm or msg", lambda one, _: one.kind.name, order=lambda one: one.kind.name),
     "key": Field(
         "the key, in hexadecimal",
         lambda one, _: hexadecimal(one.record.key),
@@ -104,7 +102,9 @@ FIELDS = {
         lambda one, _: age(one.record.last_change_time),
         order=lambda one: -one.record.last_change_time,
     ),
-    "changed": Field("the time of the last change", lambda one, _: moment(one.record.last_change_time)),
+    "changed": Field(
+        "the time of the last change", lambda one, _: moment(one.record.last_change_time)
+    ),
     "state": Field(
         "such as 98 % full, 3 waiting, unused",
         lambda one, _: facts.state(*one),
@@ -233,10 +233,7 @@ def _rows(entries: Sequence[Entry], options: argparse.Namespace) -> list[list[st
     in_full = options.bytes or not terminal.is_terminal()
     whole = not terminal.is_terminal()
     return [
-        [
-            FIELDS[name].text(entry, in_full if name == "size" else whole)
-            for name in options.columns
-        ]
+        [FIELDS[name].text(entry, in_full if name == "size" else whole) for name in options.columns]
         for entry in entries
     ]
 
