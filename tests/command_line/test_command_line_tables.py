@@ -230,7 +230,7 @@ def test_json_says_if_the_processes_have_ended() -> None:
 # ----------------------------------------------------------------------------------- colours
 
 #: The variables, and whether a pipe and a terminal get colours.
-COLOURS: list[tuple[dict[str, str], bool, bool]] = [
+COLOURS: list[tuple[dict[str, Any], bool, bool]] = [
     ({}, False, True),
     ({"NO_COLOR": "1"}, False, False),
     ({"NO_COLOR": ""}, False, True),
@@ -243,7 +243,7 @@ COLOURS: list[tuple[dict[str, str], bool, bool]] = [
 
 @pytest.mark.parametrize(("variables", "piped", "shown"), COLOURS, ids=str)
 def test_colours_heed_the_environment(
-    objects: dict[str, Any], variables: dict[str, str], piped: bool, shown: bool
+    objects: dict[str, Any], variables: dict[str, Any], piped: bool, shown: bool
 ) -> None:
     environment = {**os.environ, "TERM": "xterm", **variables}
     text = run("ls", env=environment).stdout.decode()
