@@ -112,6 +112,7 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
         f"{info}/WHEEL",
         f"{info}/entry_points.txt",
         f"{info}/licenses/LICENSE",
+        *(f"sysv_ipc-{version[1]}.data/data/{name}" for name in files if name.startswith("share/")),
     }
     with zipfile.ZipFile(wheel) as archive:
         found = set(archive.namelist())

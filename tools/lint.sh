@@ -71,6 +71,7 @@ check 'format' tools/format.sh "$venv" --check
 check 'ruff' ruff check --quiet .
 check 'rules for C' python tools/check_c.py
 check 'plain English' python tools/check_words.py
+check 'completions and man page' python tools/shell_files.py --check
 check 'gcc warnings' build lint-gcc gcc
 check 'clang warnings' build lint-clang clang
 check 'clang-tidy' tidy

@@ -22,7 +22,7 @@ PAGE = ROOT / "docs/command-line-session.txt"
 
 #: The lines to type.  An answer to a question follows its command after a tab.
 TYPED = [
-    "sysv-ipc",
+    "sysv-ipc lss",
     "sysv-ipc ls",
     "sysv-ipc create sem --key 42 --values 1,0",
     "sysv-ipc create shm --key 0x51 --size 64K",
@@ -41,6 +41,9 @@ TYPED = [
     "echo written by echo | sysv-ipc write 0x51 --offset 16",
     "sysv-ipc dump 0x51 --length 48",
     "sysv-ipc show sem 42",
+    "sysv-ipc chmod g+r sem 42",
+    "sysv-ipc ls -o key,mode,permissions,state",
+    "sysv-ipc show shm 0",
     "sysv-ipc ls --key forty-two",
     "sysv-ipc show shm 42",
     "sysv-ipc limits",
@@ -73,6 +76,7 @@ class Terminal:
         environment = {
             "HOME": str(folder),
             "LANG": "C.UTF-8",
+            "PAGER": "cat",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PS1": "$ ",
             "TZ": "UTC",

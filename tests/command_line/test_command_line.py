@@ -38,6 +38,9 @@ def test_both_entry_points_are_the_same_program(command: list[str]) -> None:
 
 
 COMMANDS = [
+    "chmod",
+    "chown",
+    "help",
     "ls",
     "show",
     "rm",
@@ -53,7 +56,7 @@ COMMANDS = [
 
 
 def test_help_names_each_command() -> None:
-    named = re.findall(r"^    (\w+) ", succeed("--help"), re.MULTILINE)
+    named = re.findall(r"^  (\w+) ", succeed("--help"), re.MULTILINE)
     assert sorted(named) == sorted(COMMANDS)
 
 
@@ -260,7 +263,7 @@ def test_show_prints_every_field_of_a_set() -> None:
     text = succeed("show", "sem", made.key)
     facts = shown(text)
     assert facts["size"] == "3 members"
-    assert facts["mode"] == "640"
+    assert facts["mode"] == "640 (rw-r-----)"
     assert facts["owner"] == f"root (uid {os.getuid()}, gid {os.getgid()})"
     assert facts["last operation"] == facts["last change"]
     members = table(text.split("\n\n")[1])
@@ -355,9 +358,20 @@ def test_limits_are_those_of_the_system() -> None:
         assert rows[name.upper()]["AT MOST"] == str(getattr(now, name))
     assert rows["SEMMNS"]["USED"] == "5"
     assert "[#...................] <1%" in succeed("limits")
-    assert from_json("limits") == {
-        name: getattr(now, name) for name in sysv_ipc.Limits.__match_args__
+    found = from_json("limits")
+    for name in sysv_ipc.Limits.__match_args__:
+        assert found[name] == getattr(now, name), name
+    about = {one["name"]: one for one in found["limits"]}
+    assert about["SEMMNS"] == {
+        "name": "SEMMNS",
+        "of": "semaphores in all sets",
+        "sysctl": "kernel.sem, 2nd",
+        "used": 5,
+        "limit": now.semmns,
+        "fill": 5 / now.semmns,
     }
+    # No segment can have as many bytes as the kernel's initial limit.
+    assert about["SHMMAX"]["limit"] is about["SHMMAX"]["fill"] is None
     made.remove()
 
 

@@ -25,8 +25,26 @@ from sysv_ipc.cli import main
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("", "the following arguments are required: COMMAND"),
-        ("frobnicate", "invalid choice: 'frobnicate'"),
+        ("frobnicate", "there is no command 'frobnicate'"),
+        ("shwo", "there is no command 'shwo' (did you mean show?); see sysv-ipc --help"),
+        ("remov", "there is no command 'remov' (did you mean remove?)"),
+        ("help lss", "there is no command 'lss' (did you mean ls?)"),
+        ("help ls sem", "unrecognized arguments: sem; see sysv-ipc ls --help"),
+        (
+            "ls --revers3",
+            "unrecognized arguments: --revers3 (did you mean --reverse?); see sysv-ipc ls ",
+        ),
+        ("--all", "unrecognized arguments: --all; see sysv-ipc --help"),
+        (
+            "ls -o key,stat",
+            "there is no column 'stat' (did you mean state?): choose from kind, key",
+        ),
+        ("create cow", "'cow' is not a kind: choose from sem, shm, msg; see sysv-ipc create"),
+        ("chmod u+q sem 1", "'u+q' is not a mode: give octal digits, such as 600, or letters, "),
+        ("chmod 600 sem", "the following arguments are required: OBJECT; see sysv-ipc chmod"),
+        ("chown : sem 1", "':' names neither a user nor a group"),
+        ("chown :no-such-group sem 1", "there is no group 'no-such-group'"),
+        ("create sem --quiet --json", "not allowed with argument"),
         ("ls cow", "'cow' is not a kind: choose from sem, shm, msg"),
         ("ls --key 0", "which identifies no object: --id 7 lists the object with id 7"),
         ("show sem 0", "0 is IPC_PRIVATE, which identifies no object: name the object by its id"),
@@ -46,7 +64,7 @@ from sysv_ipc.cli import main
         ("create sem --members 0", "0 is not at least 1"),
         ("create sem --values 1,,2", "'' is not a number"),
         ("create sem --values 32768", "32768 is too large: a value is at most 32767"),
-        ("create sem --mode 888", "'888' is not a mode: give octal digits, such as 600"),
+        ("create sem --mode 888", "'888' is not a mode: give octal digits, such as 600, or "),
         ("create shm --size 1X", "'1X' is not a number"),
         ("create shm --size 9999999999G", "is larger than any object can be"),
         ("create shm --members 3", "unrecognized arguments: --members 3"),
@@ -105,7 +123,8 @@ def test_an_object_that_vanishes_is_reported(
     key: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another process removes it after it is found and before it is used."""
-    from sysv_ipc.cli import objects, queues
+    from sysv_ipc.cli import objects
+    from sysv_ipc.cli.commands import queues
 
     MessageQueue(key, IPC_CREX)
     find = objects.find
@@ -130,9 +149,9 @@ def test_an_object_that_vanishes_is_reported(
         (["read"], "segments"),
         (["dump"], "segments"),
         (["write", "text"], "segments"),
-        (["rm", "sem"], "change"),
-        (["rm", "shm"], "change"),
-        (["rm", "msg"], "change"),
+        (["rm", "sem"], "remove"),
+        (["rm", "shm"], "remove"),
+        (["rm", "msg"], "remove"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else one,
 )
@@ -143,13 +162,13 @@ def test_an_object_that_took_the_id_of_the_one_found_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from sysv_ipc import cli
+    from sysv_ipc.cli import commands
 
     command, *rest = words
     kind = {"queues": "msg", "segments": "shm"}.get(module) or rest.pop()
     made = KINDS[kind](None, IPC_CREX)
     other = None
-    used_by = getattr(cli, module)
+    used_by = getattr(commands, module)
     find = used_by.find
 
     def find_and_replace(*arguments: Any, **keywords: Any) -> Any:
@@ -168,7 +187,7 @@ def test_an_object_that_took_the_id_of_the_one_found_is_not_used(
 
     monkeypatch.setattr(used_by, "find", find_and_replace)
     name = f"id:{made.id}" if by == "id" else str(made.key)
-    before = [command, *([kind] if module == "change" else []), name]
+    before = [command, *([kind] if module == "remove" else []), name]
     assert main([*before, *rest]) == 1
     told = capsys.readouterr()
     assert told.out == ""
@@ -240,6 +259,6 @@ def test_lack_of_memory_is_reported_in_one_line(
     def print_without_memory(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("sysv_ipc.cli.listing.print_table", print_without_memory)
+    monkeypatch.setattr("sysv_ipc.cli.commands.ls.print_table", print_without_memory)
     assert main(["ls"]) == 1
     assert capfd.readouterr().err == "sysv-ipc: not enough memory\n"

@@ -109,8 +109,8 @@ def test_objects_never_used_have_no_process(queue: MessageQueue) -> None:
 AS_USER = """
 import os, sys
 import sysv_ipc.cures, sysv_ipc.listing
-from sysv_ipc.cli import arguments, main
-arguments.parser().parse_args(["ls"])
+from sysv_ipc.cli import commands, main
+commands.parser().parse_args(["ls"])
 os.setgid(int(sys.argv[1]))
 os.setuid(int(sys.argv[1]))
 sys.exit(main(sys.argv[2:]))

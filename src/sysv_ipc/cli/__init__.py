@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import output
-from .arguments import parser
+from .commands import parser
 from .delivery import StoppedError
 
 __all__ = ["main"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import grp
 import pwd
 import warnings
 from collections.abc import Callable
@@ -48,6 +49,12 @@ MSG = Kind(
     sysv_ipc.MessageQueue,
 )
 KINDS = {kind.name: kind for kind in (SEM, SHM, MSG)}
+#: Other names of the kinds; the letters are those of ipcs(1) and ipcrm(1).
+KIND_ALIASES = {
+    **dict.fromkeys(("s", "semaphore", "semaphores", "set"), "sem"),
+    **dict.fromkeys(("m", "memory", "segment", "segments"), "shm"),
+    **dict.fromkeys(("q", "queue", "queues", "message"), "msg"),
+}
 
 
 class Name(NamedTuple):
@@ -61,6 +68,11 @@ class Name(NamedTuple):
         if self.what == "id":
             return f"id {self.number}"
         return f"key {self.number} ({hexadecimal(self.number)})"
+
+    @property
+    def argument(self) -> str:
+        """The name as an argument."""
+        return f"id:{self.number}" if self.what == "id" else str(self.number)
 
 
 def hexadecimal(key: int) -> str:
@@ -89,6 +101,9 @@ def find(kind: Kind, name: Name, *, detailed: bool = False) -> Record:
     if name.what == "key":
         cure += f"; to create it, run {PROGRAM} create {kind.name} --key {hexadecimal(name.number)}"
         number = errno.ENOENT
+    other = Name("id" if name.what == "key" else "key", name.number)
+    if other.number and _look_up(kind, other, detailed=False) is not None:
+        cure += f"; did you mean {other.argument}?"
     raise CommandError(
         f"there is no {kind.noun} with {name}", cure, name="ExistentialError", errno=number
     )
@@ -159,6 +174,21 @@ def as_dict(kind: Kind, record: Record) -> dict[str, Any]:
         names = sysv_ipc.SemaphoreMemberInfo.__match_args__
         fields["members"] = [dict(zip(names, one, strict=True)) for one in fields["members"]]
     return {"kind": kind.name, **fields}
+
+
+def group(gid: int) -> str:
+    """Return the name of a group, or the number if the group has no name."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def symbolic(mode: int) -> str:
+    """Return permission bits as ls(1) shows them: rw-r-----."""
+    return "".join(
+        letter if mode & (0o400 >> place) else "-" for place, letter in enumerate("rwx" * 3)
+    )
 
 
 def is_the_same(before: Record, now: Record) -> bool:

@@ -1,4 +1,4 @@
-"""Output of results and errors: tables, JSON, one-line errors."""
+"""Output of results and errors: JSON, one-line errors, and the form of times and sizes."""
 
 import contextlib
 import errno
@@ -7,12 +7,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 import sysv_ipc
 
 PROGRAM = "sysv-ipc"
+DOCUMENTATION = "https://sysv-ipc.readthedocs.io/"
 
 
 class CommandError(Exception):
@@ -145,47 +145,17 @@ def encoded(text: str) -> bytes:
     return text.encode(sys.stdout.encoding or "ascii", "backslashreplace")
 
 
-def print_table(
-    headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
-) -> None:
-    """Print a table; the columns named by right are numbers.
-
-    On a terminal rich lays it out if it is installed.  Otherwise it is aligned text.
-    """
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
-    numeric = [header in set(right) for header in headers]
-    if sys.stdout.isatty() and _print_rich_table(headers, cells, numeric):
-        return
-    lines = [[header.upper() for header in headers], *cells]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        words = [
-            word.rjust(width) if to_the_right else word.ljust(width)
-            for word, width, to_the_right in zip(line, widths, numeric, strict=True)
-        ]
-        print("  ".join(words).rstrip())
-
-
-def _print_rich_table(
-    headers: Sequence[str], rows: list[list[str]], numeric: Sequence[bool]
-) -> bool:
-    """Print a table with rich.  Return False if rich is not installed."""
-    try:
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        return False
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for header, to_the_right in zip(headers, numeric, strict=True):
-        justify: Any = "right" if to_the_right else "left"
-        table.add_column(header, justify=justify, no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    # Do not limit the width: a narrow terminal wraps the lines, and rich leaves nothing out.
-    Console(highlight=False, width=100_000).print(table, crop=False)
-    return True
+def brief_size(size: int) -> str:
+    """Return a number of bytes in at most five characters: 512B, 1.5K, 64K, 2G."""
+    if size < 1024:
+        return f"{size}B"
+    amount = float(size)
+    for unit in "KMGTPE":
+        amount /= 1024
+        if amount < 999.5 or unit == "E":
+            break
+    text = f"{amount:.1f}" if amount < 9.95 else f"{amount:.0f}"
+    return text.removesuffix(".0") + unit
 
 
 def age(seconds_since_epoch: int) -> str:

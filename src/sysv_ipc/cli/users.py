@@ -8,6 +8,7 @@ id.
 import contextlib
 import functools
 import os
+from collections import Counter
 from typing import NamedTuple
 
 from .objects import MSG, SEM, SHM, Kind, Record
@@ -103,24 +104,42 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def alive(kind: Kind, record: Record) -> bool | None:
+    """Return True if a process runs that uses an object or used it last, False if all have ended.
+
+    None means that there is no such process, or that not all of them can be seen.
+    """
+    if kind is SEM and record.members is None:
+        return None
+    found = traces(kind, record)
+    pids = {trace.pid for trace in found if trace.pid}
+    hidden = any(not trace.pid and trace.happened is not False for trace in found)
+    if kind is SHM:
+        pids.update(record.pids or ())
+        hidden = hidden or bool(record.number_attached and not record.pids_complete)
+    if any(map(is_alive, pids)):
+        return True
+    return None if hidden or not pids else False
+
+
 class Neighbours:
     """The processes of the machine, read once and only if needed."""
 
     @functools.cached_property
-    def waited_for(self) -> set[int] | None:
-        """The ids of queues that a thread waits for, or None if unknown."""
+    def waited_for(self) -> Counter[int] | None:
+        """The number of threads that wait for each queue, by its id, or None if unknown."""
         try:
             ours = os.readlink("/proc/thread-self/ns/ipc")
             for name in ("wchan", "syscall"):
                 os.stat(f"/proc/thread-self/{name}")
-            found: set[int] = set()
+            found = Counter[int]()
             for pid in _all_processes():
                 # Some machines do not let root inspect init, which does not wait for queues.
                 refusal = [PermissionError] if pid == "1" and os.geteuid() == 0 else []
                 with _unless_ended(), contextlib.suppress(*refusal):
                     for thread in os.listdir(f"/proc/{pid}/task"):
                         with _unless_ended():
-                            found |= _queue_waited_for(f"/proc/{pid}/task/{thread}", ours)
+                            found.update(_queue_waited_for(f"/proc/{pid}/task/{thread}", ours))
         except (OSError, ValueError):
             return None
         return found

@@ -1,34 +1,23 @@
-"""``create`` and ``rm``."""
+"""``rm``: remove objects by name, or the unused objects of a user."""
 
 import argparse
 import contextlib
 import errno
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sysv_ipc
 
-from .delivery import Held, JsonArray, require_reader
-from .listing import is_wanted
-from .objects import (
-    MSG,
-    SEM,
-    SHM,
-    Kind,
-    Name,
-    Record,
-    as_dict,
-    describe,
-    find,
-    hexadecimal,
-    is_the_same,
-    require_the_same,
-    user,
-)
-from .output import PROGRAM, CommandError, failure_text, json_text, printable, report, tell
-from .users import Neighbours, use
+from .. import values
+from ..delivery import Held, JsonArray, require_reader
+from ..filters import is_wanted
+from ..objects import Kind, Name, Record, describe, find, is_the_same, require_the_same, user
+from ..output import PROGRAM, CommandError, failure_text, printable, report, tell
+from ..parser import KIND_HELP, OBJECT_HELP, Commands, add_json
+from ..users import Neighbours, use
+from ..values import object_name, owner
 
 #: If a record is older than this, in seconds, it is read again before its object is removed.
 FRESH = 0.1
@@ -36,6 +25,34 @@ FRESH = 0.1
 
 class _InUseError(Exception):
     """The reason for which an object is not removed."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    rm = commands.add(
+        "rm",
+        remove,
+        "remove objects",
+        description="Remove the given objects, or with --owner or --mine the unused objects of a"
+        " user.  On a terminal it asks before each one.",
+        examples=[
+            ("sysv-ipc rm sem 0x1234 id:7", "remove two sets, asking for each"),
+            ("sysv-ipc rm shm --mine", "remove the caller's unused segments"),
+            ("sysv-ipc rm msg --owner www-data --yes", "ask nothing"),
+        ],
+        aliases=("remove",),
+        in_any_order=True,
+    )
+    rm.add_argument("kind", type=values.kind, metavar="KIND", help=KIND_HELP)
+    rm.add_argument("objects", nargs="*", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+    rm.add_argument("--owner", action="append", default=[], type=owner, metavar="USER",
+                    help="instead of OBJECT: this user's unused objects")  # fmt: skip
+    rm.add_argument("--mine", action="store_true",
+                    help="instead of OBJECT: the caller's unused objects")  # fmt: skip
+    rm.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    add_json(rm)
+    # The filters of ls that rm does not have.
+    rm.set_defaults(refuse=rm.error, key=[], id=[])
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -199,70 +216,3 @@ def _confirmed(what: str) -> bool:
         with contextlib.suppress(OSError):
             tell("\n")
     return answer.strip().lower() in ("y", "yes")
-
-
-def create_semaphore_set(options: argparse.Namespace) -> int:
-    """Create a semaphore set."""
-    values = options.values
-    members = options.members or len(values or [0])
-    if values is not None and len(values) != members:
-        raise CommandError(
-            f"--values has {len(values)} numbers for {members} members",
-            "give one number for each member, or only one of --values and --members",
-        )
-    return _create(
-        SEM,
-        lambda: sysv_ipc.SemaphoreSet(
-            options.key, members, sysv_ipc.IPC_CREX, options.mode, initial_values=values
-        ),
-        options,
-    )
-
-
-def create_segment(options: argparse.Namespace) -> int:
-    """Create a segment filled with zeros."""
-    return _create(
-        SHM,
-        lambda: sysv_ipc.SharedMemory(
-            options.key, sysv_ipc.IPC_CREX, options.mode, options.size, init_character=None
-        ),
-        options,
-    )
-
-
-def create_queue(options: argparse.Namespace) -> int:
-    """Create a message queue."""
-
-    def make() -> sysv_ipc.MessageQueue:
-        made = sysv_ipc.MessageQueue(options.key, sysv_ipc.IPC_CREX, options.mode)
-        if options.max_size is not None:
-            try:
-                made.max_size = options.max_size
-            except BaseException:
-                made.remove()
-                raise
-        return made
-
-    return _create(MSG, make, options)
-
-
-def _create(kind: Kind, make: Callable[[], Any], options: argparse.Namespace) -> int:
-    """Create an object and print it.  If it cannot be printed, remove it again."""
-    require_reader()
-    with Held() as held:
-        made = make()
-        try:
-            record = find(kind, Name("id", made.id))
-            if options.json:
-                text = json_text(as_dict(kind, record))
-            else:
-                text = (
-                    f"created {describe(kind, record)}\n"
-                    f"to see it, run {PROGRAM} show {kind.name} {hexadecimal(record.key)}\n"
-                )
-            held.write(text.encode())
-        except BaseException:
-            with contextlib.suppress(sysv_ipc.Error):
-                made.remove()
-            raise
-    return 0

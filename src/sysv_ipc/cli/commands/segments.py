@@ -7,12 +7,52 @@ from collections.abc import Iterator
 
 import sysv_ipc
 
-from .objects import SHM, find, require_the_same
-from .output import CommandError, encoded, is_shown, visible
+from ..objects import SHM, find, require_the_same
+from ..output import CommandError, encoded, is_shown, visible
+from ..parser import OBJECT_HELP, Commands, add_raw
+from ..values import object_name, size
 
 CHUNK = 1 << 20
 DUMP_CHUNK = 1 << 12
 BYTES_PER_LINE = 16
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    read_ = commands.add(
+        "read",
+        read,
+        "copy bytes of a segment to standard output",
+        examples=[
+            ("sysv-ipc read 0x1234 > copy", "the whole segment"),
+            ("sysv-ipc read 0x1234 --offset 16 --length 8", "eight bytes of it"),
+        ],
+    )
+    dump_ = commands.add(
+        "dump",
+        dump,
+        "show bytes of a segment in hexadecimal",
+        description="Show bytes of a segment in hexadecimal, like xxd(1).",
+        examples=[("sysv-ipc dump 0x1234 --length 1K", "the first 1024 bytes")],
+    )
+    write_ = commands.add(
+        "write",
+        write,
+        "copy standard input into a segment",
+        description="Copy TEXT or standard input into a segment: all of it, or nothing.",
+        examples=[
+            ("sysv-ipc write 0x1234 text", "four bytes"),
+            ("sysv-ipc write 0x1234 --offset 4K < copy", "a file, from this offset on"),
+        ],
+        in_any_order=True,
+    )
+    for command in (read_, dump_, write_):
+        command.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+        command.add_argument("--offset", type=size, default=0, help="offset of the first byte (0)")
+    add_raw(read_)
+    for command in (read_, dump_):
+        command.add_argument("--length", type=size, help="number of bytes (up to the end)")
+    write_.add_argument("text", nargs="?", metavar="TEXT", help="the text to write")
 
 
 def read(options: argparse.Namespace) -> int:

@@ -8,14 +8,88 @@ from typing import Any
 
 import sysv_ipc
 
-from .delivery import SLICE, Held, JsonArray, StoppedError, require_reader
-from .objects import MSG, describe, find, require_the_same
-from .output import CommandError, encoded, is_shown, print_json, visible
+from ..delivery import SLICE, Held, JsonArray, StoppedError, require_reader
+from ..objects import MSG, describe, find, require_the_same
+from ..output import CommandError, encoded, is_shown, print_json, visible
+from ..parser import OBJECT_HELP, Commands, Parser, add_raw
+from ..values import long, natural, object_name, positive, seconds
 
 Message = tuple[bytes, int]
 
 #: The time, in seconds, for putting a message back into a queue that is full.
 GIVE_BACK_SECONDS = 10.0
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    peek_ = commands.add(
+        "peek",
+        peek,
+        "print messages without removing them",
+        description="Print messages of a queue without removing them.",
+        examples=[
+            ("sysv-ipc peek 0x1234", "the first message"),
+            ("sysv-ipc peek 0x1234 --all --json", "all messages, with their types"),
+        ],
+    )
+    _add_queue(peek_)
+    peek_.add_argument("--index", type=natural, default=0, help="index of the first message (0)")
+    _add_output_of_messages(peek_)
+
+    send_ = commands.add(
+        "send",
+        send,
+        "send messages",
+        description="Send each TEXT as a message.  Without TEXT, send standard input as one.",
+        examples=[
+            ("sysv-ipc send 0x1234 hello --type 7", "one message of type 7"),
+            ("seq 100 | sysv-ipc send 0x1234 --lines", "a hundred messages"),
+        ],
+        in_any_order=True,
+    )
+    _add_queue(send_)
+    send_.add_argument("texts", nargs="*", metavar="TEXT", help="a message")
+    send_.add_argument("--type", type=long, default=1, help="the messages' type (1)")
+    send_.add_argument("--timeout", type=seconds, metavar="SECONDS",
+                       help="seconds to wait for room (no limit)")  # fmt: skip
+    send_.add_argument("--count", type=positive, default=1, help="number of repetitions (1)")
+    send_.add_argument("--lines", action="store_true",
+                       help="send each line of standard input as a message")  # fmt: skip
+
+    receive_ = commands.add(
+        "receive",
+        receive,
+        "receive messages and print them",
+        description="Receive messages from a queue and write them to standard output.",
+        examples=[
+            ("sysv-ipc receive 0x1234", "wait for a message and print it"),
+            ("sysv-ipc receive 0x1234 --all --lines", "empty the queue"),
+            ("sysv-ipc receive id:7 --type 5 --timeout 2", "wait for type 5, two seconds"),
+        ],
+        aliases=("recv",),
+    )
+    _add_queue(receive_)
+    receive_.add_argument("--type", type=long, default=0,
+                          help="as in msgrcv(2): 0 any, -5 the lowest up to 5 (0)")  # fmt: skip
+    receive_.add_argument("--except", action="store_true", dest="except_type",
+                          help="any type except --type")  # fmt: skip
+    receive_.add_argument("--timeout", type=seconds, metavar="SECONDS",
+                          help="seconds to wait for each (no limit)")  # fmt: skip
+    _add_output_of_messages(receive_)
+
+
+def _add_queue(command: Parser) -> None:
+    command.add_argument("object", type=object_name, metavar="OBJECT", help=OBJECT_HELP)
+
+
+def _add_output_of_messages(command: Parser) -> None:
+    amount = command.add_mutually_exclusive_group()
+    amount.add_argument("--count", type=positive, default=1, help="number of messages (1)")
+    amount.add_argument("--all", action="store_true", help="all messages in the queue")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--lines", action="store_true", help="print a newline after each message")
+    form.add_argument("--json", action="store_true", help="print JSON: type, size, text, base64")
+    add_raw(command)
 
 
 def peek(options: argparse.Namespace) -> int:
