@@ -88,8 +88,8 @@ $(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(sta
 	@touch $@
 
 # The rivals of the benchmarks have their own environment: 1.2.0 has the same name.
-$(stamp)-rivals: $(stamp)-build pyproject.toml tools/setup.sh
-	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals compare
+$(stamp)-rivals: $(stamp)-build benchmarks/rivals.txt tools/setup.sh
+	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals benchmarks/rivals.txt
 	@touch $@
 
 # The freezers have one too: packages of the tests would add NumPy to the program.
