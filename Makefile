@@ -74,6 +74,10 @@ docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the
 package: $(stamp)-built ## build, check and test the sdist and the wheel; ARGS goes to pytest
 	@$(run) tools/check_packaging.py '$(PYTHON)' $(ARGS)
 
+.PHONY: wheels
+wheels: $(stamp)-build $(stamp)-wheels ## build wheels for five kinds of machines in dist/ and check them (minutes); ARGS are names
+	@$(run) tools/make_wheels.py $(ARGS)
+
 .PHONY: freezers
 freezers: $(stamp)-freezers ## freeze a program with PyInstaller, cx_Freeze and Nuitka (minutes); ARGS are names
 	@$(venv)-freezers/bin/python tools/check_freezers.py $(ARGS)
@@ -83,7 +87,7 @@ clean: ## remove everything that make created
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
+$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-wheels $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
 	@tools/setup.sh '$(PYTHON)' $(venv) $*
 	@touch $@
 
