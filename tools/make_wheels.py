@@ -243,14 +243,17 @@ def problems(target: Target, path: Path, folder: Path, glibc: str) -> Iterator[s
         ]
     if extra:
         yield f"it has sections for debuggers: {', '.join(extra)}"
-    # A shared library may have undefined symbols, a program may not.
+    # A shared library may have undefined symbols, a program may not.  Without -dynamic zig would
+    # build all of musl.
     names = [name for name in symbols if not re.match("_?Py", name)]
     lines = [f'extern char s{n} __asm__("{name}");' for n, name in enumerate(names)]
     addresses = ", ".join(f"&s{n}" for n in range(len(names)))
     program = folder / "symbols.c"
     program.write_text("\n".join([*lines, f"void *all[] = {{{addresses}}};", "int main(void) {}"]))
     done = subprocess.run(
-        [*target.zig(glibc), program, "-o", folder / "symbols"], capture_output=True, text=True
+        [*target.zig(glibc), "-dynamic", program, "-o", folder / "symbols"],
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         yield f"the C library of its tag lacks functions:\n{done.stderr}"
