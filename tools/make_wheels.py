@@ -134,10 +134,9 @@ SETTINGS = """\
 # The build settings of the target, for sysconfig.
 import runpy
 build_time_vars = runpy.run_path({original!r})["build_time_vars"]
-suffix = build_time_vars["EXT_SUFFIX"]
 build_time_vars.update(
-    EXT_SUFFIX=".cpython-{digits}-{multiarch}.so",
-    SOABI="cpython-{digits}-{multiarch}",
+    EXT_SUFFIX=".{abi}-{multiarch}.so",
+    SOABI="{abi}-{multiarch}",
     MULTIARCH={multiarch!r},
     INCLUDEPY={include!r},
     LIBDIR="/nonexistent",
@@ -181,10 +180,11 @@ def python_of(target: Target) -> tuple[str, list[Path]]:
 def build(target: Target, source: Path, folder: Path) -> Path:
     """Build a wheel with a Meson cross file, and return it."""
     settings, headers = python_of(target)
-    digits = VERSION.replace(".", "")
+    # cpython-311, or cpython-313t for an interpreter without a GIL
+    abi = "-".join(sysconfig.get_config_var("SOABI").split("-")[:2])
     (folder / "_sysconfigdata_target.py").write_text(
         SETTINGS.format(
-            original=settings, digits=digits, multiarch=target.multiarch, include=str(headers[0])
+            original=settings, abi=abi, multiarch=target.multiarch, include=str(headers[0])
         )
     )
     c_args = [word for path in headers for word in ("-isystem", str(path))]
