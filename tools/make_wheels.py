@@ -142,13 +142,15 @@ build_time_vars.update(
     LIBDIR="/nonexistent",
 )
 """
+#: -s leaves out symbols for debuggers.  -dynamic is for the programs that Meson tries the compiler
+#: with: zig would build all of musl for them.
 CROSS = """\
 [binaries]
 c = {c}
 ar = {ar}
 [built-in options]
 c_args = {c_args}
-c_link_args = ['-Wl,-s']
+c_link_args = ['-Wl,-s', '-dynamic']
 [host_machine]
 system = 'linux'
 cpu_family = '{family}'
@@ -243,8 +245,7 @@ def problems(target: Target, path: Path, folder: Path, glibc: str) -> Iterator[s
         ]
     if extra:
         yield f"it has sections for debuggers: {', '.join(extra)}"
-    # A shared library may have undefined symbols, a program may not.  Without -dynamic zig would
-    # build all of musl.
+    # A shared library may have undefined symbols, a program may not.
     names = [name for name in symbols if not re.match("_?Py", name)]
     lines = [f'extern char s{n} __asm__("{name}");' for n, name in enumerate(names)]
     addresses = ", ".join(f"&s{n}" for n in range(len(names)))
