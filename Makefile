@@ -26,8 +26,8 @@ demo: $(stamp)-built ## show what the library does, in a few seconds
 	@$(run) examples/demo.py $(ARGS)
 
 .PHONY: test
-test: $(stamp)-built $(stamp)-test ## run the tests; ARGS goes to pytest
-	@$(run) -m pytest $(ARGS)
+test: $(stamp)-built $(stamp)-test ## run the tests, in two processes unless ARGS="-n 0"; ARGS goes to pytest
+	@$(run) -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: threads
 threads: $(stamp)-built $(stamp)-test $(stamp)-threads ## run the tests, each in four threads at once if possible; for builds without the GIL

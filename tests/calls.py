@@ -1,6 +1,6 @@
-"""Every public call of the library, once: what tests try on each of them they select from here.
+"""Every public call of the library, once.  Tests that make every call select it from here.
 
-TABLE holds methods and attributes with good arguments, and the right that the kernel asks for.
+TABLE holds methods and attributes with good arguments, and the right that the kernel requires.
 FUNCTIONS and CONSTRUCTORS hold good arguments too.  WAITS holds the calls that can wait, with what
 ends the wait.  test_calls.py fails for a public name that is in none of them.
 """
@@ -15,7 +15,7 @@ import signal
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sysv_ipc
@@ -52,7 +52,7 @@ def table_of(cls: Any) -> str:
 
 
 def create(cls: Any, key: int | None = None, mode: int = 0o600) -> Any:
-    """Create an object on which all calls of TABLE succeed at once."""
+    """Create an object on which all calls of TABLE succeed without waiting."""
     if cls is SemaphoreSet:
         return SemaphoreSet(key, 2, IPC_CREX, mode, [1, 0])
     handle = cls(key, IPC_CREX, mode)
@@ -65,7 +65,7 @@ def create(cls: Any, key: int | None = None, mode: int = 0o600) -> Any:
 
 @contextlib.contextmanager
 def made(cls: Any, key: int | None = None, mode: int = 0o600) -> Iterator[Any]:
-    """Create an object as create() does; it is removed at the end."""
+    """Create an object with create(), and remove it at the end."""
     handle = create(cls, key, mode)
     try:
         yield handle
@@ -96,29 +96,29 @@ class Arguments:
         self.named = named
 
     def on(self, target: Any) -> Arguments:
-        """Return what they are for this object."""
+        """Return the arguments for this object."""
         positional = [v.function(target) if isinstance(v, Of) else v for v in self.positional]
         named = {k: v.function(target) if isinstance(v, Of) else v for k, v in self.named.items()}
         return type(self)(*positional, **named)
 
     def __call__(self, function: Callable[..., object], target: Any = None) -> object:
-        """Call the function with them."""
+        """Call the function with these arguments."""
         those = self.on(target)
         return function(*those.positional, **those.named)
 
 
 class Waiting(Arguments):
-    """Arguments with which the call waits until its time is up, on an object of create()."""
+    """Arguments with which the call waits until its timeout, on an object of create()."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method, or what an operator calls."""
+    """A method, including those that operators call."""
 
-    #: What the kernel asks for: "r", "w", "rw", to be the owner, or nothing.
+    #: The right that the kernel requires: "r", "w", "rw", ownership, or nothing.
     right: str
     arguments: tuple[Arguments, ...]
-    #: It looks first whether the id still names the same object.
+    #: The call checks first that the id still names the same object.
     looks: bool = False
     #: It can be called on a handle that was never initialised.
     empty: bool = False
@@ -162,7 +162,7 @@ _CONTEXT = {"__enter__": method("w"), "__exit__": method("w", a(None, None, None
 
 
 def _common() -> dict[str, Method | Attribute]:
-    """What all kinds of handle have."""
+    """Return the members that all kinds of handle have."""
     return {
         "__eq__": method("", a(1), a(Of(lambda one: type(one).from_id(one.id))), empty=True),
         "__hash__": method(""),
@@ -312,7 +312,7 @@ AIO: dict[Any, dict[str, Method | Attribute]] = {
 
 @dataclass(frozen=True)
 class Use:
-    """One thing to do with a handle: call a method, look at an attribute, or set it."""
+    """One thing to do with a handle: call a method, or read or set an attribute."""
 
     name: str
     right: str
@@ -322,7 +322,7 @@ class Use:
 
 
 def uses(cls: Any) -> Iterator[Use]:
-    """All that can be done with a handle of a class, each with every line of good arguments."""
+    """Return every use of a handle of a class, with each row of good arguments."""
     for name, row in TABLE[cls].items():
         if isinstance(row, Method):
             for number, arguments in enumerate(row.arguments):
@@ -381,23 +381,23 @@ def _made_and_detached() -> int:
 
 @dataclass(frozen=True)
 class Wait:
-    """A call that waits on what make() makes, until end() or until its time is up."""
+    """A call that waits on the object of make(), until end() or until its timeout."""
 
     cls: Any
     make: Callable[[], Any]
-    #: The call, with a timeout or None; one that is not timed takes none.
+    #: The call, with a timeout or None; a call that is not timed ignores it.
     call: Callable[[Any, float | None], object]
-    #: What another thread or process does that it waits for.
+    #: Do, in another thread or process, the thing that the call waits for.
     end: Callable[[Any], object]
     timed: bool
-    #: What it raises or returns if time is up.
+    #: The exception, or the result, at the timeout.
     late: object
-    #: What it raises if the object is removed; None if it waits on.
+    #: The exception if the object is removed; None if the wait continues.
     removed: object
 
     @contextlib.contextmanager
     def target(self) -> Iterator[Any]:
-        """Make what it waits on; it is removed at the end."""
+        """Make the object to wait on, and remove it at the end."""
         target = self.make()
         try:
             yield target
@@ -406,7 +406,7 @@ class Wait:
 
 
 class Number:
-    """An atomic number of a segment that goes with it, even if tests still refer to this object."""
+    """An atomic number whose segment is detached with it, even if tests still refer to it."""
 
     def __init__(self) -> None:
         memory = SharedMemory(None, IPC_CREX, init_character=b"\0")
@@ -415,12 +415,12 @@ class Number:
         self._memory = weakref.ref(memory)
 
     def cancel(self, later: bool = False) -> None:
-        """Cancel the waits for it."""
+        """Cancel the waits for the number."""
         self.atomic.cancel(later=later)
 
     @property
     def cancelled(self) -> bool:
-        """Whether waits that begin are cancelled."""
+        """Return True if waits that begin now are cancelled."""
         return self.atomic.cancelled
 
     @cancelled.setter
@@ -428,7 +428,7 @@ class Number:
         self.atomic.cancelled = value
 
     def let_go(self) -> None:
-        """Detach it, as soon as threads that end and tracebacks of exceptions let go of it too."""
+        """Detach the segment as soon as no ending thread and no traceback refers to the number."""
         del self.atomic
         deadline = time.monotonic() + 5
         while self._memory() is not None and time.monotonic() < deadline:
@@ -448,7 +448,7 @@ def _wake(number: Any) -> None:
     number.atomic.wake()
 
 
-#: The class, what the calls wait on, what ends them, and the calls.
+#: The class, the object that the calls wait on, the function that ends the waits, the calls.
 _GROUPS: list[tuple[Any, Callable[[], Any], Callable[[Any], object], dict[str, Any]]] = [
     (
         Semaphore,
@@ -501,6 +501,7 @@ _GROUPS: list[tuple[Any, Callable[[], Any], Callable[[Any], object], dict[str, A
     (Atomic, Number, _wake, {"wait": lambda n, t: n.atomic.wait(0, t)}),
 ]
 _UNTIMED = {"__enter__", "__next__"}
+_AWAITED = {"acquire", "op", "zero", "receive", "send"}
 _LATE: dict[str, object] = {"receive_many": [], "send_many": 0}
 _REMOVED: dict[str, object] = {"__next__": StopIteration, "iterate": StopIteration, "wait": None}
 
@@ -518,3 +519,8 @@ WAITS = {
     for name, call in calls.items()
 }
 TIMED = {name: wait for name, wait in WAITS.items() if wait.timed}
+#: The calls of asyncio's classes that can wait; what call() returns is awaited.
+AIO_WAITS = {
+    "Semaphore.zero": replace(WAITS["Semaphore.Z"], call=lambda s, t: s.zero(t)),
+    **{name: wait for name, wait in TIMED.items() if name.partition(".")[2] in _AWAITED},
+}

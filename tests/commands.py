@@ -1,4 +1,4 @@
-"""Running the command line as programs do, and reading what it prints."""
+"""Run the command line in a process of its own, and read its output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def succeed(*words: object, input: bytes = b"") -> str:
 
 
 def fail(*words: object, input: bytes = b"", status: int = 1) -> str:
-    """Return the one line that tells what was wrong."""
+    """Return the error message, which must be one line."""
     done = run(*words, input=input)
     line = done.stderr.decode()
     assert done.returncode == status, line
@@ -61,6 +61,6 @@ def as_other_user(*words: object) -> tuple[int, str, str]:
 
 
 def table(text: str) -> list[dict[str, str]]:
-    """Read aligned text back: two spaces or more are between columns, and no cell is empty."""
+    """Split aligned text into cells: two or more spaces separate columns, and no cell is empty."""
     header, *rows = [re.split(" {2,}", line.strip()) for line in text.splitlines()]
     return [dict(zip(header, row, strict=True)) for row in rows]

@@ -1,4 +1,4 @@
-"""The tests' own IPC namespace, the leak guard, and the fixtures that all rooms share."""
+"""The tests' own IPC namespace, the leak guard, and the fixtures that several folders share."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import calls
 import namespace
 import parallel
 import pytest
 import system_calls
-from helpers import LOOPS, TESTS, Peer
+from helpers import TESTS, Peer
 
 import sysv_ipc
 
@@ -30,18 +30,15 @@ import sysv_ipc
 import sysv_ipc.cures
 from sysv_ipc import IPC_CREX, aio
 
-T = TypeVar("T")
-Main = Callable[[], Coroutine[Any, Any, T]]
-
 
 def _adopt_orphans() -> None:
-    """Become the parent of what our children leave behind; see prctl(2)."""
+    """Become the parent of processes that our children leave behind; see prctl(2)."""
     pr_set_child_subreaper = 36
     ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
 def _heed_signals() -> None:
-    """Undo what a shell does to a command in the background, which programs would inherit."""
+    """Reset the signals that a shell ignores for a background command, as programs inherit them."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(
@@ -51,7 +48,7 @@ def _heed_signals() -> None:
 
 
 def _show_programs_the_tests() -> None:
-    """Let the programs that tests start import what the tests share."""
+    """Let the programs that tests start import the modules that the tests share."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{path}{os.pathsep}{TESTS}" if path else str(TESTS)
 
@@ -68,14 +65,14 @@ _keys_given: set[int] = set()
 
 
 def pytest_report_header() -> str:
-    """Say where the objects of the tests live."""
+    """Report the IPC namespace of the tests."""
     where = "of their own" if _no_namespace is None else f"the system's ({_no_namespace})"
     return f"sysv_ipc {sysv_ipc.VERSION} from {sysv_ipc.__file__}; IPC namespace: {where}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop() -> Iterator[None]:
-    """Set apart what was there before the tests: collecting and forking goes by what they make."""
+    """Freeze the objects that exist before the tests, which makes collecting and forking faster."""
     gc.collect()
     gc.freeze()
     try:
@@ -86,7 +83,7 @@ def pytest_runtestloop() -> Iterator[None]:
 
 
 def existing() -> set[tuple[str, int]]:
-    """All objects that a test may have left: (table, id)."""
+    """Return all objects that a test may have left: (table, id)."""
     found = set()
     for table in ("sem", "shm", "msg"):
         with open(f"/proc/sysvipc/{table}", "rb") as file:
@@ -115,7 +112,7 @@ def leak_guard() -> Iterator[None]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and those that they have."""
+    """Return the processes that a process has started, and their descendants."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except FileNotFoundError:
@@ -132,7 +129,7 @@ def descendants(pid: int) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def process_guard() -> Iterator[None]:
-    """Fail a test that leaves a process behind, and end it: what it holds disturbs the next one."""
+    """Fail a test that leaves a process behind, and kill it, because it may hold objects."""
     before = set(descendants(os.getpid()))
     yield
     deadline = time.monotonic() + 5
@@ -186,7 +183,7 @@ def new_queue() -> Iterator[sysv_ipc.MessageQueue]:
 
 @pytest.fixture
 def key() -> Iterator[int]:
-    """A key that nobody uses."""
+    """A key that is not in use."""
     with new_key() as number:
         yield number
 
@@ -214,7 +211,7 @@ def queue() -> Iterator[sysv_ipc.MessageQueue]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """With --parallel-threads each thread has its own of these."""
+    """With --parallel-threads, give each thread its own objects from these fixtures."""
     if item.config.getoption("parallel_threads", 1) not in (1, "1"):
         assert isinstance(item, pytest.Function)
         parallel.prepare(
@@ -242,14 +239,14 @@ def wait(request: pytest.FixtureRequest) -> calls.Wait:
 
 @pytest.fixture
 def target(wait: calls.Wait) -> Iterator[Any]:
-    """What the wait of a test waits on, removed at the end."""
+    """The object that the wait of a test waits on, removed at the end."""
     with wait.target() as made:
         yield made
 
 
 @pytest.fixture(params=["signal", "polling"])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Let waits end by the signal, then without it."""
+    """Run the test with waits that are ended by the signal, then with waits that poll."""
     before = sysv_ipc.set_wait_signal(None)
     if request.param == "signal":
         sysv_ipc.set_wait_signal(before or signal.SIGRTMAX - 1)
@@ -259,7 +256,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Compile tests/peers/NAME.c once a session: peer(NAME) is the program."""
+    """Compile tests/peers/NAME.c once per session: peer(NAME) is the program."""
     folder = tmp_path_factory.mktemp("peers")
 
     def build(name: str) -> Path:
@@ -319,15 +316,16 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-@pytest.fixture(params=LOOPS)
-def run(request: pytest.FixtureRequest) -> Callable[[Main[T]], T]:
-    """Run a coroutine function in each kind of loop."""
+@pytest.fixture
+def without_collection() -> Iterator[None]:
+    """Collect garbage before the test and none during it.
 
-    def run_it(main: Main[T]) -> T:
-        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            return runner.run(asyncio.wait_for(main(), 60))
-
-    return run_it
+    Python ignores what a signal handler raises in a weakref callback or a finalizer.
+    """
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture
@@ -373,7 +371,7 @@ def members() -> Iterator[aio.SemaphoreSet]:
 
 @pytest.fixture
 def stopped_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that is run now and then; its tasks may be left pending."""
+    """An event loop that tests run in steps; its tasks may be left pending."""
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)
     yield loop

@@ -25,7 +25,7 @@ CREATE = "import sys, sysv_ipc; sysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IP
 
 
 def phase(key: int) -> str:
-    """How far a creator came, as the system's own list shows it."""
+    """Return how far a creator came, according to the system's own list."""
     with open("/proc/sysvipc/sem", encoding="ascii") as file:
         lines = file.readlines()[1:]
     for line in lines:
@@ -36,13 +36,13 @@ def phase(key: int) -> str:
 
 
 def remove(key: int) -> None:
-    """Remove whatever has the key; opening it cleans up what is unfinished."""
+    """Remove the semaphore with the key; opening it cleans up an unfinished one."""
     with contextlib.suppress(ExistentialError):
         Semaphore(key, mode=0).remove()
 
 
 def killed_creator(key: int, delay: float) -> None:
-    """Fork a creator and kill it after that many seconds."""
+    """Fork a creator and kill it after a number of seconds."""
     ready, go = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -63,7 +63,7 @@ def killed_creator(key: int, delay: float) -> None:
 
 
 def kill_many(key: int, count: int) -> None:
-    """Kill so many, one after the other, and print how often each phase was what it left."""
+    """Kill a number of creators, one after another, and print how often each phase was left."""
     random_source = random.Random(1)
     phases: Counter[str] = Counter()
     for _ in range(count):
@@ -79,7 +79,7 @@ def kill_many(key: int, count: int) -> None:
 
 
 def kill_beside_openers(key: int, count: int) -> None:
-    """Kill so many while three processes open the semaphore, and print the values that each saw."""
+    """Kill creators while three processes open the semaphore; print the values that each saw."""
     read_end, write_end = os.pipe()
 
     def open_all_the_time(flags: int) -> None:
@@ -114,7 +114,7 @@ def kill_beside_openers(key: int, count: int) -> None:
 
 
 def killed_at(key: int, *injection: str, code: str = CREATE) -> None:
-    """Run a creator that strace kills where the injection says."""
+    """Run a creator that strace kills at the system call that the injection names."""
     command = ["strace", "-f", "-o", "/dev/null"]
     for item in injection:
         command += ["-e", f"inject={item}"]
@@ -124,9 +124,9 @@ def killed_at(key: int, *injection: str, code: str = CREATE) -> None:
 
 @contextlib.contextmanager
 def stopped_creator(key: int, code: str = CREATE) -> Iterator[Callable[..., None]]:
-    """A creator that stops between creating and initialising; what is yielded lets it go on.
+    """Yield a function that continues a creator, which has stopped before it initialises the set.
 
-    Or it sends another signal.
+    The function can also send another signal.
     """
     # The first semget(2) looks for the set, the second makes it.
     command = ["strace", "-f", "-o", "/dev/null", "-e", "inject=semget:signal=SIGSTOP:when=2"]
@@ -140,7 +140,7 @@ def stopped_creator(key: int, code: str = CREATE) -> Iterator[Callable[..., None
                 os.kill(int(child), number)
 
     def has_ended() -> bool:
-        # Again and again: it may be told to go on before it has stopped.
+        # Repeatedly: SIGCONT has no effect if it arrives before the creator has stopped.
         go_on()
         return creator.poll() is not None
 

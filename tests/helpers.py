@@ -1,9 +1,11 @@
-"""What tests of several rooms call: other users, the system's own lists, peers, loops."""
+"""Functions for tests in several folders: other users, the system's own lists, peers, loops."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import os
 import pickle
 import signal
@@ -14,7 +16,7 @@ import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,22 +27,24 @@ from sleeping import blocked_in_system_call, blocked_process, waits
 import sysv_ipc
 
 T = TypeVar("T")
+#: The fixture run_python.
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
-#: The folder of the tests, where programs that tests start find these modules, and the checkout.
+#: The folder of the tests, from which programs import these modules, and the checkout.
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 
-#: Whether the interpreter was built to run without the GIL.
+#: True if the interpreter was built to run without the GIL.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 #: The largest type of a message.
 LONG_MAX = 2 ** (8 * struct.calcsize("l") - 1) - 1
 
-#: A user with no rights of its own: nobody.
+#: The uid of an unprivileged user.
 OTHER_UID = 65534
 
-#: The environment of a process whose memory is measured: what is freed goes back at once, and
-#: ASan does not keep it to watch for its use.  Without the GIL there is only mimalloc.
+#: The environment of a process whose memory is measured: freed memory is returned at once, and
+#: ASan does not keep it in quarantine.  Without the GIL, mimalloc is the only allocator.
 FLAT_MEMORY = {
     **({} if FREE_THREADED else {"PYTHONMALLOC": "malloc"}),
     "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1",
@@ -50,7 +54,7 @@ FLAT_MEMORY = {
 def fork(function: Callable[[], object]) -> int:
     """Call the function in a forked child and return its pid; the child ends with status 0 or 1.
 
-    The child must end here: what it raised would run the rest of the tests a second time.
+    The child must end here: an exception in it would run the rest of the tests a second time.
     """
     pid = os.fork()
     if pid == 0:
@@ -66,10 +70,10 @@ def fork(function: Callable[[], object]) -> int:
 
 
 def in_child(function: Callable[[], T], *, uid: int | None = None, gid: int | None = None) -> T:
-    """Call the function in a forked child, as another user where one is given.
+    """Call the function in a forked child, as another user if one is given.
 
-    Returns what it returned, or raises what it raised; both travel by pickle.  What cannot be
-    pickled, as the failures of pytest itself, comes as an AssertionError with the traceback.
+    Return its result or raise its exception; both are pickled.  An exception that cannot be
+    pickled, such as a failure of pytest, becomes an AssertionError with the traceback.
     """
     read_end, write_end = os.pipe()
 
@@ -108,9 +112,9 @@ def as_other_user(function: Callable[[], T]) -> T:
 
 
 def system_calls(code: str, *arguments: object, inject: str | None = None) -> list[str]:
-    """Return what a program asks the kernel between writing "begin" and "end" to descriptor 2.
+    """Return the system calls of a program between writing "begin" and "end" to descriptor 2.
 
-    A line of strace(1) for each system call.
+    Each is a line of strace(1).
     """
     tampering = [] if inject is None else ["-e", f"inject={inject}"]
     command = ["strace", "-o", "/dev/stdout", *tampering]
@@ -126,7 +130,7 @@ def system_calls(code: str, *arguments: object, inject: str | None = None) -> li
 
 @contextlib.contextmanager
 def alarms(seconds: float) -> Iterator[list[int]]:
-    """Let SIGALRM come so often, to a handler that returns; the numbers it was called with."""
+    """Send SIGALRM at this interval to a handler that returns; yield the list of its calls."""
     calls: list[int] = []
     with handled(signal.SIGALRM, lambda number, _: calls.append(number)):
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
@@ -135,7 +139,7 @@ def alarms(seconds: float) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def handled(number: int, handler: Callable[..., object]) -> Iterator[None]:
-    """Let a signal have this handler; timers stop and the old handler comes back at the end."""
+    """Set a signal's handler; at the end, stop timers and restore the old handler."""
     before = signal.signal(number, handler)
     try:
         yield
@@ -150,7 +154,7 @@ def soon(action: Callable[[], object]) -> None:
 
     def watch() -> None:
         seen = 0
-        # More than once: a call that may not wait can sleep for a moment too.
+        # More than once: a call that must not wait can also sleep briefly.
         while seen < 3:
             seen = seen + 1 if waits(waiter, polling=True) else 0
             time.sleep(0.0005)
@@ -160,7 +164,7 @@ def soon(action: Callable[[], object]) -> None:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Return when the condition holds; fail when it does not in time."""
+    """Return when the condition holds; fail if it does not hold in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition never came true"
@@ -168,12 +172,12 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 def timers() -> int:
-    """How many timers this process has; the main thread keeps one, which all of its waits use."""
+    """Return how many timers this process has; the main thread keeps one for all of its waits."""
     return Path("/proc/self/timers").read_text().count("signal: ")
 
 
 def listed(table: str, id: int) -> dict[str, str]:
-    """The record of an object in /proc/sysvipc; table is sem, shm or msg."""
+    """Return the record of an object in /proc/sysvipc; table is sem, shm or msg."""
     column = {"sem": "semid", "shm": "shmid", "msg": "msqid"}[table]
     lines = Path(f"/proc/sysvipc/{table}").read_text().splitlines()
     for line in lines[1:]:
@@ -184,7 +188,7 @@ def listed(table: str, id: int) -> dict[str, str]:
 
 
 class Peer:
-    """A program of peers/ that obeys commands, a line each; see peers/peer.h."""
+    """A program of peers/ that reads one command per line; see peers/peer.h."""
 
     def __init__(self, *command: object) -> None:
         self.process = subprocess.Popen(
@@ -196,7 +200,7 @@ class Peer:
         self.pid = self.process.pid
 
     def tell(self, *words: object) -> None:
-        """Give a command whose answer is read later."""
+        """Send a command whose answer is read later."""
         assert self.process.stdin is not None
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
@@ -209,25 +213,25 @@ class Peer:
         return line.rstrip("\n")
 
     def ask(self, *words: object) -> str:
-        """Give a command and return its answer."""
+        """Send a command and return its answer."""
         self.tell(*words)
         return self.answer()
 
     def ask_numbers(self, *words: object) -> list[int]:
-        """Give a command and return the numbers of its answer."""
+        """Send a command and return the numbers of its answer."""
         return [int(word) for word in self.ask(*words).split()]
 
     def waits_in(self, name: str) -> bool:
-        """Whether the peer sleeps in this system call."""
+        """Return True if the peer sleeps in this system call."""
         return blocked_process(self.pid, name)
 
     def kill(self) -> None:
-        """End the peer as abruptly as can be, and wait until it has gone."""
+        """Kill the peer with SIGKILL, and wait until it has ended."""
         self.process.kill()
         self.close()
 
     def close(self) -> None:
-        """Let the peer come to its end; one that still waits for something is killed."""
+        """Let the peer end; kill it if it still waits."""
         try:
             self.process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
@@ -236,7 +240,7 @@ class Peer:
 
 
 def run_in_thread(function: Callable[[], object]) -> Callable[[], object]:
-    """Start it; what is returned waits for its end and gives its result or its exception."""
+    """Start a function in a thread; return a function that waits for its result or exception."""
     outcome: list[object] = []
 
     def run() -> None:
@@ -261,7 +265,7 @@ def end_by_cancel(wait: Callable[[], object], cancel: Callable[[], None]) -> obj
     done = threading.Event()
 
     def cancel_again_and_again() -> None:
-        # The wait may not have begun when the first one comes.
+        # The wait may not have begun when cancel() is called first.
         while not done.wait(0.002):
             cancel()
 
@@ -277,12 +281,12 @@ Handle = sysv_ipc.Semaphore | sysv_ipc.SemaphoreSet | sysv_ipc.SharedMemory | sy
 
 
 def owners(handle: Handle) -> list[int]:
-    """Return the mode, the owner and the creator, as ``ipc_perm`` has them."""
+    """Return the mode, the owner and the creator from ``ipc_perm``."""
     return [handle.mode, handle.uid, handle.gid, handle.cuid, handle.cgid]
 
 
 def ours() -> list[int]:
-    """Return owner and creator of what this process makes."""
+    """Return owner and creator of the objects that this process makes."""
     return [os.geteuid(), os.getegid(), os.geteuid(), os.getegid()]
 
 
@@ -292,8 +296,44 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test that is a coroutine function in a loop of asyncio."""
+
+    @functools.wraps(test)
+    def run(loop: str = "asyncio", **fixtures: Any) -> None:
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            runner.run(asyncio.wait_for(test(**fixtures), 60))
+
+    return run
+
+
+def in_each_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test that is a coroutine function in each kind of loop."""
+    run: Any = in_loop(test)
+    loop = inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY)
+    signature = inspect.signature(test)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), loop])
+    return pytest.mark.parametrize("loop", LOOPS)(run)  # type: ignore[no-any-return]
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and see that they end by it."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(result, asyncio.CancelledError)
+
+
+def fill(queue: sysv_ipc.MessageQueue) -> int:
+    """Send messages of the type 99 until the queue is full; return how many."""
+    count = 0
+    while queue.try_send(b"x" * 2048, 99):
+        count += 1
+    return count
+
+
 async def begun(*tasks: asyncio.Task[Any]) -> None:
-    """Let tasks run until they wait."""
+    """Run the event loop until its tasks wait."""
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in tasks)
 
@@ -305,7 +345,7 @@ def threads_in(name: str) -> int:
 
 
 async def blocked(name: str, count: int = 1) -> None:
-    """Let tasks run until so many worker threads of theirs sleep in a system call."""
+    """Run the event loop until a number of its worker threads sleep in a system call."""
     deadline = time.monotonic() + 10
     while threads_in(name) != count:
         assert time.monotonic() < deadline, f"{threads_in(name)} threads sleep in {name}"
@@ -313,7 +353,7 @@ async def blocked(name: str, count: int = 1) -> None:
 
 
 def import_testcapi() -> Any:
-    """Return CPython's _testcapi, which lets allocations fail; skip where it is missing."""
+    """Return CPython's _testcapi, which lets allocations fail; skip if it is missing."""
     return pytest.importorskip(
         "_testcapi",
         reason="needs CPython's own tests: on Debian, apt-get install libpython3-testsuite",
@@ -328,7 +368,7 @@ def caught(call: Callable[[], object]) -> sysv_ipc.Error:
 
 
 def lists() -> dict[str, list[Any]]:
-    """The records of all objects, by the name of their table."""
+    """Return the records of all objects, by the name of their table."""
     return {
         "sem": sysv_ipc.semaphores(),
         "shm": sysv_ipc.shared_memories(),

@@ -1,4 +1,4 @@
-"""What this process has mapped of a segment, as the kernel says."""
+"""The mappings of segments in this process, according to the kernel."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sysv_ipc import (
 
 
 def mappings(segment: SharedMemory) -> int:
-    """How often this process maps the segment."""
+    """Return how often this process maps the segment."""
     lines = Path("/proc/self/maps").read_text().splitlines()
     return sum("/SYSV" in line and line.split()[4] == str(segment.id) for line in lines)
 
 
 def attached(segment: SharedMemory) -> int:
-    """How often anybody maps the segment, as the kernel says."""
+    """Return how often any process maps the segment, according to the kernel."""
     return int(listed("shm", segment.id)["nattch"])
 
 
@@ -32,11 +32,11 @@ def array_of(segment: SharedMemory) -> np.ndarray[tuple[int, ...], np.dtype[np.u
 
 
 def preloading(library: Path) -> dict[str, str]:
-    """Return an environment in which a library stands before the C library, behind a sanitizer."""
+    """Return an environment that preloads a library before the C library, after a sanitizer."""
     before = os.environ.get("LD_PRELOAD")
     return {**os.environ, "LD_PRELOAD": f"{before}:{library}" if before else str(library)}
 
 
 def address_space() -> int:
-    """How many pages of addresses this process has in use."""
+    """Return how many pages of addresses this process uses."""
     return int(Path("/proc/self/statm").read_text().split()[0])

@@ -1,4 +1,4 @@
-"""An IPC namespace of one's own, so that nothing touches the objects of the machine."""
+"""An IPC namespace for the tests, so that nothing touches the objects of the machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLONE_NEWIPC, CLONE_NEWUSER = 0x08000000, 0x10000000
 def enter(*, as_root: bool = False) -> None:
     """Move this process into a new IPC namespace; raise OSError if the system does not allow it.
 
-    A process that may not do that gets a user namespace too, where it is itself or root: only
+    A process without that right also gets a user namespace, as itself or as root: only
     root may change the limits under /proc/sys/kernel.
     """
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""A kernel that lacks what came after Linux 4.16: seccomp(2) refuses it with the same error."""
+"""Imitate Linux 4.16: seccomp(2) refuses newer calls with the error of that kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import system_calls
 
-#: What is newer than Linux 4.16: name, the argument that holds the command, the command.
+#: Calls newer than Linux 4.16: name, the argument that holds the command, the command.
 NEWER = [
     ("semctl", 2, 20),  # SEM_STAT_ANY
     ("shmctl", 1, 15),  # SHM_STAT_ANY
@@ -22,7 +22,7 @@ NEWER = [
 LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06
 REFUSE, ALLOW = 0x00050000 | errno.EINVAL, 0x7FFF0000
 PR_GET_SECCOMP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 21, 22, 38, 2
-#: Where machines of 32 bits make the call, the C library adds it to the command.
+#: The flag that the C library adds to the command on 32-bit machines.
 IPC_64 = 0x100
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -33,12 +33,12 @@ needs_seccomp = pytest.mark.skipif(
 
 
 def _argument(index: int) -> int:
-    """Return where the low 32 bits of an argument are in struct seccomp_data."""
+    """Return the offset of the low 32 bits of an argument in struct seccomp_data."""
     return 16 + 8 * index + (4 if sys.byteorder == "big" else 0)
 
 
 def _filter() -> Iterator[tuple[int, int, int, int]]:
-    """Instructions for each of NEWER: what does not fit goes on with the next one."""
+    """Return instructions for each of NEWER; a call that does not match continues with the next."""
     for name, argument, command in NEWER:
         for number, first in system_calls.known()[name]:
             tests = [(0, number), (_argument(argument), command)]
@@ -54,7 +54,7 @@ def _filter() -> Iterator[tuple[int, int, int, int]]:
 
 
 def become_old() -> None:
-    """Let this process be answered with EINVAL if it asks for what Linux 4.16 lacks."""
+    """Let calls of this process fail with EINVAL if Linux 4.16 lacks them."""
     program = list(_filter())
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
     description = struct.pack("HP", len(program), ctypes.addressof(code))

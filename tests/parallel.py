@@ -1,7 +1,7 @@
-"""Each test in several threads at once, ``pytest --parallel-threads=4``; what does not, and why.
+"""Run each test in several threads at once (``pytest --parallel-threads=4``), with exceptions.
 
 pytest-run-parallel calls a test in all threads with the same fixtures.  Here each thread gets
-objects of its own in their place, so that the tests themselves need not know.
+objects of its own instead, so that the tests need no changes.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import pytest
 
 Make = Callable[[], contextlib.AbstractContextManager[object]]
 
-#: Whole files: what they are about belongs to the process, not to a thread.
+#: Whole files: their subject belongs to the process, not to a thread.
 FILES = {
-    "test_aio_cancel.py": "its threads are counted",
-    "test_aio_interrupted.py": "has handlers of signals, and profiles",
-    "test_aio_threads.py": "its threads are counted",
-    "test_argument_warning.py": "filters of warnings belong to the process",
+    "test_aio_cancel.py": "counts its threads",
+    "test_aio_interrupted.py": "sets signal handlers, and profiles",
+    "test_aio_threads.py": "counts its threads",
+    "test_argument_warning.py": "warning filters belong to the process",
     "test_benchmarks.py": "starts programs",
-    "test_command_line.py": "starts programs, and changes what standard output is",
+    "test_command_line.py": "starts programs, and replaces standard output",
     "test_command_line_data.py": "starts programs",
-    "test_command_line_errors.py": "starts programs, and changes what standard output is",
+    "test_command_line_errors.py": "starts programs, and replaces standard output",
     "test_command_line_delivery.py": "starts programs",
     "test_command_line_terminal.py": "starts programs on terminals of their own",
     "test_command_line_users.py": "starts programs and counts all objects of the namespace",
     "test_compat.py": "starts programs",
     "test_creation.py": "holds the lock of the namespace, forks and kills",
-    "test_creation_given_up.py": "says which id is given next, and starts programs",
+    "test_creation_given_up.py": "sets the id of the next object, and starts programs",
     "test_demo.py": "starts programs",
     "test_docs.py": "runs code blocks, which print",
     "test_greenlets.py": "starts programs",
-    "test_identity.py": "says which id is given next, and forks",
-    "test_interpreters.py": "loads the module again and again",
-    "test_kept.py": "exchanges the allocators of the process",
+    "test_identity.py": "sets the id of the next object, and forks",
+    "test_interpreters.py": "loads the module repeatedly",
+    "test_kept.py": "replaces the allocators of the process",
     "test_lifetime.py": "measures the memory of the process",
     "test_listing.py": "counts all objects of the namespace",
     "test_listing_old_kernel.py": "counts all objects of the namespace",
@@ -46,46 +46,46 @@ FILES = {
     "test_peers_tools.py": "counts all objects of the namespace",
     "test_reach.py": "starts programs",
     "test_tools.py": "starts programs",
-    "test_trio_anyio.py": "its threads are counted",
-    "test_wait.py": "has handlers of signals",
-    "test_cancel_later.py": "has handlers of signals, and starts programs",
-    "test_wait_ends.py": "starts programs that are ended by signals",
+    "test_trio_anyio.py": "counts its threads",
+    "test_wait.py": "sets signal handlers",
+    "test_cancel_later.py": "sets signal handlers, and starts programs",
+    "test_wait_ends.py": "starts programs that signals end",
     "test_wait_finish.py": "starts programs",
-    "test_wait_signal.py": "handlers of signals belong to the process",
-    "test_wait_signal_changes.py": "handlers of signals belong to the process",
-    "test_wait_subinterpreters.py": "loads the module again and again",
+    "test_wait_signal.py": "signal handlers belong to the process",
+    "test_wait_signal_changes.py": "signal handlers belong to the process",
+    "test_wait_subinterpreters.py": "loads the module repeatedly",
 }
 #: Single tests.
 TESTS = {
-    "test_no_neighbour_is_mapped_over_whatever_size_huge_pages_have": "compiles a library",
-    "test_a_ghost_is_not_given_to_a_segment_that_gets_its_id": "says which id is given next",
+    "test_no_neighbouring_mapping_is_replaced_with_huge_pages_of_any_size": "compiles a library",
+    "test_a_ghost_is_not_given_to_a_segment_that_gets_its_id": "sets the id of the next object",
     "test_a_hole_is_never_taken_for_an_attachment": "compiles a library",
-    "test_values_are_never_those_of_a_set_of_another_size": "says which id is given next",
-    "test_a_set_that_is_larger_than_any_area_harms_nothing": "changes the limits",
+    "test_values_are_never_those_of_a_set_of_another_size": "sets the id of the next object",
+    "test_values_of_a_very_large_set_that_has_the_id_are_refused": "changes the limits",
     "test_members_that_semop_cannot_name_are_refused": "changes the limits",
-    "test_a_message_is_cut_only_at_the_callers_limit_whatever_msgmax_becomes": "changes the limits",
-    "test_an_exception_inside_str_of_an_error_comes_out": "exchanges the allocators of the process",
+    "test_a_message_is_cut_only_at_the_callers_limit_even_if_msgmax_changes": "changes the limits",
+    "test_an_exception_inside_str_of_an_error_is_passed_on": "replaces the allocators",
     "test_a_reader_never_sees_half_a_number": "forks",
-    "test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts": "has a handler of signals",
-    "test_a_handler_may_fork_in_the_middle_of_a_wait": "has a handler of signals",
+    "test_a_signal_handler_may_cancel_the_wait_that_it_interrupts": "sets a signal handler",
+    "test_a_handler_may_fork_in_the_middle_of_a_wait": "sets a signal handler",
     "test_no_memory_for_an_attachment_is_out_of_memory": "limits the memory of the process",
     "test_lack_of_memory_at_any_point_kills_nothing": "starts programs",
     "test_a_huge_limit_takes_no_memory": "changes the limits",
     "test_a_wait_is_cancelled": "changes the limits",
-    "test_a_key_keeps_its_low_32_bits": "its keys are given",
-    "test_random_keys_leave_c_s_generator_alone": "seeds what the process shares",
+    "test_a_key_keeps_its_low_32_bits": "uses fixed keys",
+    "test_random_keys_leave_c_s_generator_alone": "seeds a generator that the process shares",
     "test_a_forked_child_shares_the_attachment_and_detaches_its_own": "forks",
     "test_a_message_longer_than_the_kernel_takes_names_the_limit": "changes the limits",
-    "test_huge_pages_are_touched_also_where_the_kernel_has_no_call_for_it": "forks",
+    "test_huge_pages_are_touched_on_kernels_without_a_call_for_it": "forks",
     "test_attach_at_an_address": "another thread may map that place first",
-    "test_exists_attaches_nothing": "counts what the process maps",
-    "test_attaching_again_and_again_uses_no_more_address_space": "counts what the process maps",
-    "test_a_shape_is_a_length_or_some": "its shapes can be used once",
-    "test_signals_do_not_prolong_a_timeout": "has a handler of signals",
-    "test_an_error_that_a_signal_handler_raises_keeps_its_text": "has a handler of signals",
-    "test_receive_many_loses_nothing_where_memory_is_lacking": "takes the memory of all threads",
+    "test_exists_attaches_nothing": "counts the mappings of the process",
+    "test_attaching_repeatedly_uses_no_more_address_space": "counts the mappings of the process",
+    "test_a_shape_is_a_length_or_a_sequence_of_lengths": "its shapes can be used once",
+    "test_signals_do_not_prolong_a_timeout": "sets a signal handler",
+    "test_an_error_that_a_signal_handler_raises_keeps_its_text": "sets a signal handler",
+    "test_receive_many_loses_nothing_if_memory_is_lacking": "makes allocations of all threads fail",
     "test_timeouts_need_few_timers": "counts the timers of the process",
-    "test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes": "has a handler of signals",
+    "test_a_wait_that_has_succeeded_is_a_success_despite_signals": "sets a signal handler",
 }
 #: Fixtures that threads may share.
 SHARED = {"leak_guard", "process_guard", "long_messages", "peer", "request", "run_python", "way"}
@@ -104,7 +104,7 @@ def _why_not(item: pytest.Function, fresh: Mapping[str, Make]) -> str | None:
 
 
 def prepare(item: pytest.Function, fresh: Mapping[str, Make]) -> None:
-    """Let each thread make its own of what these fixtures give, or all run in one."""
+    """Give each thread its own objects from these fixtures, or run the test in one thread."""
     if reason := _why_not(item, fresh):
         item.add_marker(pytest.mark.thread_unsafe(reason=reason))
         return

@@ -1,4 +1,4 @@
-"""What refcounts.py adds to the calls of calls.py: objects in each state, bad arguments, errors."""
+"""Calls that refcounts.py adds to those of calls.py: states of objects, bad arguments, errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Call = Callable[[], object]
 
 
 class Failing:
-    """Refuses every conversion with an exception of its own."""
+    """An object that raises an exception of its own in every conversion."""
 
     def __fail(self, *_: object) -> Any:
         raise RuntimeError("this object fails")
@@ -32,7 +32,7 @@ class Failing:
 
 
 BAD = [None, object(), "text", b"", 1.5, -1, 2**70, float("nan"), Failing(), [object()], {}]
-#: Those of them that are a timeout, or none.
+#: The names of bad arguments that are valid as a timeout.
 LONGER = ["None", "1.5", "118059162071"]
 
 
@@ -40,7 +40,7 @@ def value_name(value: object) -> str:
     return "Failing" if type(value) is Failing else f"{value!r:.12}"
 
 
-#: What is refused in a way of its own, besides what BAD brings about.
+#: Bad arguments of single calls, in addition to BAD.
 REFUSED: dict[Any, dict[str, list[Arguments]]] = {
     SemaphoreSet: {"__getitem__": [Arguments(2)]},
     SharedMemory: {
@@ -55,7 +55,7 @@ REFUSED: dict[Any, dict[str, list[Arguments]]] = {
 
 
 def bad(arguments: Arguments) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-    """All that a caller can do wrong with arguments, each with words for it."""
+    """Yield every way to pass wrong arguments, with a description."""
     positional, named = arguments.positional, arguments.named
     waits = isinstance(arguments, Waiting)
     for value in BAD:
@@ -76,7 +76,7 @@ def bad(arguments: Arguments) -> Iterator[tuple[str, tuple[Any, ...], dict[str, 
 
 
 class World:
-    """The objects that calls are made on, and how to bring them back to where they were."""
+    """The objects that calls are made on, and functions that restore their state."""
 
     def __init__(self) -> None:
         self.semaphore = Semaphore(None, IPC_CREX, initial_value=1)
@@ -86,7 +86,7 @@ class World:
         self.readonly = SharedMemory(self.segment.key, mode=0o400)
         self.detached = SharedMemory(self.segment.key)
         self.operations = self.set.compile([(0, -1), (1, 1)])
-        # Of other handles, because an atomic keeps its own from detaching.
+        # Of other handles, because an atomic prevents its own handle from detaching.
         self.atomics = {
             "good": SharedMemory(self.segment.key).atomic(0, "u32"),
             "wide": SharedMemory(self.segment.key).atomic(8, "i64"),
@@ -96,7 +96,7 @@ class World:
         self.reset()
 
     def states(self, cls: Any) -> dict[str, Any]:
-        """An object of the class in each state that it can be in."""
+        """Return an object of the class in each possible state."""
         if cls is sysv_ipc.SemaphoreOperations:
             gone_set = SemaphoreSet(None, 1, IPC_CREX)
             gone = gone_set.compile([(0, 0)])
@@ -120,7 +120,7 @@ class World:
         return {"good": self.segment, **states, **more}
 
     def reset(self) -> None:
-        """Undo what a call may have done."""
+        """Undo the changes that a call may have made."""
         sysv_ipc.set_wait_signal(self.signal)
         self.semaphore.value = 1
         self.semaphore.block, self.semaphore.undo = True, False
@@ -142,7 +142,7 @@ class World:
             self.detached.detach()
 
 
-#: Made when the namespace has been entered.
+#: Made after the namespace has been entered.
 world: World = None  # type: ignore[assignment]
 
 
@@ -202,7 +202,7 @@ def copied(handle: Any) -> None:
 
 
 def error_texts(call: Call) -> None:
-    """Look at all that an exception shows, and copy it."""
+    """Read every attribute and text of an exception, and copy it."""
     try:
         call()
     except sysv_ipc.Error as error:
@@ -237,7 +237,7 @@ class Own(SharedMemory):
 
 
 def extra_calls() -> dict[str, Call]:
-    """What no table of arguments reaches."""
+    """Return calls that the tables of arguments do not reach."""
     w = world
     taken = w.semaphore.key
     records = [w.semaphore.info(), w.segment.info(), w.queue.info(), sysv_ipc.limits()]
@@ -260,7 +260,7 @@ def extra_calls() -> dict[str, Call]:
         "error texts without an object": lambda: error_texts(lambda: Semaphore("x")),  # type: ignore[arg-type]
         "a bare error": lambda: (str(sysv_ipc.BusyError()), repr(sysv_ipc.Error(1, "x"))),
         "records": lambda: [(repr(one), pickle.loads(pickle.dumps(one))) for one in records],
-        "a record of too little": lambda: sysv_ipc.SemaphoreInfo((1,)),
+        "a record that is too short": lambda: sysv_ipc.SemaphoreInfo((1,)),
         "the set of a member": lambda: w.set[0].set,
         "the set of operations": lambda: w.operations.set,
         "iteration": lambda: [list(w.set), list(w.segment)[:3]],

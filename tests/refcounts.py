@@ -1,12 +1,12 @@
 """Count the references of a debug interpreter over every public call and its error paths.
 
 Each call is made a few times, then ROUNDS times, and the interpreter's total of references
-(``sys.gettotalrefcount``) has to be what it was.  Calls are made from a table of good arguments:
-as they are; with each argument in turn replaced by each of BAD; with one too few, far too many, and
+(``sys.gettotalrefcount``) must not change.  Calls are made from a table of good arguments:
+unchanged; with each argument replaced by each of BAD; with one too few, far too many, and
 an unknown name; on an object that works, was never initialised, is removed, detached or read-only;
 and with the memory running out at each allocation.
 
-``tools/refcounts.sh`` runs it; arguments are words that the names of the calls must hold.
+``tools/refcounts.sh`` runs it; its arguments select the calls whose names contain them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ import sysv_ipc
 from sysv_ipc import SemaphoreSet
 
 WARM, ROUNDS = 4, 20
-#: How far a call is followed where memory runs out.
+#: The number of allocations of a call that are made to fail.
 ALLOCATIONS = 60
-#: These run Python functions, or import what is not there, and 3.11 itself fails where they lack
+#: These run Python functions, or import a missing module, and 3.11 itself fails if they lack
 #: memory.
 IN_PYTHON = ("semaphores#1", "shared_memories#", "SharedMemory.ndarray#")
 
@@ -59,7 +59,7 @@ def attribute_calls(cls: Any, state: str, handle: Any) -> Iterator[tuple[str, Ca
 
 
 def method_calls(cls: Any, state: str, handle: Any, good: Any) -> Iterator[tuple[str, Call]]:
-    """Each method in the state, and with bad arguments where it is the good one."""
+    """Yield each method in the state; with bad arguments only in the working state."""
     for name, row in calls.TABLE[cls].items():
         if not isinstance(row, calls.Method) or (name == "remove" and state in KEPT):
             continue
@@ -74,14 +74,14 @@ def method_calls(cls: Any, state: str, handle: Any, good: Any) -> Iterator[tuple
 
 
 def function_calls() -> Iterator[tuple[str, Call]]:
-    """Each function and constructor, with good and bad arguments."""
+    """Yield each function and constructor, with good and bad arguments."""
     world = refcount_table.world
     for name, lines in calls.FUNCTIONS.items():
         function = getattr(sysv_ipc, name)
         for number, line in enumerate(lines):
             path = f"{name}#{number}"
             if name.startswith("remove_"):
-                # Another object each time.
+                # Each call creates another object.
                 yield f"{path}, a new one", lambda f=function, a=line: a(f)  # type: ignore[misc]
             line = line.on(world.segment)
             yield f"{path}, good", functools.partial(function, *line.positional, **line.named)
@@ -100,12 +100,12 @@ def function_calls() -> Iterator[tuple[str, Call]]:
 
 
 def made(cls: Any, *positional: Any, **named: Any) -> None:
-    """Make an object; it is removed at once."""
+    """Make an object and remove it at once."""
     calls.discard(cls(*positional, **named))
 
 
 def all_calls() -> Iterator[tuple[str, Call]]:
-    """Every call, with a name that says what it is."""
+    """Yield every call with a name that describes it."""
     for cls in calls.TABLE:
         states = refcount_table.world.states(cls)
         for state, handle in states.items():
@@ -117,7 +117,7 @@ def all_calls() -> Iterator[tuple[str, Call]]:
 
 
 def without_memory(call: Call) -> Call:
-    """The call, with the memory running out at each of its allocations in turn."""
+    """Return the call, made once for each of its allocations, which then fails."""
     import _testcapi  # type: ignore[import-not-found]
 
     def run() -> None:
@@ -138,7 +138,7 @@ def without_memory(call: Call) -> Call:
 
 
 def once(call: Call) -> bool:
-    """Make the call; whether it raised."""
+    """Make the call, and return True if it raised."""
     raised = False
     try:
         call()
@@ -149,7 +149,7 @@ def once(call: Call) -> bool:
 
 
 def leak(call: Call, rounds: int) -> float:
-    """References that each call adds or takes; what is cached on the way gets a second chance."""
+    """Return the references that each call adds or takes; measure again if caches were filled."""
     for _ in range(WARM):
         once(call)
     change = 0
@@ -167,7 +167,7 @@ def leak(call: Call, rounds: int) -> float:
 
 def main(words: list[str]) -> int:
     if not hasattr(sys, "gettotalrefcount"):
-        sys.exit("this interpreter does not count references: run it with a debug one")
+        sys.exit("this interpreter does not count references: run it with a debug interpreter")
     warnings.simplefilter("error")
     faulthandler.enable()
     # A call that hangs ends the process.  Once, because a thread that starts frees memory, and

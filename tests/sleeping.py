@@ -1,35 +1,35 @@
-"""Whether a thread or a process sleeps in a system call, as /proc has it."""
+"""Find out from /proc if a thread or a process sleeps in a system call."""
 
 from __future__ import annotations
 
 import system_calls
 
 NUMBERS = system_calls.known()
-#: The calls that the library waits in; futex(2) is there for other purposes too.
+#: The system calls in which the library waits; futex(2) has other purposes too.
 WAITS = ("semtimedop", "msgsnd", "msgrcv")
 
 
 def blocked_in_system_call(thread_id: int, *names: str) -> bool:
-    """Whether a thread of this process sleeps in one of these system calls."""
+    """Return True if a thread of this process sleeps in one of these system calls."""
     return _sleeps_in(f"/proc/self/task/{thread_id}/syscall", names)
 
 
 def blocked_process(pid: int, *names: str) -> bool:
-    """Whether a process of one thread sleeps in one of these system calls."""
+    """Return True if a process with one thread sleeps in one of these system calls."""
     return _sleeps_in(f"/proc/{pid}/syscall", names)
 
 
 def waits_for_number(thread_id: int) -> bool:
-    """Whether a thread of this process sleeps in futex(2) as only waits for shared numbers do.
+    """Return True if a thread of this process sleeps in a wait for a shared number.
 
-    The locks of interpreter and C library are private to the process: their operation is another.
+    Locks of the interpreter and the C library use FUTEX_PRIVATE_FLAG, unlike these waits.
     """
     words = _words(f"/proc/self/task/{thread_id}/syscall")
     return _is_call(words, "futex") and words[2] == "0x0"
 
 
 def waits(thread_id: int, *, polling: bool = False) -> bool:
-    """Whether a thread of this process sleeps in any wait of the library, or polls."""
+    """Return True if a thread of this process sleeps in any wait of the library, or polls."""
     names = (*WAITS, "clock_nanosleep") if polling else WAITS
     return blocked_in_system_call(thread_id, *names) or waits_for_number(thread_id)
 
@@ -40,7 +40,7 @@ def _sleeps_in(path: str, names: tuple[str, ...]) -> bool:
 
 
 def _is_call(words: list[str], name: str) -> bool:
-    # A C library, or qemu, makes semtimedop(2) in place of semop(2).
+    # Some C libraries, and qemu, call semtimedop(2) instead of semop(2).
     numbers = NUMBERS[name] + (NUMBERS["semop"] if name == "semtimedop" else [])
     return any(
         words[0] == str(number) and (first is None or int(words[1], 16) & 0xFFFF == first)
@@ -49,7 +49,7 @@ def _is_call(words: list[str], name: str) -> bool:
 
 
 def _words(path: str) -> list[str]:
-    """Return the number of the system call and its arguments; another word where there is none."""
+    """Return the number of the system call and its arguments; another word if the thread runs."""
     try:
         with open(path, encoding="ascii") as file:
             return file.read().split() or ["ended"]

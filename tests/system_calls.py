@@ -1,6 +1,6 @@
-"""The numbers of system calls on this machine, which its C compiler finds in the kernel's headers.
+"""The numbers of system calls on this machine, from the kernel's headers by the C compiler.
 
-Some machines make most of ours through one call, ipc(2), whose first argument says which.
+On some machines most System V calls are one call, ipc(2), whose first argument selects them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ NAMES = (
     "semop", "semtimedop", "semctl", "shmctl", "msgsnd", "msgrcv", "msgctl", "futex",
     "clock_nanosleep", "madvise",
 )  # fmt: skip
-#: Holds them for the programs that tests start, or, under qemu-user, those of the machine that
-#: it runs on: tools/other_machines.sh finds them there.
+#: The variable that passes the numbers to the programs of the tests.  Under qemu-user it holds
+#: the numbers of the host, from tools/other_machines.sh.
 VARIABLE = "SYSV_IPC_TESTS_SYSTEM_CALLS"
 
 Numbers = dict[str, list[tuple[int, int | None]]]
@@ -35,7 +35,7 @@ ONE = """
 
 
 def compiler() -> str:
-    """Return the C compiler, which tests need."""
+    """Return the C compiler, or fail with the package to install."""
     program = shutil.which("cc") or shutil.which("gcc")
     assert program, "the tests need a C compiler: apt-get install gcc"
     return program
@@ -49,14 +49,14 @@ def find() -> Numbers:
     done = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
     found: Numbers = {name: [] for name in NAMES}
     for name, number, first in re.findall(r'"(\w+)"\s*=\s*(.*?),\s*(.*?);', done.stdout):
-        # On ARM a number is a sum.
+        # On ARM a number is defined as a sum.
         value = sum(map(int, re.findall(r"\d+", number)))
         found[name].append((value, None if first == "-" else int(first)))
     return found
 
 
 def known() -> Numbers:
-    """Return what find() has found once, for this process and the programs that it starts."""
+    """Return the result of find(), cached for this process and the programs that it starts."""
     if VARIABLE not in os.environ:
         os.environ[VARIABLE] = json.dumps(find())
     numbers: Numbers = json.loads(os.environ[VARIABLE])

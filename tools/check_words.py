@@ -19,8 +19,7 @@ from typing import NamedTuple
 #: Files, and folders with all files in them, relative to the top of the checkout.
 FOLDERS = (
     *("README.md", "CONTRIBUTING.md", "CHANGES.md", "Makefile", "meson.build", "pyproject.toml"),
-    *(".ci", "benchmarks", "docs", "examples", "src", "tests/aio", "tests/os"),
-    *("tests/peers", "tools"),
+    *(".ci", "benchmarks", "docs", "examples", "src", "tests", "tools"),
 )
 #: Patterns of files that are not checked.  This script and its test quote every phrase.
 SKIPPED = (*("tools/check_words.py", "tests/*test_check_words.py"),)
@@ -92,6 +91,12 @@ RULES = (
     Rule(r"in the way\b", "say what it prevents"),
     Rule(r"sees? to (?:it|that)\b", "ensure"),
     Rule(r"by what (?:it|they|is)\b", "name the thing"),
+    Rule(r"by now\b", "now"),
+    Rule(r"(?:come|comes|came) (?:through|out)\b(?! of)", "is raised, or is passed on"),
+    Rule(r"what becomes? of\b", "name the outcome"),
+    Rule(r"(?:go|goes|went) with (?:it|them|the|its)\b", "is removed with, or is freed with"),
+    Rule(r"look(?:s|ed)? whether\b", "check that"),
+    Rule(r"(?:a|any|the) slip\b", "a mistake"),
 )
 
 

@@ -32,26 +32,26 @@ qemu=(
     tests/errors/test_man_pages.py
     tests/semaphore/test_creation.py
     tests/semaphore/test_creation_given_up.py
-    tests/command_line/test_command_line_delivery.py::test_room_that_another_writer_takes_makes_no_receiver_deaf
+    tests/command_line/test_command_line_delivery.py::test_room_that_another_writer_takes_does_not_block_signals
     tests/errors/test_errors.py::test_each_errno_has_its_class
     tests/handles/test_keys.py::test_a_random_key_that_is_taken_is_tried_again
     tests/handles/test_listing_old_kernel.py::test_a_list_that_the_kernel_refuses_is_an_error_and_not_empty
     tests/handles/test_listing.py::test_info_is_the_lists_record_and_one_system_call
     tests/message_queue/test_messages.py::test_a_long_message_after_others_of_its_size_takes_one_system_call
-    tests/message_queue/test_messages.py::test_room_for_large_messages_asks_the_kernel_for_nothing_else
+    tests/message_queue/test_messages.py::test_room_for_large_messages_needs_no_other_system_call
     tests/semaphore/test_semaphore_set.py::test_a_creator_that_dies_leaves_the_initial_values_or_nothing
     tests/shared_memory/test_atomic.py::test_operations_make_no_system_call
     tests/semaphore/test_creation.py::test_a_constructor_that_fails_leaves_nothing_behind
     tests/waiting/test_wait_signal_changes.py::test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait
     # It has no seccomp(2), with which tests imitate an old kernel.
-    tests/command_line/test_command_line_errors.py::test_what_an_old_kernel_hides_is_not_said_to_be_missing
-    tests/command_line/test_command_line_errors.py::test_what_an_old_kernel_shows_is_found_without_a_word_of_the_rest
-    tests/handles/test_listing_old_kernel.py::test_a_filter_makes_an_error_of_what_an_old_kernel_hides
-    tests/handles/test_listing_old_kernel.py::test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest
+    tests/command_line/test_command_line_errors.py::test_objects_that_an_old_kernel_hides_are_not_reported_as_missing
+    tests/command_line/test_command_line_errors.py::test_objects_that_an_old_kernel_shows_are_found_without_a_warning
+    tests/handles/test_listing_old_kernel.py::test_a_warning_filter_makes_hidden_objects_an_error
+    tests/handles/test_listing_old_kernel.py::test_an_old_kernel_lists_readable_objects_and_a_warning_counts_the_others
     tests/handles/test_listing_old_kernel.py::test_an_old_kernel_that_holds_nothing_has_empty_lists
-    tests/handles/test_listing_old_kernel.py::test_on_an_old_kernel_root_reads_all_and_nothing_is_said
-    tests/handles/test_listing_old_kernel.py::test_the_command_line_tells_what_an_old_kernel_hides_in_one_line
-    tests/shared_memory/test_shared_memory.py::test_huge_pages_are_touched_also_where_the_kernel_has_no_call_for_it
+    tests/handles/test_listing_old_kernel.py::test_on_an_old_kernel_root_sees_all_objects_without_a_warning
+    tests/handles/test_listing_old_kernel.py::test_the_command_line_reports_hidden_objects_in_one_line
+    tests/shared_memory/test_shared_memory.py::test_huge_pages_are_touched_on_kernels_without_a_call_for_it
     # It does not know SEM_STAT_ANY and related commands and reports EINVAL, like Linux 4.16.
     tests/command_line/test_command_line_errors.py::test_a_queue_that_may_only_be_written_to_is_sent_to
     tests/command_line/test_command_line.py::test_an_object_that_we_may_not_read_is_listed_and_shown
@@ -59,19 +59,19 @@ qemu=(
     'tests/compat/test_compat.py::test_calls_do_as_before_or_as_the_table_says[another user, mode 600]'
     tests/compat/test_compat.py::test_every_row_of_the_table_is_a_difference
     tests/errors/test_permissions.py::test_a_refused_use_changes_nothing'[sem]'
-    tests/errors/test_permissions.py::test_a_removed_segment_is_told_also_to_who_may_not_read_it
-    tests/errors/test_permissions.py::test_a_use_takes_the_right_that_the_manual_page_names'[sem-'{SETALL,'set op','set op with 0'}-{,w}']'
-    tests/errors/test_permissions.py::test_an_owner_changes_and_removes_what_was_given_to_it'['{sem,shm,msg}-0-{uid,gid,mode}']'
+    tests/errors/test_permissions.py::test_a_removed_segment_is_reported_to_users_who_may_not_read_it
+    tests/errors/test_permissions.py::test_a_call_needs_the_right_that_the_manual_page_names'[sem-'{SETALL,'set op','set op with 0'}-{,w}']'
+    tests/errors/test_permissions.py::test_an_owner_changes_and_removes_an_object_given_to_it'['{sem,shm,msg}-0-{uid,gid,mode}']'
     tests/errors/test_permissions.py::test_only_owner_and_creator_change_and_remove'['{sem,shm,msg}-{uid,gid,mode}-384']'
-    tests/errors/test_permissions.py::test_who_gets_it_owns_it_and_others_do_not
-    tests/handles/test_listing_old_kernel.py::test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning
+    tests/errors/test_permissions.py::test_the_new_owner_owns_it_and_others_do_not
+    tests/handles/test_listing_old_kernel.py::test_a_kernel_that_lists_unreadable_objects_gives_no_warning
     tests/handles/test_listing.py::test_an_unprivileged_user_sees_the_same
-    tests/handles/test_listing.py::test_it_is_complete_for_anybody_who_sees_all_that_the_kernel_counts
+    tests/handles/test_listing.py::test_the_list_is_complete_if_all_attachments_are_seen
     tests/handles/test_listing.py::test_limits_and_their_use_agree_with_ipcs_and_sysctl
-    tests/handles/test_listing.py::test_members_that_may_not_be_read_are_none
+    tests/handles/test_listing.py::test_the_members_of_an_unreadable_set_are_none
     # Signals 63 and 64 cannot be sent, and are neither in a mask nor in SigCgt.
-    tests/command_line/test_command_line_delivery.py::test_no_signal_takes_the_message_in_hand_along'[64]'
-    tests/waiting/test_wait_signal.py::test_a_thread_that_waits_for_all_signals_hears_only_its_own
+    tests/command_line/test_command_line_delivery.py::test_no_signal_loses_the_message_that_is_being_written'[64]'
+    tests/waiting/test_wait_signal.py::test_a_thread_in_sigwait_for_all_signals_does_not_receive_those_of_waits
     tests/waiting/test_wait_signal.py::test_no_signal_is_taken_before_the_first_wait
     # vfork(2) is fork(2): children have their own attachments until they execute another program.
     tests/handles/test_listing.py::test_a_process_that_lives_in_its_parents_memory_is_not_counted_twice
@@ -80,7 +80,7 @@ qemu=(
     tests/errors/test_limits_and_memory.py::test_no_memory_for_an_attachment_is_out_of_memory
     tests/message_queue/test_kept.py::test_a_message_is_kept_although_there_is_no_memory_for_a_copy
     # Its shmat(2) refuses huge pages with EINVAL.
-    tests/shared_memory/test_shared_memory.py::test_huge_pages_that_are_not_there_are_out_of_memory
+    tests/shared_memory/test_shared_memory.py::test_unavailable_huge_pages_raise_out_of_memory_error
     # /proc/self/task contains a thread of qemu.
     tests/waiting/test_wait_signal.py::test_no_thread_is_started_by_a_wait
     # /proc/PID/maps and the memory in use are those of qemu.
@@ -89,24 +89,24 @@ qemu=(
     tests/shared_memory/test_mapping.py
     tests/shared_memory/test_attach.py
     tests/shared_memory/test_shared_bytes.py::test_indexing_does_not_use_up_address_space
-    tests/handles/test_listing.py::test_processes_that_cannot_be_looked_into_make_it_incomplete
+    tests/handles/test_listing.py::test_processes_that_cannot_be_inspected_make_the_list_incomplete
 )
 qemu_64=(
     # On 64-bit machines it writes msg_lspid with 64 bits, over msg_lrpid, which reads as 0.
-    tests/command_line/test_command_line.py::test_show_tells_who_sent_and_received
-    tests/command_line/test_command_line_terminal.py::test_the_session_in_the_docs_is_what_a_terminal_shows
+    tests/command_line/test_command_line.py::test_show_names_the_processes_that_sent_and_received
+    tests/command_line/test_command_line_terminal.py::test_the_session_in_the_docs_is_the_output_on_a_terminal
     tests/command_line/test_command_line_users.py::test_a_process_that_proc_hides_has_not_ended
     'tests/command_line/test_command_line_users.py::test_a_queue_whose_last_process_lives_remains[receive]'
     'tests/compat/test_compat.py::test_calls_do_as_before_or_as_the_table_says[message queue]'
     tests/message_queue/test_message_queue.py::test_attributes_agree_with_the_systems_list
     tests/message_queue/test_messages.py::test_peek_leaves_everything_queued
     tests/peers/test_peers_message_queue.py::test_last_receive_pid_is_that_of_the_peer
-    tests/peers/test_peers_message_queue.py::test_peer_sees_what_we_see_of_a_queue
+    tests/peers/test_peers_message_queue.py::test_peer_sees_the_same_attributes_of_a_queue
     # It writes 16 of the 32 bits of a mode; peers see the previous contents of the others.
     tests/peers/test_peers_semaphore.py::test_peer_sees_the_mode_that_we_set
-    tests/peers/test_peers_semaphore.py::test_peer_sees_what_we_see_of_a_semaphore
-    tests/peers/test_peers_semaphore_set.py::test_both_see_the_same_facts
-    tests/peers/test_peers_shared_memory.py::test_peer_sees_what_we_see_of_a_segment
+    tests/peers/test_peers_semaphore.py::test_peer_sees_the_same_attributes_of_a_semaphore
+    tests/peers/test_peers_semaphore_set.py::test_both_see_the_same_attributes
+    tests/peers/test_peers_shared_memory.py::test_peer_sees_the_same_attributes_of_a_segment
 )
 qemu_s390x=(
     # Those are the upper 16 bits; the library reads them there, peers do not.
@@ -115,13 +115,13 @@ qemu_s390x=(
     # msg_lspid is the upper half of those 64 bits, so the sender is unknown.
     tests/command_line/test_command_line.py::test_ls_shows_all_kinds_in_one_table
     'tests/command_line/test_command_line_terminal.py::test_an_object_that_took_the_id_during_the_question_is_not_removed[words2]'
-    tests/command_line/test_command_line_users.py::test_a_queue_remains_for_whom_may_not_look_into_others
-    tests/command_line/test_command_line_users.py::test_a_queue_that_somebody_waits_for_remains
+    tests/command_line/test_command_line_users.py::test_a_queue_remains_if_the_caller_may_not_inspect_other_processes
+    tests/command_line/test_command_line_users.py::test_a_queue_with_a_waiter_remains
     'tests/command_line/test_command_line_users.py::test_a_queue_whose_last_process_lives_remains[send]'
-    tests/command_line/test_command_line_users.py::test_a_waiter_remains_seen_where_only_a_thread_is_in_the_namespace
+    tests/command_line/test_command_line_users.py::test_a_waiter_is_seen_if_only_its_thread_is_in_the_namespace
     tests/command_line/test_command_line_users.py::test_hundreds_are_removed_at_once
-    'tests/command_line/test_command_line_users.py::test_what_a_user_has_left_is_marked_and_removed[queue]'
-    'tests/command_line/test_command_line_users.py::test_what_another_pid_namespace_left_is_not_known_to_be_unused[queue]'
+    'tests/command_line/test_command_line_users.py::test_objects_that_a_user_has_left_are_marked_and_removed[queue]'
+    'tests/command_line/test_command_line_users.py::test_objects_of_another_pid_namespace_are_not_known_to_be_unused[queue]'
     tests/handles/test_listing.py::test_the_lists_agree_with_proc
     tests/peers/test_peers_message_queue.py::test_last_send_pid_is_that_of_the_peer
 )

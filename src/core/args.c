@@ -279,7 +279,10 @@ core_timeout_slow(CoreState *state, PyObject *value, int64_t *out)
         (void)core_refuse_text(state, EINVAL, CORE_NO_TARGET, timeout_text);
         return -1;
     }
-    double ns = ceil(seconds * 1e9);
+    /* The product must not keep the greater precision of i386's registers, in
+     * which 1e-9 s is more than 1 ns. */
+    volatile double product = seconds * 1e9;
+    double ns = ceil(product);
     *out = ns >= (double)TIMEOUT_MAX_NS ? OS_FOREVER : (int64_t)ns;
     return 0;
 }

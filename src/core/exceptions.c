@@ -359,7 +359,13 @@ PyDoc_STRVAR(
     "The base class of all errors of this library.\n"
     "\n"
     "errno and strerror are those of the C library.  kind, key and id name\n"
-    "the object; each is None if it is unknown.");
+    "the object; each is None if it is unknown.  Notes say what to do.\n"
+    "\n"
+    ">>> try:\n"
+    "...     Semaphore(4711)\n"
+    "... except ExistentialError as error:\n"
+    "...     print(error.kind, error.key, error.strerror)\n"
+    "semaphore 4711 No such file or directory");
 
 static PyType_Slot error_slots[] = {
     {Py_tp_doc, (void *)error_doc},
@@ -426,7 +432,9 @@ core_exceptions_init(PyObject *module, CoreState *state)
 #undef X
     state->ArgumentWarning = add_plain_class(
         module, "sysv_ipc.ArgumentWarning",
-        "A call that is legal but nearly always a slip: see the reference.",
+        "A call is legal but nearly always a mistake.\n"
+        "\n"
+        "The message says what the call does and what was probably meant.",
         PyExc_UserWarning, NULL);
     return state->ArgumentWarning == NULL ? -1 : 0;
 }

@@ -121,16 +121,35 @@ static const struct record {
     [CORE_RECORD_##name] = {"sysv_ipc." #name, doc, fields, hidden,           \
                             offsetof(CoreState, name)}
     RECORD(SemaphoreInfo, semaphore_fields, "members",
-           "A semaphore set as the kernel describes it; see semctl(2)."),
-    RECORD(SemaphoreMemberInfo, member_fields, NULL,
-           "One member of a semaphore set; see semctl(2)."),
+           "A semaphore set as the kernel describes it; see semctl(2).\n"
+           "\n"
+           ">>> for record in semaphores():\n"
+           "...     print(record.id, oct(record.mode), record.nsems)"),
+    RECORD(
+        SemaphoreMemberInfo, member_fields, NULL,
+        "One member of a semaphore set; see semctl(2).\n"
+        "\n"
+        ">>> for record in semaphores(members=True):\n"
+        "...     print(record.id, [m.value for m in record.members or ()])"),
     RECORD(SharedMemoryInfo, shared_memory_fields, "pids",
-           "A segment as the kernel describes it; see shmctl(2)."),
+           "A segment as the kernel describes it; see shmctl(2).\n"
+           "\n"
+           ">>> for record in shared_memories(pids=True):\n"
+           "...     print(record.id, record.size, record.pids)"),
     RECORD(MessageQueueInfo, message_queue_fields, NULL,
-           "A message queue as the kernel describes it; see msgctl(2)."),
+           "A message queue as the kernel describes it; see msgctl(2).\n"
+           "\n"
+           ">>> for record in message_queues():\n"
+           "...     print(record.id, record.current_messages, "
+           "record.last_send_pid)"),
     RECORD(Limits, limits_fields, NULL,
-           "The limits of the IPC namespace, named like their sysctls, and "
-           "what is\nin use; see proc(5)."),
+           "The limits of the IPC namespace and how much is in use.\n"
+           "\n"
+           "Limits have the names of their sysctls; see proc(5).\n"
+           "\n"
+           ">>> now = limits()\n"
+           ">>> now.queues < now.msgmni\n"
+           "True"),
 };
 
 static PyObject *

@@ -145,42 +145,41 @@ limits_record(PyObject *module, PyObject *Py_UNUSED(unused))
     return core_info_limits(state, &limits);
 }
 
-PyDoc_STRVAR(semaphores_doc,
-             "semaphores($module, /, *, members=False)\n--\n\n"
-             "Return a list of all semaphore sets, one SemaphoreInfo each.\n"
-             "\n"
-             "The list is in the order of the kernel's table.  It includes "
-             "sets that the\n"
-             "caller may not read.  If members is true, the members of each "
-             "record are a\n"
-             "tuple of SemaphoreMemberInfo (value, last pid, waiting "
-             "threads), or None\n"
-             "for a set that the caller may not read.  See semctl(2).");
-PyDoc_STRVAR(shared_memories_doc,
-             "shared_memories($module, /, *, pids=False)\n--\n\n"
-             "Return a list of all segments, one SharedMemoryInfo each.\n"
-             "\n"
-             "The list is in the order of the kernel's table.  It includes "
-             "segments that\n"
-             "the caller may not read.  If pids is true, the pids of each "
-             "record are the\n"
-             "processes that have the segment attached, as far as /proc "
-             "shows them.\n"
-             "pids_complete is True if they account for all of "
-             "number_attached, and False\n"
-             "if there may be more.  See shmctl(2) and proc(5).");
+PyDoc_STRVAR(
+    semaphores_doc,
+    "semaphores($module, /, *, members=False)\n--\n\n"
+    "Return a list of all semaphore sets, one SemaphoreInfo each.\n"
+    "\n"
+    "The list is in the order of the kernel's table.  It includes sets that\n"
+    "the caller may not read.  If members is true, the members of each\n"
+    "record are a tuple of SemaphoreMemberInfo (value, last pid, waiting\n"
+    "threads), or None for a set that the caller may not read.  See\n"
+    "semctl(2), SEM_STAT_ANY.");
+PyDoc_STRVAR(
+    shared_memories_doc,
+    "shared_memories($module, /, *, pids=False)\n--\n\n"
+    "Return a list of all segments, one SharedMemoryInfo each.\n"
+    "\n"
+    "The list is in the order of the kernel's table.  It includes segments\n"
+    "that the caller may not read.  If pids is true, the pids of each record\n"
+    "are the processes that have the segment attached, as far as /proc shows\n"
+    "them.  pids_complete is True if they account for all of\n"
+    "number_attached, and False if there may be more.  See shmctl(2),\n"
+    "SHM_STAT_ANY, and proc(5).");
 PyDoc_STRVAR(
     message_queues_doc,
     "message_queues($module, /)\n--\n\n"
     "Return a list of all message queues, one MessageQueueInfo each.\n"
     "\n"
-    "The list is in the order of the kernel's table.  It includes "
-    "queues that\n"
-    "the caller may not read.  See msgctl(2).");
-PyDoc_STRVAR(limits_doc,
-             "limits($module, /)\n--\n\n"
-             "Return the limits of the IPC namespace and what is in use: a\n"
-             "Limits record.  See proc(5).");
+    "The list is in the order of the kernel's table.  It includes queues\n"
+    "that the caller may not read.  See msgctl(2), MSG_STAT_ANY.");
+PyDoc_STRVAR(
+    limits_doc,
+    "limits($module, /)\n--\n\n"
+    "Return a Limits record: the system's limits, and how much is in use.\n"
+    "\n"
+    "They are those of the caller's IPC namespace.  See proc(5) and\n"
+    "ipc_namespaces(7).");
 
 PyMethodDef core_listing_methods[] = {
     {"semaphores", _PyCFunction_CAST(semaphores),

@@ -198,14 +198,14 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(
     ftok_doc,
     "ftok($module, /, path, id, silence_warning=False)\n--\n\n"
-    "Return the key that ftok(3) makes of a path's inode and a byte.\n"
+    "Return a key that is made of the inode of a file and a byte.\n"
     "\n"
     "path is a str, bytes or os.PathLike; the byte is the low byte of id.\n"
     "Different files can have the same key, so each call issues a warning\n"
     "unless silence_warning is true.  Prefer key_from_name(), or None as a\n"
     "key.  Raise OSError with errno and filename if the path cannot be\n"
-    "looked up, ArgumentError (EINVAL) if the low byte is 0, for which POSIX\n"
-    "defines no result.");
+    "looked up, and ArgumentError (EINVAL) if the low byte is 0, for which\n"
+    "POSIX defines no result.  See ftok(3).");
 PyDoc_STRVAR(
     key_from_name_doc,
     "key_from_name($module, name, /)\n--\n\n"
@@ -214,13 +214,14 @@ PyDoc_STRVAR(
     "name is bytes, or a str, which is encoded as UTF-8.  The key is the low\n"
     "31 bits of the 32-bit FNV-1a hash, or 1 if they are 0.  Two names can\n"
     "have the same key: among 1 000 names the probability is 1 in 4 300.");
-PyDoc_STRVAR(attach_doc,
-             "attach($module, /, id, address=None, flags=0)\n--\n\n"
-             "Attach the segment with this id and return a SharedMemory.\n"
-             "\n"
-             "address and flags are those of SharedMemory.attach().  Raise\n"
-             "ExistentialError (EINVAL) if no segment has the id.  See "
-             "shmat(2).");
+PyDoc_STRVAR(
+    attach_doc,
+    "attach($module, /, id, address=None, flags=0)\n--\n\n"
+    "Attach the segment with this id and return a SharedMemory.\n"
+    "\n"
+    "address and flags are those of SharedMemory.attach().  Raise\n"
+    "ExistentialError (EINVAL) if no segment has the id, and the errors of\n"
+    "SharedMemory.attach().  See shmop(2).");
 PyDoc_STRVAR(
     remove_semaphore_doc,
     "remove_semaphore($module, id, /)\n--\n\n"

@@ -38,30 +38,41 @@ typedef int64_t core_shared_int64;
 
 /* The subclasses of Error: name, base, another base or NULL, docstring.  A
  * base is listed before its subclasses. */
-#define CORE_EXCEPTIONS(X)                                                    \
-    X(PermissionsError, Error, PyExc_PermissionError,                         \
-      "The caller may not create, open, use, change or remove the object "    \
-      "(EACCES, EPERM).")                                                     \
-    X(ExistentialError, Error, NULL,                                          \
-      "The object exists, or does not, or was removed (EEXIST, ENOENT, "      \
-      "EIDRM, and EINVAL for an id).")                                        \
-    X(BusyError, Error, PyExc_TimeoutError,                                   \
-      "The call would block but may not, or the timeout has passed (EAGAIN, " \
-      "ENOMSG).")                                                             \
-    X(ArgumentError, Error, PyExc_ValueError,                                 \
-      "The kernel or this library rejects a value (EINVAL, E2BIG, ERANGE, "   \
-      "EFBIG).")                                                              \
-    X(KeyTypeError, ArgumentError, PyExc_TypeError,                           \
-      "A key that is not an int (EINVAL).")                                   \
-    X(LimitError, Error, NULL,                                                \
-      "A limit of the system was reached (ENOSPC).")                          \
-    X(OutOfMemoryError, Error, PyExc_MemoryError,                             \
-      "There is not enough memory (ENOMEM).")                                 \
-    X(NotAttachedError, Error, NULL,                                          \
-      "The segment is not attached by this handle.")                          \
-    X(ReadOnlyError, Error, NULL,                                             \
-      "A write through a read-only attachment.")                              \
-    X(CancelledError, Error, NULL,                                            \
+#define CORE_EXCEPTIONS(X) \
+    X(PermissionsError, Error, PyExc_PermissionError, \
+      "The caller may not create, open, use, change or remove the object.\n" \
+      "\n" \
+      "errno is EACCES or EPERM.  A note compares owner and mode of the\n" \
+      "object with the ids of the caller.") \
+    X(ExistentialError, Error, NULL, \
+      "The object exists, does not exist, or was removed.\n" \
+      "\n" \
+      "errno is EEXIST, ENOENT or EIDRM, or EINVAL for an id.") \
+    X(BusyError, Error, PyExc_TimeoutError, \
+      "The call would block but may not, or its time is up.\n" \
+      "\n" \
+      "errno is EAGAIN, or ENOMSG if a queue has no such message.") \
+    X(ArgumentError, Error, PyExc_ValueError, \
+      "The kernel or this library rejects the value of an argument.\n" \
+      "\n" \
+      "errno is EINVAL, E2BIG, ERANGE or EFBIG.") \
+    X(KeyTypeError, ArgumentError, PyExc_TypeError, \
+      "A key is not an int.\n" \
+      "\n" \
+      "errno is EINVAL.") \
+    X(LimitError, Error, NULL, \
+      "A limit of the system was reached.\n" \
+      "\n" \
+      "errno is ENOSPC.  A note names the limit; see limits().") \
+    X(OutOfMemoryError, Error, PyExc_MemoryError, \
+      "There is not enough memory.\n" \
+      "\n" \
+      "errno is ENOMEM.") \
+    X(NotAttachedError, Error, NULL, \
+      "The segment is not attached by this handle.") \
+    X(ReadOnlyError, Error, NULL, \
+      "A write through a read-only attachment.") \
+    X(CancelledError, Error, NULL, \
       "cancel() ended the wait (ECANCELED).")                                 \
     X(InternalError, Error, NULL, "A bug in this library.")
 

@@ -371,13 +371,13 @@ const char core_cancelled_doc[] = PyDoc_STR(
     "it to True is the same as cancel(later=True).");
 const char core_set_wait_signal_doc[] = PyDoc_STR(
     "set_wait_signal($module, signalnum, /)\n--\n\n"
-    "Choose the signal that interrupts waits.  Return the previous one.\n"
+    "Set the signal that interrupts waits.  Return the previous one.\n"
     "\n"
     "Deadlines of queues and cancel() need a signal, which the library sends\n"
     "only to threads that wait in it.  By default it is a realtime signal\n"
     "for which the program has no handler, chosen at the first wait.  The\n"
     "library's handler does nothing and restarts system calls (SA_RESTART).\n"
     "With None, no signal is used: waits try repeatedly and sleep for at\n"
-    "most a millisecond in between.  Raises ArgumentError (EINVAL) for a\n"
+    "most a millisecond in between.  Raise ArgumentError (EINVAL) for a\n"
     "signal that the program uses or that cannot have a handler.  See\n"
     "signal(7) and timer_create(2).");

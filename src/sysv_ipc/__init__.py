@@ -1,7 +1,15 @@
 """System V IPC: semaphores, shared memory and message queues.
 
-Unrelated processes, in any language, open the objects by key.  The objects exist in the kernel
-until a process removes them.
+The objects live in the kernel until a process removes them.  Unrelated processes, in any language,
+open them by key:
+
+- Semaphore and SemaphoreSet: counters on which processes wait, such as locks and pools.
+- SharedMemory: bytes that several processes see, with views, NumPy arrays and atomic numbers.
+- MessageQueue: messages with a type, each of which is received once.
+- sysv_ipc.aio: the same for asyncio.
+
+Errors are subclasses of Error, which is an OSError, and their notes say what to do.  The
+documentation is at https://sysv-ipc.readthedocs.io/.
 """
 
 import sys
@@ -19,6 +27,28 @@ except ModuleNotFoundError:
 
 # The extension imports these modules.  Programs such as PyInstaller find them here.
 from sysv_ipc import cures, listing  # noqa: F401
+
+# Type checkers read the first branch.  At run time the first use of aio imports it (PEP 562),
+# because it imports asyncio, which takes a hundred times as long as this package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sysv_ipc import aio as aio
+else:
+
+    def __getattr__(name):
+        """Import aio."""
+        if name == "aio":
+            import sysv_ipc.aio
+
+            return sysv_ipc.aio
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
+
+    def __dir__():
+        """List aio before it is imported."""
+        return sorted({*globals(), "aio"})
+
 
 __all__ = [
     "IPC_CREAT",

@@ -98,9 +98,21 @@ def _passes_on(written: _Init) -> _Init:
 
 
 class Semaphore(_Handle):
-    """A ``sysv_ipc.Semaphore`` whose waits are awaited; ``async with`` acquires and releases."""
+    """A ``sysv_ipc.Semaphore`` whose waits are awaited; ``async with`` acquires and releases.
+
+    The constructor has the arguments of ``sysv_ipc.Semaphore``, and raises the same errors.
+
+    >>> async def main():
+    ...     semaphore = sysv_ipc.aio.Semaphore(None, sysv_ipc.IPC_CREX, initial_value=1)
+    ...     async with semaphore:
+    ...         print(semaphore.handle.value)
+    ...     semaphore.remove()
+    >>> asyncio.run(main())
+    0
+    """
 
     handle: sysv_ipc.Semaphore
+    """The ``sysv_ipc.Semaphore``, for everything that does not wait."""
     _kind = sysv_ipc.Semaphore
 
     @_passes_on
@@ -121,11 +133,11 @@ class Semaphore(_Handle):
         return self
 
     def acquire(self, timeout: _Timeout = None, delta: int = 1) -> Coroutine[Any, Any, bool]:
-        """Take delta, waiting until the value is at least delta.  Returns True.
+        """Subtract delta from the value.  Wait while the value is smaller.  Return True.
 
-        timeout is in seconds; None waits forever.  Raises BusyError when it is up, and otherwise
-        what ``sysv_ipc.Semaphore.acquire`` raises.  A cancelled task has taken nothing.  See
-        semop(2).
+        timeout is in seconds; None means no limit.  Raise BusyError (EAGAIN) if the time is up,
+        and the other errors of ``sysv_ipc.Semaphore.acquire``.  A cancelled task has taken
+        nothing.  See semop(2).
         """
         return self._acquire(_given(_seconds, timeout), delta)
 
@@ -148,11 +160,11 @@ class Semaphore(_Handle):
         return True
 
     def release(self, delta: int = 1) -> None:
-        """Add delta to the value.  Never waits."""
+        """Add delta to the value.  This never waits.  See semop(2)."""
         self.handle.release(delta)
 
     def zero(self, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Wait until the value is zero.  Returns True.  The rest is as in acquire()."""
+        """Wait until the value is zero.  Return True.  The errors are those of acquire()."""
         return self._zero(_given(_seconds, timeout))
 
     async def _zero(self, limit: _Limit) -> bool:
@@ -187,9 +199,20 @@ class Semaphore(_Handle):
 
 
 class SemaphoreSet(_Handle):
-    """A ``sysv_ipc.SemaphoreSet`` whose waits are awaited."""
+    """A ``sysv_ipc.SemaphoreSet`` whose waits are awaited.
+
+    The constructor has the arguments of ``sysv_ipc.SemaphoreSet``, and raises the same errors.
+
+    >>> async def main():
+    ...     pools = sysv_ipc.aio.SemaphoreSet(None, 2, sysv_ipc.IPC_CREX, initial_values=[1, 5])
+    ...     print(await pools.op([(0, -1), (1, -3)], timeout=1), pools.handle.values)
+    ...     pools.remove()
+    >>> asyncio.run(main())
+    True (0, 2)
+    """
 
     handle: sysv_ipc.SemaphoreSet
+    """The ``sysv_ipc.SemaphoreSet``, for everything that does not wait."""
     _kind = sysv_ipc.SemaphoreSet
 
     @_passes_on
@@ -211,9 +234,9 @@ class SemaphoreSet(_Handle):
         return self
 
     def acquire(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Take 1 from each of these members, all or none.  Returns True.
+        """Subtract 1 from each of these members: from all, or from none.  Return True.
 
-        The rest is as in ``Semaphore.acquire``.
+        indexes are the members.  timeout and errors are those of ``Semaphore.acquire``.
         """
         return self._acquire(indexes, _given(_seconds, timeout))
 
@@ -231,11 +254,11 @@ class SemaphoreSet(_Handle):
         return True
 
     def release(self, *indexes: int) -> None:
-        """Add 1 to each of these members.  Never waits."""
+        """Add 1 to each of these members: to all, or to none.  This never waits."""
         self.handle.release(*indexes)
 
     def zero(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Wait until all of these members are zero at the same time.  Returns True."""
+        """Wait until all of these members are zero at the same time.  Return True."""
         return self._zero(indexes, _given(_seconds, timeout))
 
     async def _zero(self, indexes: tuple[int, ...], limit: _Limit) -> bool:
@@ -252,10 +275,11 @@ class SemaphoreSet(_Handle):
         return True
 
     def op(self, operations: _Operations, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
-        """Do all of the operations or none.  Returns True.
+        """Do all of the operations, or none of them.  Return True.
 
-        If the task is cancelled, the attribute ``done`` of the CancelledError tells whether the
-        operations were done.
+        The arguments and errors are those of ``sysv_ipc.SemaphoreSet.op``.  If the task is
+        cancelled, the attribute ``done`` of the CancelledError tells whether the operations were
+        done.
         """
         return self._op(operations, _given(_seconds, timeout))
 
@@ -270,9 +294,21 @@ class SemaphoreSet(_Handle):
 
 
 class MessageQueue(_Handle):
-    """A ``sysv_ipc.MessageQueue`` whose waits are awaited; ``async for`` receives."""
+    """A ``sysv_ipc.MessageQueue`` whose waits are awaited; ``async for`` receives.
+
+    The constructor has the arguments of ``sysv_ipc.MessageQueue``, and raises the same errors.
+
+    >>> async def main():
+    ...     queue = sysv_ipc.aio.MessageQueue(None, sysv_ipc.IPC_CREX)
+    ...     await queue.send(b"the job is done", type=7)
+    ...     print(await queue.receive(timeout=1))
+    ...     queue.remove()
+    >>> asyncio.run(main())
+    (b'the job is done', 7)
+    """
 
     handle: sysv_ipc.MessageQueue
+    """The ``sysv_ipc.MessageQueue``, for everything that does not wait."""
     _kind = sysv_ipc.MessageQueue
 
     @_passes_on
@@ -295,12 +331,12 @@ class MessageQueue(_Handle):
     def send(
         self, message: Any, block: bool = True, type: int = 1, *, timeout: _Timeout = None
     ) -> Coroutine[Any, Any, None]:
-        """Put a message on the queue, waiting while the queue is full.
+        """Put a message on the queue.  Wait while the queue is full.
 
         Messages that wait in one loop are sent in the order of the calls; a message that does not
         wait, or whose time is just up, is sent if there is room.  If the task is cancelled, the
-        attribute ``done`` of the CancelledError tells whether the message was sent.  The rest is
-        as in ``sysv_ipc.MessageQueue.send``.
+        attribute ``done`` of the CancelledError tells whether the message was sent.  The arguments
+        and errors are those of ``sysv_ipc.MessageQueue.send``.
         """
         return self._send(message, _given(_block_seconds, block, timeout), type)
 
@@ -337,10 +373,10 @@ class MessageQueue(_Handle):
         except_type: bool = False,
         truncate: bool = False,
     ) -> Coroutine[Any, Any, _Message]:
-        """Take a message off the queue, waiting until there is one: (bytes, type).
+        """Take a message off the queue: (bytes, type).  Wait until there is one.
 
         Tasks of one loop that wait for the same messages get them in the order in which they
-        asked.  A cancelled task has taken nothing.  The rest is as in
+        asked.  A cancelled task has taken nothing.  The arguments and errors are those of
         ``sysv_ipc.MessageQueue.receive``.
         """
         return self._receive(_given(_block_seconds, block, timeout), type, except_type, truncate)

@@ -3,7 +3,6 @@
 src/core/error.c calls add_notes().  The extension imports this module at the end of its own import.
 """
 
-import errno as _errno
 import os
 
 from sysv_ipc._core import (
@@ -38,11 +37,14 @@ def add_notes(error: Error, operation: int, verb: str, cls: type | None) -> None
 
 
 def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[str]:
+    # This module imports as little as possible, because it is imported with the package.
+    import errno
+
     # ValueError is the base class of ArgumentError.  After del sys.modules[...] the extension that
     # calls may have other classes than the one imported here.
-    if error.errno in (_errno.EIDRM, _errno.EINVAL) and not isinstance(error, ValueError):
+    if error.errno in (errno.EIDRM, errno.EINVAL) and not isinstance(error, ValueError):
         # EIDRM with a message of this library means that the id names another object.
-        return [] if error.errno == _errno.EIDRM and error._detail is not None else [_gone(error)]
+        return [] if error.errno == errno.EIDRM and error._detail is not None else [_gone(error)]
     if error.kind not in _KINDS or error._detail is not None or cls is None:
         return []
     table, _ = _KINDS[error.kind]
@@ -50,48 +52,48 @@ def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[st
     of_set = name == "SemaphoreSet"
     create = f"{name}({error.key}, {'nsems, ' if of_set else ''}"
     match error.errno:
-        case _errno.EEXIST:
+        case errno.EEXIST:
             return [
                 f"To open the existing one: {name}({error.key}); to open it or create it:"
                 f" {create}IPC_CREAT)."
             ]
-        case _errno.ENOENT:
+        case errno.ENOENT:
             behind = "; nsems comes before flags" if of_set else ""
             return [f"To create it: {create}IPC_CREX){behind}."]
-        case _errno.EACCES | _errno.EPERM:
+        case errno.EACCES | errno.EPERM:
             return _permission_notes(error, operation, verb)
-        case _errno.EINVAL if table == "shm" and operation == _OPERATION_CREATE:
+        case errno.EINVAL if table == "shm" and operation == _OPERATION_CREATE:
             return [
                 f"A new segment has 1 to kernel.shmmax bytes (now {limits().shmmax}).  With"
                 " SHM_HUGETLB, this system must have huge pages of the requested size (see"
                 " /sys/kernel/mm/hugepages)."
             ]
-        case _errno.EINVAL if table == "sem" and operation == _OPERATION_CREATE:
+        case errno.EINVAL if table == "sem" and operation == _OPERATION_CREATE:
             return [
                 "A new set has 1 to SEMMSL members (kernel.sem, first number: now"
                 f" {limits().semmsl})."
             ]
-        case _errno.EINVAL if table == "msg" and operation == _OPERATION_SEND:
+        case errno.EINVAL if table == "msg" and operation == _OPERATION_SEND:
             return [f"A message has at most kernel.msgmax bytes (now {limits().msgmax})."]
-        case _errno.EINVAL if table == "shm" and operation == _OPERATION_ATTACH:
+        case errno.EINVAL if table == "shm" and operation == _OPERATION_ATTACH:
             return [
                 "The address must be a multiple of PAGE_SIZE (or pass SHM_RND), and nothing may be"
                 " mapped there.  Without an address the kernel chooses one."
             ]
-        case _errno.E2BIG if operation == _OPERATION_RECEIVE_INTO:
+        case errno.E2BIG if operation == _OPERATION_RECEIVE_INTO:
             return [
                 "The message is still queued.  It is longer than the buffer: use a longer one, or"
                 " truncate=True to receive its beginning."
             ]
-        case _errno.E2BIG if table == "msg":
+        case errno.E2BIG if table == "msg":
             return [
                 "The message is still queued.  It is longer than this handle's max_message_size:"
                 " open the queue with a larger max_message_size, use receive_into(), or pass"
                 " truncate=True to receive its beginning."
             ]
-        case _errno.ENOSPC:
+        case errno.ENOSPC:
             return [_limit_note(table)]
-        case _errno.ENOMEM if table == "shm":
+        case errno.ENOMEM if table == "shm":
             return [
                 "The system lacks memory (vm.overcommit_memory), address space, or free huge pages"
                 " (vm.nr_hugepages) for the segment."
@@ -101,10 +103,12 @@ def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[st
 
 def _gone(error: Error) -> str:
     """Return why no object has the id of an error."""
+    import errno
+
     if error.id is not None and error.id < 0:
         return "An id is never negative."
     # Handles know the key of their object; an id that names nothing has none.
-    never = "never existed, or " if error.errno == _errno.EINVAL and error.key is None else ""
+    never = "never existed, or " if error.errno == errno.EINVAL and error.key is None else ""
     return (
         f"The object {never}was removed.  systemd removes a user's objects at the end of the"
         " user's last session: see RemoveIPC in logind.conf(5)."
@@ -113,9 +117,11 @@ def _gone(error: Error) -> str:
 
 def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
     """Compare the object's owner and mode with the caller's uid and gid."""
+    import errno
+
     record = _record(error)
     if record is None:
-        if error.errno == _errno.EPERM and operation == _OPERATION_CREATE:
+        if error.errno == errno.EPERM and operation == _OPERATION_CREATE:
             return [
                 "Huge pages (SHM_HUGETLB) require CAP_IPC_LOCK or membership in the group"
                 f" vm.hugetlb_shm_group{_now('vm/hugetlb_shm_group')}."
@@ -130,14 +136,14 @@ def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
     )
     if another:
         return [note]
-    if error.errno == _errno.EPERM and operation == _OPERATION_RESIZE:
+    if error.errno == errno.EPERM and operation == _OPERATION_RESIZE:
         note += (
             "  A max_size above kernel.msgmnb"
             f" (now {limits().msgmnb}) also requires CAP_SYS_RESOURCE."
         )
-    if error.errno == _errno.EPERM and operation == _OPERATION_LOCK and _our_part(record) == 0o700:
+    if error.errno == errno.EPERM and operation == _OPERATION_LOCK and _our_part(record) == 0o700:
         return [f"{note}  Locking it requires CAP_IPC_LOCK, or RLIMIT_MEMLOCK above 0 (ulimit -l)."]
-    if error.errno == _errno.EPERM:
+    if error.errno == errno.EPERM:
         others = (
             "processes with CAP_IPC_LOCK"
             if operation in (_OPERATION_LOCK, _OPERATION_UNLOCK)

@@ -108,7 +108,7 @@ def _members(
         ]
     except core.PermissionsError:
         return None
-    # If the length differs, the id belongs to another set by now.
+    # If the length differs, the id belongs to another set now.
     return tuple(members) if len(members) == record.nsems else None
 
 

@@ -6,167 +6,146 @@ import asyncio
 import contextlib
 import os
 import random
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
 
 import pytest
-from helpers import LOOPS, begun, blocked, threads_in, wait_until
+from helpers import (
+    RunPython,
+    begun,
+    blocked,
+    cancel,
+    in_each_loop,
+    in_loop,
+    threads_in,
+    wait_until,
+)
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, aio
 
-T = TypeVar("T")
-Main = Callable[[], Coroutine[Any, Any, T]]
-RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
-
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(result, asyncio.CancelledError)
-
-
-# --------------------------------------------------------------------------------- messages
-
-
-def test_a_cancelled_task_leaves_its_place_to_the_next(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
-) -> None:
-    async def main() -> None:
-        tasks = [asyncio.create_task(messages.receive()) for _ in range(5)]
-        await blocked("msgrcv")
-        for which in (0, 3):
-            tasks[which].cancel()
-        await asyncio.sleep(0)
-        messages.handle.send_many(["a", "b", "c"])
-        assert [(await tasks[i])[0] for i in (1, 2, 4)] == [b"a", b"b", b"c"]
-
-    run(main)
-
-
-@pytest.mark.parametrize("order", [1, -1], ids=["first to last", "last to first"])
-def test_no_thread_takes_messages_for_tasks_that_have_left(
-    messages: aio.MessageQueue, order: int
-) -> None:
-    async def main() -> None:
-        tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
-        await blocked("msgrcv")
-        for task in tasks[::order]:
-            await cancel(task)
-        assert threads_in("msgrcv") == 0
-        for number in range(1, 4):
-            with pytest.raises(BusyError):
-                await messages.receive(timeout=0.005 * number)
-        for content in "abc":
-            messages.handle.send(content)
-        assert [messages.handle.receive(False)[0] for _ in range(3)] == [b"a", b"b", b"c"]
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("content", [b"first", b""], ids=["a message", "an empty message"])
-def test_a_message_that_comes_for_a_task_that_is_cancelled_stays(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue, content: bytes
-) -> None:
-    """It comes while the task cannot run; only an empty one, which was taken, loses its place."""
-
-    async def main() -> None:
-        for _ in range(20):
-            task = asyncio.create_task(messages.receive())
-            await blocked("msgrcv")
-            messages.handle.send(content, type=7)
-            wait_until(lambda: threads_in("msgrcv") == 0)
-            messages.handle.send("second")
-            await cancel(task)
-            with pytest.raises(BusyError):
-                await messages.receive(timeout=0, type=6)
-            expected = [(content, 7), (b"second", 1)]
-            got = messages.handle.receive_many(9)
-            assert got == (expected if content else expected[::-1])
-
-    run(main)
-
-
-def test_an_empty_message_that_cannot_go_back_is_the_next_one_of_its_object(
-    messages: aio.MessageQueue,
-) -> None:
-    async def main() -> None:
-        task = asyncio.create_task(messages.receive())
-        await blocked("msgrcv")
-        messages.handle.send(b"")
-        wait_until(lambda: threads_in("msgrcv") == 0)
-        messages.handle.send("full")
-        messages.handle.max_size = 1
-        await cancel(task)
-        assert messages.handle.current_messages == 1
-        assert await messages.receive() == (b"", 1)
-
-    asyncio.run(main())
-
-
-def test_a_message_goes_to_a_task_that_waits_for_its_type_if_another_is_cancelled(
-    messages: aio.MessageQueue,
-) -> None:
-    async def main() -> None:
-        anything = asyncio.create_task(messages.receive())
-        seven = asyncio.create_task(messages.receive(type=7))
-        await blocked("msgrcv", 2)
-        messages.handle.send("for either", type=7)
-        anything.cancel()
-        assert await asyncio.wait_for(seven, 10) == (b"for either", 7)
-
-    asyncio.run(main())
-
-
-def test_one_receiver_gets_the_messages_of_one_sender_in_order_whatever_is_cancelled(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
-) -> None:
-    count = 3000
-    received: list[int] = []
+@contextlib.contextmanager
+def sender(messages: aio.MessageQueue, count: int, longest_pause: float) -> Iterator[None]:
+    """Send numbers from another thread, with pauses of random length."""
 
     def send() -> None:
         pauses = random.Random(8)
         for number in range(count):
             messages.handle.send(str(number))
             if number % 4 == 0:
-                time.sleep(pauses.random() * 3e-4)
+                time.sleep(pauses.random() * longest_pause)
 
-    async def main() -> None:
-        source = random.Random(9)
+    thread = threading.Thread(target=send)
+    thread.start()
+    yield
+    thread.join()
+
+
+# --------------------------------------------------------------------------------- messages
+
+
+@in_each_loop
+async def test_a_cancelled_task_leaves_its_place_to_the_next(messages: aio.MessageQueue) -> None:
+    tasks = [asyncio.create_task(messages.receive()) for _ in range(5)]
+    await blocked("msgrcv")
+    for which in (0, 3):
+        tasks[which].cancel()
+    await asyncio.sleep(0)
+    messages.handle.send_many(["a", "b", "c"])
+    assert [(await tasks[i])[0] for i in (1, 2, 4)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["first to last", "last to first"])
+@in_loop
+async def test_no_thread_takes_messages_for_tasks_that_have_left(
+    messages: aio.MessageQueue, order: int
+) -> None:
+    tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
+    await blocked("msgrcv")
+    for task in tasks[::order]:
+        await cancel(task)
+    assert threads_in("msgrcv") == 0
+    for number in range(1, 4):
+        with pytest.raises(BusyError):
+            await messages.receive(timeout=0.005 * number)
+    for content in "abc":
+        messages.handle.send(content)
+    assert [messages.handle.receive(False)[0] for _ in range(3)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("content", [b"first", b""], ids=["a message", "an empty message"])
+@in_each_loop
+async def test_a_message_that_comes_for_a_task_that_is_cancelled_stays(
+    messages: aio.MessageQueue, content: bytes
+) -> None:
+    """It comes while the task cannot run; only an empty one, which was taken, loses its place."""
+    for _ in range(20):
+        task = asyncio.create_task(messages.receive())
+        await blocked("msgrcv")
+        messages.handle.send(content, type=7)
+        wait_until(lambda: threads_in("msgrcv") == 0)
+        messages.handle.send("second")
+        await cancel(task)
+        with pytest.raises(BusyError):
+            await messages.receive(timeout=0, type=6)
+        expected = [(content, 7), (b"second", 1)]
+        got = messages.handle.receive_many(9)
+        assert got == (expected if content else expected[::-1])
+
+
+@in_loop
+async def test_an_empty_message_that_cannot_go_back_is_the_next_one_of_its_object(
+    messages: aio.MessageQueue,
+) -> None:
+    task = asyncio.create_task(messages.receive())
+    await blocked("msgrcv")
+    messages.handle.send(b"")
+    wait_until(lambda: threads_in("msgrcv") == 0)
+    messages.handle.send("full")
+    messages.handle.max_size = 1
+    await cancel(task)
+    assert messages.handle.current_messages == 1
+    assert await messages.receive() == (b"", 1)
+
+
+@in_loop
+async def test_a_message_goes_to_a_task_that_waits_for_its_type_if_another_is_cancelled(
+    messages: aio.MessageQueue,
+) -> None:
+    anything = asyncio.create_task(messages.receive())
+    seven = asyncio.create_task(messages.receive(type=7))
+    await blocked("msgrcv", 2)
+    messages.handle.send("for either", type=7)
+    anything.cancel()
+    assert await asyncio.wait_for(seven, 10) == (b"for either", 7)
+
+
+@in_each_loop
+async def test_one_receiver_gets_the_messages_of_one_sender_in_order_whatever_is_cancelled(
+    messages: aio.MessageQueue,
+) -> None:
+    count = 3000
+    received: list[int] = []
+    source = random.Random(9)
+    with sender(messages, count, 3e-4):
         while len(received) < count:
             task = asyncio.create_task(messages.receive())
             await asyncio.sleep(source.choice([0, 1e-4, 3e-4]))
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 received.append(int((await task)[0]))
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    run(main)
-    sender.join()
     assert received == list(range(count))
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-def test_nothing_is_lost_and_nothing_comes_twice(messages: aio.MessageQueue, loop: str) -> None:
+@in_each_loop
+async def test_nothing_is_lost_and_nothing_comes_twice(messages: aio.MessageQueue) -> None:
     """A sending thread, and tasks that are cancelled at random while they receive."""
     received: list[int] = []
     cancelled, count = 0, 10000
-
-    def send() -> None:
-        pauses = random.Random(8)
-        for number in range(count):
-            messages.handle.send(str(number))
-            if number % 4 == 0:
-                time.sleep(pauses.random() * 1e-3)
-
-    async def receive() -> None:
-        nonlocal cancelled
-        source = random.Random(5)
+    source = random.Random(5)
+    with sender(messages, count, 1e-3):
         while len(received) < count:
             tasks = [asyncio.create_task(messages.receive()) for _ in range(16)]
             await asyncio.sleep(source.choice([0, 1e-4, 1e-3]))
@@ -182,17 +161,14 @@ def test_nothing_is_lost_and_nothing_comes_twice(messages: aio.MessageQueue, loo
                     received.append(int(result[0]))
             while len(received) > count - 70 and (message := messages.handle.try_receive()):
                 received.append(int(message[0]))
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(asyncio.wait_for(receive(), 100))
-    sender.join()
     assert sorted(received) == list(range(count))
     assert cancelled > 0
 
 
-def test_each_send_tells_whether_it_was_done_whatever_ends_it(messages: aio.MessageQueue) -> None:
+@in_loop
+async def test_each_send_tells_whether_it_was_done_whatever_ends_it(
+    messages: aio.MessageQueue,
+) -> None:
     """Room comes, time is up and tasks are cancelled, all at the same time."""
     told: list[int] = []
     received: list[int] = []
@@ -215,19 +191,16 @@ def test_each_send_tells_whether_it_was_done_whatever_ends_it(messages: aio.Mess
             received.append(number)
             time.sleep(pauses.random() * 1e-3)
 
-    async def main() -> None:
-        messages.handle.max_size = 60
-        for start in range(0, 4000, 8):
-            tasks = [asyncio.create_task(send(start + i)) for i in range(8)]
-            await asyncio.sleep(source.random() * 3e-3)
-            for task in source.sample(tasks, 4):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await messages.send("-1")
-
+    messages.handle.max_size = 60
     receiver = threading.Thread(target=receive)
     receiver.start()
-    asyncio.run(main())
+    for start in range(0, 4000, 8):
+        tasks = [asyncio.create_task(send(start + i)) for i in range(8)]
+        await asyncio.sleep(source.random() * 3e-3)
+        for task in source.sample(tasks, 4):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await messages.send("-1")
     receiver.join()
     assert sorted(received) == sorted(told)
     assert 0 < len(told) < 4000
@@ -236,23 +209,20 @@ def test_each_send_tells_whether_it_was_done_whatever_ends_it(messages: aio.Mess
 # ------------------------------------------------------------------------ permits, operations
 
 
-def test_cancelled_permits_come_back(
-    run: Callable[[Main[None]], None], permits: aio.Semaphore
-) -> None:
-    async def use(source: random.Random) -> None:
+@in_each_loop
+async def test_cancelled_permits_come_back(permits: aio.Semaphore) -> None:
+    source = random.Random(6)
+
+    async def use() -> None:
         async with permits:
             await asyncio.sleep(source.random() * 1e-4)
 
-    async def main() -> None:
-        source = random.Random(6)
-        for _ in range(150):
-            tasks = [asyncio.create_task(use(source)) for _ in range(6)]
-            await asyncio.sleep(source.random() * 5e-4)
-            for task in source.sample(tasks, 3):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    run(main)
+    for _ in range(150):
+        tasks = [asyncio.create_task(use()) for _ in range(6)]
+        await asyncio.sleep(source.random() * 5e-4)
+        for task in source.sample(tasks, 3):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     assert permits.handle.value == 1
 
 
@@ -267,87 +237,78 @@ async def acquired_too_late(permits: aio.Semaphore) -> asyncio.Task[bool]:
     return task
 
 
-def test_a_permit_that_a_cancelled_task_has_not_got_yet_is_released_at_once(
-    run: Callable[[Main[None]], None], permits: aio.Semaphore
+@in_each_loop
+async def test_a_permit_that_a_cancelled_task_has_not_got_yet_is_released_at_once(
+    permits: aio.Semaphore,
 ) -> None:
-    async def main() -> None:
-        for _ in range(50):
-            await cancel(await acquired_too_late(permits))
-            assert permits.handle.value == 1
-            assert await permits.acquire(timeout=0) is True
-
-    run(main)
+    for _ in range(50):
+        await cancel(await acquired_too_late(permits))
+        assert permits.handle.value == 1
+        assert await permits.acquire(timeout=0) is True
 
 
-def test_sets_get_back_what_was_taken_for_a_cancelled_task(members: aio.SemaphoreSet) -> None:
-    async def main() -> None:
-        task = asyncio.create_task(members.acquire(0, 2))
-        await blocked("semop")
-        members.release(0, 2)
-        wait_until(lambda: members.handle.values == (0, 0, 0))
-        await cancel(task)
-        assert members.handle.values == (1, 0, 1)
-        zero = asyncio.create_task(members.zero(0))
-        await blocked("semop")
-        await cancel(zero)
-        assert members.handle.values == (1, 0, 1)
-
-    asyncio.run(main())
+@in_loop
+async def test_sets_get_back_what_was_taken_for_a_cancelled_task(members: aio.SemaphoreSet) -> None:
+    task = asyncio.create_task(members.acquire(0, 2))
+    await blocked("semop")
+    members.release(0, 2)
+    wait_until(lambda: members.handle.values == (0, 0, 0))
+    await cancel(task)
+    assert members.handle.values == (1, 0, 1)
+    zero = asyncio.create_task(members.zero(0))
+    await blocked("semop")
+    await cancel(zero)
+    assert members.handle.values == (1, 0, 1)
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_a_cancelled_operation_tells_whether_it_was_done(
+@in_loop
+async def test_a_cancelled_operation_tells_whether_it_was_done(
     members: aio.SemaphoreSet, done: bool
 ) -> None:
-    async def main() -> None:
-        first = asyncio.create_task(members.op([(0, -1), (1, 1)]))
-        second = asyncio.create_task(members.op([(0, -1), (1, 1)]))
-        await blocked("semop")
-        if done:
-            members.release(0)
-            wait_until(lambda: members.handle.values == (0, 1, 0))
-        # Before the loop runs and the first one has its result.
-        second.cancel()
-        first.cancel()
-        for task, was_done in ((second, False), (first, done)):
-            with pytest.raises(asyncio.CancelledError) as caught:
-                await task
-            assert caught.value.done is was_done  # type: ignore[attr-defined]
-        assert members.handle.values == (0, int(done), 0)
-
-    asyncio.run(main())
+    first = asyncio.create_task(members.op([(0, -1), (1, 1)]))
+    second = asyncio.create_task(members.op([(0, -1), (1, 1)]))
+    await blocked("semop")
+    if done:
+        members.release(0)
+        wait_until(lambda: members.handle.values == (0, 1, 0))
+    # Before the loop runs and the first one has its result.
+    second.cancel()
+    first.cancel()
+    for task, was_done in ((second, False), (first, done)):
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert caught.value.done is was_done  # type: ignore[attr-defined]
+    assert members.handle.values == (0, int(done), 0)
 
 
-def test_a_task_stays_cancelled_if_the_object_has_gone(permits: aio.Semaphore) -> None:
-    async def main() -> None:
-        task = await acquired_too_late(permits)
-        permits.remove()
-        await cancel(task)
-
-    asyncio.run(main())
+@in_loop
+async def test_a_task_stays_cancelled_if_the_object_has_gone(permits: aio.Semaphore) -> None:
+    task = await acquired_too_late(permits)
+    permits.remove()
+    await cancel(task)
 
 
-def test_a_task_that_is_cancelled_before_its_thread_begins_takes_nothing(
+@in_loop
+async def test_a_task_that_is_cancelled_before_its_thread_begins_takes_nothing(
     messages: aio.MessageQueue, permits: aio.Semaphore
 ) -> None:
-    async def main() -> None:
-        await permits.acquire()
-        for number in range(300):
-            for wait, give, take in (
-                (messages.receive, lambda: messages.handle.send("x"), messages.receive),
-                (permits.acquire, permits.release, permits.acquire),
-            ):
-                task = asyncio.create_task(wait())
-                await asyncio.sleep(0.0003 * (number % 3))
-                task.cancel()
-                give()
-                await asyncio.gather(task, return_exceptions=True)
-                await take(timeout=0)
-        for take in (messages.receive, permits.acquire):
-            with pytest.raises(BusyError):
-                await take(timeout=0)
-
-    asyncio.run(main())
+    give: Callable[[], object]
+    await permits.acquire()
+    for number in range(300):
+        for wait, give, take in (
+            (messages.receive, lambda: messages.handle.send("x"), messages.receive),
+            (permits.acquire, permits.release, permits.acquire),
+        ):
+            task = asyncio.create_task(wait())
+            await asyncio.sleep(0.0003 * (number % 3))
+            task.cancel()
+            give()
+            await asyncio.gather(task, return_exceptions=True)
+            await take(timeout=0)
+    for left in (messages.receive(timeout=0), permits.acquire(timeout=0)):
+        with pytest.raises(BusyError):
+            await left
 
 
 UNDO = """
@@ -366,6 +327,15 @@ async def late():
     semaphore.handle.undo = not undo
     return task
 async def main():
+    # Afterwards there is a handle with the other undo that the next calls use.
+    semaphore.release()
+    semaphore.handle.undo = not undo
+    zero = asyncio.create_task(semaphore.zero())
+    while not semaphore.handle.waiting_for_zero:
+        await asyncio.sleep(0.001)
+    semaphore.handle.undo = False
+    semaphore.handle.acquire()
+    await zero
     await (await late())
     print(semaphore.handle.value, flush=True)
     task = await late()
@@ -386,25 +356,23 @@ def test_undo_is_that_of_the_handle_when_the_call_was_made(
     assert semaphore.value == (2 if undo else 1)
 
 
-def test_waits_that_are_cancelled_leave_no_thread_waiting(
+@in_loop
+async def test_waits_that_are_cancelled_leave_no_thread_waiting(
     messages: aio.MessageQueue, permits: aio.Semaphore
 ) -> None:
-    async def main() -> None:
-        before = set(os.listdir("/proc/self/task"))
-        permits.handle.acquire()
-        for number in range(1, 51):
-            for call in (messages.receive(type=number), permits.acquire(delta=number)):
-                task = asyncio.create_task(call)
-                await asyncio.sleep(0)
-                await cancel(task)
-        assert permits.handle.waiting_for_nonzero == 0
-        tasks = [asyncio.create_task(permits.acquire()) for _ in range(2)]
-        await begun(*tasks)
-        await cancel(*tasks)
-        assert permits.handle.waiting_for_nonzero == 0
-        wait_until(lambda: set(os.listdir("/proc/self/task")) <= before)
-
-    asyncio.run(main())
+    before = set(os.listdir("/proc/self/task"))
+    permits.handle.acquire()
+    for number in range(1, 51):
+        for call in (messages.receive(type=number), permits.acquire(delta=number)):
+            task = asyncio.create_task(call)
+            await asyncio.sleep(0)
+            await cancel(task)
+    assert permits.handle.waiting_for_nonzero == 0
+    tasks = [asyncio.create_task(permits.acquire()) for _ in range(2)]
+    await begun(*tasks)
+    await cancel(*tasks)
+    assert permits.handle.waiting_for_nonzero == 0
+    wait_until(lambda: set(os.listdir("/proc/self/task")) <= before)
 
 
 def test_close_releases_a_permit_that_the_task_of_a_stopped_loop_has_not_got(
@@ -414,7 +382,7 @@ def test_close_releases_a_permit_that_the_task_of_a_stopped_loop_has_not_got(
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     stopped_loop.close()
     permits.close()
-    assert permits.handle.value == 1
+    wait_until(lambda: permits.handle.value == 1)
 
 
 def test_the_task_of_a_stopped_loop_has_its_permit_when_the_loop_goes_on(
@@ -425,17 +393,15 @@ def test_the_task_of_a_stopped_loop_has_its_permit_when_the_loop_goes_on(
     assert permits.handle.value == 0
 
 
-def test_a_sender_that_has_succeeded_is_not_told_that_its_object_was_closed() -> None:
-    async def main() -> None:
-        queue = aio.MessageQueue(None, IPC_CREX)
-        queue.handle.max_size = 10
-        queue.handle.send(b"x" * 10)
-        task = asyncio.create_task(queue.send("after it"))
-        await blocked("msgsnd")
-        queue.handle.receive()
-        wait_until(lambda: queue.handle.current_messages == 1)
-        queue.close()
-        await task
-        queue.remove()
-
-    asyncio.run(main())
+@in_loop
+async def test_a_sender_that_has_succeeded_is_not_told_that_its_object_was_closed() -> None:
+    queue = aio.MessageQueue(None, IPC_CREX)
+    queue.handle.max_size = 10
+    queue.handle.send(b"x" * 10)
+    task = asyncio.create_task(queue.send("after it"))
+    await blocked("msgsnd")
+    queue.handle.receive()
+    wait_until(lambda: queue.handle.current_messages == 1)
+    queue.close()
+    await task
+    queue.remove()

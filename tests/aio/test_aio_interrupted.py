@@ -261,7 +261,7 @@ def test_a_stack_that_is_nearly_full_loses_no_message() -> None:
 
 
 def test_real_signals_whose_handler_raises_leave_everything_usable(
-    messages: aio.MessageQueue,
+    messages: aio.MessageQueue, without_collection: None
 ) -> None:
     """CPython 3.14 may run a handler between __enter__ and the body of a with statement."""
     armed = False

@@ -3,91 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
-import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from helpers import begun, blocked, fork, threads_in, wait_until
+from helpers import (
+    RunPython,
+    begun,
+    blocked,
+    cancel,
+    fork,
+    in_each_loop,
+    in_loop,
+    run_in_thread,
+    threads_in,
+    wait_until,
+)
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, aio
 
-T = TypeVar("T")
-Main = Callable[[], Coroutine[Any, Any, T]]
-RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+@contextlib.contextmanager
+def eager_collection() -> Iterator[None]:
+    """Collect garbage at each allocation."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def threads() -> set[str]:
     return set(os.listdir("/proc/self/task"))
 
 
-def wait_in(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
+def wait_in(
+    loop: asyncio.AbstractEventLoop, coroutine: Any, name: str = "msgrcv"
+) -> asyncio.Task[Any]:
     """Let a task of this loop wait, and stop the loop."""
     task = loop.create_task(coroutine)
     task._log_destroy_pending = False  # type: ignore[attr-defined]
-    loop.run_until_complete(blocked("msgrcv"))
+    loop.run_until_complete(blocked(name))
     return task
 
 
 # ----------------------------------------------------------------------------- the threads
 
 
-def test_ten_thousand_tasks_cost_one_thread(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
+@in_each_loop
+async def test_ten_thousand_tasks_cost_one_thread(messages: aio.MessageQueue) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tasks = [asyncio.create_task(messages.receive()) for _ in range(10000)]
+    await blocked("msgrcv")
+    await begun(*tasks)
+    assert threads_in("msgrcv") == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 50 * 1024
+    sender = threading.Thread(
+        target=lambda: messages.handle.send_many([str(i) for i in range(10000)])
+    )
+    sender.start()
+    assert [int((await task)[0]) for task in tasks] == list(range(10000))
+    sender.join()
+
+
+@in_loop
+async def test_a_thousand_types_in_turn_cost_few_threads_which_end(
+    messages: aio.MessageQueue,
 ) -> None:
-    async def main() -> None:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        tasks = [asyncio.create_task(messages.receive()) for _ in range(10000)]
-        await blocked("msgrcv")
-        await begun(*tasks)
-        assert threads_in("msgrcv") == 1
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 50 * 1024
-        sender = threading.Thread(
-            target=lambda: messages.handle.send_many([str(i) for i in range(10000)])
-        )
-        sender.start()
-        assert [int((await task)[0]) for task in tasks] == list(range(10000))
-        sender.join()
-
-    run(main)
-
-
-def test_a_thousand_types_in_turn_cost_few_threads_which_end(messages: aio.MessageQueue) -> None:
     """The type as an address, such as a pid, is a common idiom."""
-
-    async def main() -> None:
-        before, most = threads(), 0
-        for number in range(1, 1001):
-            task = asyncio.create_task(messages.receive(type=number))
-            await asyncio.sleep(0)
-            messages.handle.send("x", type=number)
-            await task
-            most = max(most, len(threads() - before))
-        # A second one while the first is not yet idle again.
-        assert most <= 3
-        wait_until(lambda: not threads() - before)
-
-    asyncio.run(main())
+    before, most = threads(), 0
+    for number in range(1, 1001):
+        task = asyncio.create_task(messages.receive(type=number))
+        await asyncio.sleep(0)
+        messages.handle.send("x", type=number)
+        await task
+        most = max(most, len(threads() - before))
+    # A second one while the first is not yet idle again.
+    assert most <= 3
+    wait_until(lambda: not threads() - before)
 
 
-def test_two_hundred_types_at_once_end_with_no_thread(messages: aio.MessageQueue) -> None:
+@in_loop
+async def test_two_hundred_types_at_once_end_with_no_thread(messages: aio.MessageQueue) -> None:
     before = threads()
-
-    async def main() -> None:
-        tasks = [asyncio.create_task(messages.receive(type=i)) for i in range(1, 201)]
-        await blocked("msgrcv", 200)
-        for i in range(1, 201):
-            await messages.send(str(i), type=i)
-        assert await asyncio.gather(*tasks) == [(str(i).encode(), i) for i in range(1, 201)]
-
-    asyncio.run(main())
+    tasks = [asyncio.create_task(messages.receive(type=i)) for i in range(1, 201)]
+    await blocked("msgrcv", 200)
+    for i in range(1, 201):
+        await messages.send(str(i), type=i)
+    assert await asyncio.gather(*tasks) == [(str(i).encode(), i) for i in range(1, 201)]
     wait_until(lambda: not threads() - before)
 
 
@@ -169,6 +181,16 @@ def test_a_task_of_a_running_loop_is_served_although_a_stopped_one_waited_first(
     assert asyncio.run(main()) == (b"for the running one", 1)
 
 
+def test_a_permit_for_a_loop_that_was_closed_is_released(
+    permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    permits.handle.acquire()
+    wait_in(stopped_loop, permits.acquire(), "semop")
+    stopped_loop.close()
+    permits.release()
+    wait_until(lambda: threads_in("semop") == 0 and permits.handle.value == 1)
+
+
 @pytest.mark.parametrize("end", ["message", "close"])
 def test_a_loop_that_was_closed_holds_no_message_back_and_its_thread_ends(
     messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop, end: str
@@ -185,19 +207,17 @@ def test_a_loop_that_was_closed_holds_no_message_back_and_its_thread_ends(
 # --------------------------------------------------------------------- coroutines and objects
 
 
-def test_a_coroutine_that_is_closed_while_it_waits_leaves_its_place(
+@in_loop
+async def test_a_coroutine_that_is_closed_while_it_waits_leaves_its_place(
     messages: aio.MessageQueue,
 ) -> None:
-    async def main() -> None:
-        waiting = messages.receive()
-        waiting.send(None)
-        task = asyncio.create_task(messages.receive())
-        await blocked("msgrcv")
-        waiting.close()
-        messages.handle.send("for the next")
-        assert await asyncio.wait_for(task, 10) == (b"for the next", 1)
-
-    asyncio.run(main())
+    waiting = messages.receive()
+    waiting.send(None)
+    task = asyncio.create_task(messages.receive())
+    await blocked("msgrcv")
+    waiting.close()
+    messages.handle.send("for the next")
+    assert await asyncio.wait_for(task, 10) == (b"for the next", 1)
 
 
 def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
@@ -223,71 +243,56 @@ def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
     assert asyncio.run(permits.acquire(timeout=10)) is True
 
 
-def test_objects_are_collected_while_threads_start(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
-) -> None:
+class Cycle:
+    """Garbage that refers to an object for asyncio, and may close it when it is collected."""
+
+    def __init__(self, queue: aio.MessageQueue, closed: list[aio.MessageQueue] | None) -> None:
+        self.queue = queue
+        self.closed = closed
+        self.itself = self
+
+    def __del__(self) -> None:
+        if self.closed is not None:
+            self.queue.close()
+            self.closed.append(self.queue)
+
+
+@in_each_loop
+async def test_objects_are_collected_while_threads_start(messages: aio.MessageQueue) -> None:
     """Garbage may be collected anywhere, also in a thread that is just starting."""
-
-    class Cycle:
-        def __init__(self) -> None:
-            self.queue = aio.MessageQueue(messages.key)
-            self.itself = self
-
-    async def main() -> None:
-        thresholds = gc.get_threshold()
-        gc.set_threshold(1)
-        try:
-            for _ in range(30):
-                task = asyncio.create_task(Cycle().queue.receive())
-                await asyncio.sleep(0.001)
-                await messages.send("x")
-                assert await task == (b"x", 1)
-        finally:
-            gc.set_threshold(*thresholds)
-
-    run(main)
+    with eager_collection():
+        for _ in range(30):
+            cycle = Cycle(aio.MessageQueue(messages.key), None)
+            task = asyncio.create_task(cycle.queue.receive())
+            del cycle
+            await asyncio.sleep(0.001)
+            await messages.send("x")
+            assert await task == (b"x", 1)
 
 
-def test_objects_are_closed_by_whoever_collects_their_owner(
-    run: Callable[[Main[None]], None], messages: aio.MessageQueue
+@in_each_loop
+async def test_objects_are_closed_by_whoever_collects_their_owner(
+    messages: aio.MessageQueue,
 ) -> None:
     """A __del__() may run anywhere, also in a worker thread."""
     closed: list[aio.MessageQueue] = []
-
-    class Service:
-        def __init__(self) -> None:
-            self.queue = aio.MessageQueue(messages.key)
-            self.itself = self
-
-        def __del__(self) -> None:
-            self.queue.close()
-            closed.append(self.queue)
-
-    async def main() -> None:
-        thresholds = gc.get_threshold()
-        gc.set_threshold(1)
-        try:
-            for _ in range(100):
-                service = Service()
-                task = asyncio.create_task(service.queue.receive(type=5))
-                await asyncio.sleep(0.001)
-                task.cancel()
-                del service
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                del task
-                task = asyncio.create_task(messages.receive())
-                await messages.send("x")
-                assert await task == (b"x", 1)
-        finally:
-            gc.set_threshold(*thresholds)
-        # Another thread may be in the middle of collecting, and then nothing is collected here.
-        wait_until(lambda: not gc.collect() and len(closed) == 100)
-        for queue in closed:
-            with pytest.raises(ValueError, match="has been closed"):
-                await queue.receive(timeout=0)
-
-    run(main)
+    with eager_collection():
+        for _ in range(100):
+            cycle = Cycle(aio.MessageQueue(messages.key), closed)
+            task = asyncio.create_task(cycle.queue.receive(type=5))
+            await asyncio.sleep(0.001)
+            task.cancel()
+            del cycle
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            task = asyncio.create_task(messages.receive())
+            await messages.send("x")
+            assert await task == (b"x", 1)
+    # Another thread may be in the middle of collecting, and then nothing is collected here.
+    wait_until(lambda: not gc.collect() and len(closed) == 100)
+    for queue in closed:
+        with pytest.raises(ValueError, match="has been closed"):
+            await queue.receive(timeout=0)
 
 
 def test_an_object_that_is_dropped_leaves_no_thread(messages: aio.MessageQueue) -> None:
@@ -308,40 +313,33 @@ def test_an_object_that_is_dropped_leaves_no_thread(messages: aio.MessageQueue) 
 # ---------------------------------------------------------------------- fork, and the end
 
 
-def test_a_forked_child_has_threads_of_its_own(messages: aio.MessageQueue) -> None:
-    async def main() -> None:
-        task = asyncio.create_task(messages.receive())
-        await blocked("msgrcv")
+@in_loop
+async def test_a_forked_child_has_threads_of_its_own(messages: aio.MessageQueue) -> None:
+    # The parent has an idle thread, and one that waits.
+    idle = asyncio.create_task(messages.receive(type=2))
+    task = asyncio.create_task(messages.receive())
+    await blocked("msgrcv", 2)
+    await cancel(idle)
 
-        def work() -> None:
-            # The task is the parent's: ending it here ends nothing there.
-            coroutine: Any = task.get_coro()
-            with pytest.raises(asyncio.CancelledError):
-                coroutine.throw(asyncio.CancelledError())
-            failed: list[BaseException] = []
+    def use() -> None:
+        for queue in (aio.MessageQueue(None, IPC_CREX), messages):
+            with pytest.raises(BusyError):
+                asyncio.run(queue.receive(timeout=0.01))
+            if queue is not messages:
+                queue.remove()
 
-            def use() -> None:
-                try:
-                    for queue in (aio.MessageQueue(None, IPC_CREX), messages):
-                        with pytest.raises(BusyError):
-                            asyncio.run(queue.receive(timeout=0.01))
-                        if queue is not messages:
-                            queue.remove()
-                except BaseException as error:
-                    failed.append(error)
+    def work() -> None:
+        # The task is the parent's: ending it here ends nothing there.
+        coroutine: Any = task.get_coro()
+        with pytest.raises(asyncio.CancelledError):
+            coroutine.throw(asyncio.CancelledError())
+        # A loop is running in this thread.
+        assert run_in_thread(use)() is None
 
-            # A loop is running in this thread.
-            thread = threading.Thread(target=use)
-            thread.start()
-            thread.join()
-            assert failed == []
-
-        assert os.waitpid(fork(work), 0)[1] == 0
-        assert threads_in("msgrcv") == 1
-        await messages.send("to the parent")
-        assert await task == (b"to the parent", 1)
-
-    asyncio.run(main())
+    assert os.waitpid(fork(work), 0)[1] == 0
+    assert threads_in("msgrcv") == 1
+    await messages.send("to the parent")
+    assert await task == (b"to the parent", 1)
 
 
 def test_a_forked_child_ends_while_its_parent_sends(run_python: RunPython) -> None:

@@ -251,7 +251,7 @@ def test_show_takes_keys_in_all_spellings(spelling: str) -> None:
     made.remove()
 
 
-def test_show_tells_all_of_a_set() -> None:
+def test_show_prints_every_field_of_a_set() -> None:
     made = SemaphoreSet(None, 3, IPC_CREX, 0o640, [5, 0, 7])
     waiter = subprocess.Popen(
         [sys.executable, "-c", f"import sysv_ipc; sysv_ipc.SemaphoreSet({made.key}).acquire(1)"]
@@ -295,7 +295,7 @@ def test_show_names_the_processes_that_have_a_segment_attached(segment: SharedMe
     other.communicate(b"\n")
 
 
-def test_show_tells_who_sent_and_received(queue: MessageQueue) -> None:
+def test_show_names_the_processes_that_sent_and_received(queue: MessageQueue) -> None:
     queue.send("abc")
     other = subprocess.Popen(
         [sys.executable, "-c", f"import sysv_ipc; sysv_ipc.MessageQueue({queue.key}).receive()"]
@@ -312,7 +312,7 @@ def test_show_tells_who_sent_and_received(queue: MessageQueue) -> None:
     )
 
 
-def test_nobody_has_sent_to_a_new_queue_or_received_from_it(queue: MessageQueue) -> None:
+def test_a_new_queue_has_no_last_sender_or_receiver(queue: MessageQueue) -> None:
     facts = shown(succeed("show", "msg", queue.key))
     assert facts["last send"] == facts["last receive"] == "never"
 
@@ -336,7 +336,7 @@ def test_a_process_name_cannot_move_the_cursor(segment: SharedMemory) -> None:
 # --------------------------------------------------------------------------------- limits
 
 
-def test_limits_are_the_systems() -> None:
+def test_limits_are_those_of_the_system() -> None:
     made = SemaphoreSet(None, 5, IPC_CREX)
     now = sysv_ipc.limits()
     rows = {row["LIMIT"]: row for row in table(succeed("limits"))}
@@ -410,14 +410,14 @@ def test_create_makes_a_queue(key: int) -> None:
     made.remove()
 
 
-def test_what_create_prints_can_be_pasted() -> None:
+def test_the_output_of_create_can_be_pasted_into_other_commands() -> None:
     line = succeed("create", "msg").splitlines()[1]
     command = line.partition(" run ")[2].split()[1:]
     assert shown(succeed(*command))["kind"] == "message queue"
     succeed("rm", "msg", command[-1])
 
 
-def test_create_refuses_what_exists(queue: MessageQueue) -> None:
+def test_create_refuses_a_key_that_exists(queue: MessageQueue) -> None:
     line = fail("create", "msg", "--key", queue.key)
     assert line.startswith(f"sysv-ipc: File exists: message queue with key {queue.key}")
     assert line.endswith("; choose another --key, or leave out --key to get an unused one")
@@ -434,7 +434,7 @@ def test_a_create_that_fails_leaves_nothing() -> None:
     assert from_json("ls") == []
 
 
-def test_rm_removes_and_says_what() -> None:
+def test_rm_removes_objects_and_names_them() -> None:
     first, second = Semaphore(None, IPC_CREX), SemaphoreSet(None, 2, IPC_CREX)
     output = succeed("rm", "sem", first.key, f"id:{second.id}")
     assert [line.split(" with ")[0] for line in output.splitlines()] == [
@@ -455,7 +455,7 @@ def test_options_of_rm_and_ls_may_stand_anywhere(
     assert other.removed
 
 
-def test_rm_names_each_that_it_could_not_remove(segment: SharedMemory, key: int) -> None:
+def test_rm_names_each_object_that_it_could_not_remove(segment: SharedMemory, key: int) -> None:
     done = run("rm", "shm", key, segment.key, "id:2147483647")
     assert done.returncode == 1
     assert done.stdout.decode().startswith(f"removed segment with key {segment.key}")
@@ -465,7 +465,7 @@ def test_rm_names_each_that_it_could_not_remove(segment: SharedMemory, key: int)
     assert len(lines) == 2
 
 
-def test_rm_json_tells_of_each(queue: MessageQueue, key: int) -> None:
+def test_rm_with_json_reports_each_object(queue: MessageQueue, key: int) -> None:
     done = run("rm", "msg", queue.key, key, "--json")
     assert (done.returncode, done.stderr) == (1, b"")
     first, second = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The command line loses nothing: neither what it took, nor the word of what it did."""
+"""The command line loses no message, and reports everything that it did."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sysv_ipc.cli import main
 
 MODULE = [sys.executable, "-m", "sysv_ipc"]
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-#: What else ends a program that has no handler for it.
+#: Other signals that end a program without a handler.
 FURTHER = [
     *(signal.SIGQUIT, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
     *(signal.SIGVTALRM, signal.SIGPROF, signal.SIGPOLL, signal.SIGABRT, signal.SIGPWR),
@@ -51,7 +51,7 @@ def start(*words: object, **options: Any) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 def nobody_reads() -> Iterator[int]:
-    """A pipe whose reader has gone."""
+    """A pipe whose reader has closed its end."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     yield write_end
@@ -66,7 +66,7 @@ def full_disk() -> Iterator[IO[bytes]]:
 
 
 def texts(output: bytes, form: str) -> list[str]:
-    """The messages that were written; the JSON is whole."""
+    """Return the messages in the output; JSON must be complete."""
     if form == "--json":
         return [one["text"] for one in json.loads(output or b"[]")]
     return output.decode().splitlines()
@@ -77,7 +77,7 @@ def texts(output: bytes, form: str) -> list[str]:
 
 @FORMS
 @pytest.mark.parametrize("amount", ["--all", "--count=3"])
-def test_nothing_is_taken_for_a_reader_that_has_gone(
+def test_no_message_is_taken_if_the_reader_has_closed_the_pipe(
     queue: MessageQueue, nobody_reads: int, form: str, amount: str
 ) -> None:
     queue.send_many(["a", "b", "c"])
@@ -99,7 +99,7 @@ def test_a_message_for_a_full_disk_goes_back(
 
 @FORMS
 @pytest.mark.parametrize("number", ENDING)
-def test_what_was_taken_before_a_signal_is_written(
+def test_messages_taken_before_a_signal_are_written(
     queue: MessageQueue, form: str, number: signal.Signals
 ) -> None:
     queue.send_many(["a", "b"])
@@ -111,7 +111,7 @@ def test_what_was_taken_before_a_signal_is_written(
     assert texts(output, form) == ["a", "b"]
 
 
-def test_an_array_of_nothing_is_json_too(queue: MessageQueue) -> None:
+def test_an_array_of_no_messages_is_valid_json(queue: MessageQueue) -> None:
     receiver = start("receive", queue.key, "--json")
     wait_until(lambda: blocked_process(receiver.pid, "msgrcv"))
     receiver.send_signal(signal.SIGTERM)
@@ -130,7 +130,7 @@ def test_an_ignored_signal_stays_ignored(queue: MessageQueue) -> None:
 
 
 @FORMS
-def test_what_was_taken_before_the_removal_is_written(key: int, form: str) -> None:
+def test_messages_taken_before_the_removal_are_written(key: int, form: str) -> None:
     made = MessageQueue(key, IPC_CREX)
     made.send("a")
     receiver = start("receive", key, form, "--count", 2)
@@ -155,14 +155,14 @@ def test_each_message_is_written_when_it_is_taken(queue: MessageQueue) -> None:
     assert texts(seen + rest, "--json") == ["first", "second"]
 
 
-def test_json_looks_as_it_does_for_other_commands(queue: MessageQueue) -> None:
+def test_json_is_formatted_as_in_other_commands(queue: MessageQueue) -> None:
     queue.send_many(["a", "b"])
     peeked = run("peek", queue.key, "--all", "--json").stdout
     assert run("receive", queue.key, "--all", "--json").stdout == peeked
 
 
 def fill(pipe: int) -> int:
-    """Write into a pipe until it has no room; return how much that was."""
+    """Write into a pipe until it is full; return the number of bytes."""
     written = 0
     os.set_blocking(pipe, False)
     with contextlib.suppress(BlockingIOError):
@@ -173,7 +173,9 @@ def fill(pipe: int) -> int:
 
 
 @FORMS
-def test_a_reader_that_does_not_read_can_be_left(queue: MessageQueue, form: str) -> None:
+def test_a_signal_ends_the_command_if_the_reader_does_not_read(
+    queue: MessageQueue, form: str
+) -> None:
     queue.send_many(["a", "b"])
     read_end, write_end = os.pipe()
     fill(write_end)
@@ -190,7 +192,7 @@ def test_a_reader_that_does_not_read_can_be_left(queue: MessageQueue, form: str)
 
 
 def check_it_goes_back(queue: MessageQueue, output: int, number: int) -> None:
-    """A signal ends a receiver with the only message, for which its output has no room."""
+    """Check that a message returns to the queue if a signal ends a receiver with a full output."""
     queue.send("precious")
     command = [*MODULE, "receive", f"id:{queue.id}"]
     receiver = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE)
@@ -202,7 +204,9 @@ def check_it_goes_back(queue: MessageQueue, output: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [*ENDING, *FURTHER], ids=str)
-def test_no_signal_takes_the_message_in_hand_along(queue: MessageQueue, number: int) -> None:
+def test_no_signal_loses_the_message_that_is_being_written(
+    queue: MessageQueue, number: int
+) -> None:
     read_end, write_end = os.pipe()
     fill(write_end)
     check_it_goes_back(queue, write_end, number)
@@ -210,10 +214,10 @@ def test_no_signal_takes_the_message_in_hand_along(queue: MessageQueue, number: 
     os.close(write_end)
 
 
-def test_the_signal_of_waits_is_left_to_the_library(
+def test_the_command_does_not_handle_the_signal_that_interrupts_waits(
     queue: MessageQueue, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Else a wait could not be ended, or would be made of naps."""
+    """Otherwise a wait could not be interrupted, or would poll."""
     code = """
 import os, signal, sys, sysv_ipc
 from sysv_ipc.cli.delivery import ENDING, Held
@@ -237,7 +241,7 @@ def test_a_handler_of_the_program_itself_stays() -> None:
     assert calls == [signal.SIGALRM]
 
 
-#: Each write begins so many microseconds after poll(2) has said that there is room.
+#: The delay in microseconds between poll(2), which reports room, and each write.
 SLOW = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=write,pwritev2"]
 DELAY = "delay_enter=300000"
 
@@ -247,7 +251,7 @@ DELAY = "delay_enter=300000"
     [[f"write,pwritev2:{DELAY}"], [f"write:{DELAY}", "pwritev2:error=EOPNOTSUPP"]],
     ids=["now", "before Linux 6.4"],
 )
-def test_room_that_another_writer_takes_makes_no_receiver_deaf(
+def test_room_that_another_writer_takes_does_not_block_signals(
     queue: MessageQueue, inject: list[str]
 ) -> None:
     read_end, write_end = os.pipe()
@@ -273,12 +277,12 @@ def test_room_that_another_writer_takes_makes_no_receiver_deaf(
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_full_terminal_makes_no_receiver_deaf(
+def test_a_full_terminal_does_not_block_signals(
     queue: MessageQueue, number: signal.Signals
 ) -> None:
-    """For poll(2) it has room, and write(2) waits all the same."""
+    """poll(2) reports room, but write(2) blocks nevertheless."""
     ours, theirs = os.openpty()
-    # The kernel moves on what it took, and then has room again, a few times.
+    # The kernel processes the written bytes, and then has room again, a few times.
     in_vain = 0
     while in_vain < 100:
         in_vain = 0 if fill(theirs) else in_vain + 1
@@ -288,7 +292,7 @@ def test_a_full_terminal_makes_no_receiver_deaf(
     os.close(theirs)
 
 
-def test_a_word_that_nobody_takes_makes_no_receiver_deaf(key: int) -> None:
+def test_an_error_message_that_cannot_be_written_does_not_block_signals(key: int) -> None:
     """Output and errors are one full pipe, and the message cannot go back."""
     made = MessageQueue(key, IPC_CREX)
     made.send("x")
@@ -305,7 +309,7 @@ def test_a_word_that_nobody_takes_makes_no_receiver_deaf(key: int) -> None:
     os.close(write_end)
 
 
-def test_a_message_goes_back_also_to_a_queue_that_was_filled_meanwhile(
+def test_a_message_goes_back_to_a_queue_that_was_filled_meanwhile(
     queue: MessageQueue,
 ) -> None:
     queue.send("precious")
@@ -326,7 +330,7 @@ def test_a_message_goes_back_also_to_a_queue_that_was_filled_meanwhile(
     os.close(write_end)
 
 
-def test_a_message_that_cannot_go_back_is_told(key: int) -> None:
+def test_a_message_that_cannot_go_back_is_reported(key: int) -> None:
     """The caller may read the queue and not write to it."""
     made = MessageQueue(key, IPC_CREX, 0o644)
     made.send(b"\x1bprecious", type=7)
@@ -364,6 +368,7 @@ for number in range(int(sys.argv[2])):
         self.process = subprocess.Popen(command)
 
 
+@pytest.mark.once
 @FORMS
 def test_receivers_that_are_stopped_at_random_lose_nothing(
     queue: MessageQueue, form: str, tmp_path: Path
@@ -379,7 +384,7 @@ def test_receivers_that_are_stopped_at_random_lose_nothing(
             with (tmp_path / f"{number}").open("wb") as file:
                 words = ["receive", str(queue.key), form, "--count", "1000000"]
                 receivers.append(subprocess.Popen([*MODULE, *words], stdout=file))
-        # Where nothing is left, a receiver that has taken nothing is stopped.
+        # If the queue is empty, a receiver is stopped that has taken nothing.
         last = tmp_path / f"{number}"
         wait_until(lambda file=last: file.stat().st_size or not queue.current_messages)  # type: ignore[misc]
         time.sleep(source.uniform(0, 0.05))
@@ -391,7 +396,7 @@ def test_receivers_that_are_stopped_at_random_lose_nothing(
     found = [text for output in tmp_path.iterdir() for text in texts(output.read_bytes(), form)]
     assert len(found) == count
     assert {int(text) for text in found} == set(range(count))
-    assert number > 4, "too few were stopped"
+    assert number > 4, "too few receivers were stopped"
 
 
 # ----------------------------------------------------------------------------------- send
@@ -409,7 +414,7 @@ def test_a_message_that_is_too_long_is_refused_before_the_first_is_sent(
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_sender_that_is_stopped_tells_what_it_has_sent(
+def test_a_sender_that_is_stopped_reports_how_many_it_has_sent(
     queue: MessageQueue, number: signal.Signals
 ) -> None:
     queue.max_size = 10
@@ -427,7 +432,7 @@ def test_a_sender_that_is_stopped_tells_what_it_has_sent(
 
 @pytest.mark.parametrize("kind", ["sem", "shm", "msg"])
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_an_object_of_which_nobody_is_told_is_not_left_behind(
+def test_an_object_that_cannot_be_reported_is_not_left_behind(
     kind: str, form: list[str], nobody_reads: int, full_disk: IO[bytes]
 ) -> None:
     done = run("create", kind, *form, stdout=nobody_reads)
@@ -438,7 +443,7 @@ def test_an_object_of_which_nobody_is_told_is_not_left_behind(
     assert run("ls", "--json").stdout == b"[]\n"
 
 
-def test_an_object_whose_maker_is_stopped_before_it_is_told_is_not_left_behind() -> None:
+def test_an_object_is_not_left_behind_if_its_maker_is_stopped_before_the_report() -> None:
     read_end, write_end = os.pipe()
     fill(write_end)
     maker = subprocess.Popen([*MODULE, "create", "sem"], stdout=write_end, stderr=-1)
@@ -452,7 +457,7 @@ def test_an_object_whose_maker_is_stopped_before_it_is_told_is_not_left_behind()
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_nothing_is_removed_for_a_reader_that_has_gone(
+def test_nothing_is_removed_if_the_reader_has_closed_the_pipe(
     form: list[str], nobody_reads: int, semaphore: Semaphore
 ) -> None:
     done = run("rm", "sem", semaphore.key, *form, stdout=nobody_reads)
@@ -461,7 +466,7 @@ def test_nothing_is_removed_for_a_reader_that_has_gone(
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_what_was_removed_is_told_also_with_a_full_disk(
+def test_removed_objects_are_reported_even_with_a_full_disk(
     form: list[str], full_disk: IO[bytes]
 ) -> None:
     first, second = Semaphore(None, IPC_CREX), Semaphore(None, IPC_CREX)
@@ -477,10 +482,10 @@ def test_what_was_removed_is_told_also_with_a_full_disk(
 
 
 @pytest.mark.parametrize("name", ["_create", "remove"])
-def test_a_signal_does_not_come_between_a_deed_and_its_word(
+def test_a_signal_does_not_come_between_an_action_and_its_report(
     name: str, key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes right after the kernel has done it, which no test from outside can arrange."""
+    """The signal arrives right after the system call, which needs a test inside the process."""
     from sysv_ipc.cli import objects
 
     def then_stop(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -34,7 +34,7 @@ from sysv_ipc.cli import main
         ("ls --key 0x1ffffffff", "0x1ffffffff is not a key: keys have 32 bits"),
         ("ls --key 12ab", "'12ab' is not a number (decimal or 0x hexadecimal)"),
         ("ls --id 2147483648", "2147483648 is not an id"),
-        ("ls --owner nobody-at-all", "there is no user 'nobody-at-all'"),
+        ("ls --owner no-such-user", "there is no user 'no-such-user'"),
         ("ls --sort cow", "invalid choice: 'cow'"),
         ("ls --watch 0", "0 is not between 0.05 and 86400 seconds"),
         ("show", "the following arguments are required: KIND, OBJECT"),
@@ -76,7 +76,7 @@ def test_wrong_usage_ends_the_program() -> None:
     assert line.endswith("; see sysv-ipc --help")
 
 
-def test_errors_are_json_where_json_is_asked_for(key: int) -> None:
+def test_errors_are_json_if_json_is_requested(key: int) -> None:
     done = run("show", "msg", key, "--json")
     assert (done.returncode, done.stdout) == (1, b"")
     error = json.loads(done.stderr)["error"]
@@ -101,10 +101,10 @@ def test_a_missing_object_is_the_error_in_json_that_the_library_raises(
     assert (error["class"], error["errno"]) == ("ExistentialError", number)
 
 
-def test_an_object_that_vanishes_is_told(
+def test_an_object_that_vanishes_is_reported(
     key: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Between finding it and using it, somebody removes it."""
+    """Another process removes it after it is found and before it is used."""
     from sysv_ipc.cli import objects, queues
 
     MessageQueue(key, IPC_CREX)
@@ -136,7 +136,7 @@ def test_an_object_that_vanishes_is_told(
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else one,
 )
-def test_an_object_that_took_the_id_of_the_one_that_was_found_is_not_used(
+def test_an_object_that_took_the_id_of_the_one_found_is_not_used(
     words: list[str],
     module: str,
     by: str,
@@ -191,7 +191,7 @@ def test_a_queue_that_may_only_be_written_to_is_sent_to(queue: MessageQueue) -> 
 
 @needs_seccomp
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
+def test_objects_that_an_old_kernel_hides_are_not_reported_as_missing(kind: str) -> None:
     made = KINDS[kind](None, IPC_CREX)
     missing = KINDS[kind](None, IPC_CREX)
     if kind == "shm":
@@ -220,7 +220,7 @@ def test_what_an_old_kernel_hides_is_not_said_to_be_missing(kind: str) -> None:
 
 
 @needs_seccomp
-def test_what_an_old_kernel_shows_is_found_without_a_word_of_the_rest(queue: MessageQueue) -> None:
+def test_objects_that_an_old_kernel_shows_are_found_without_a_warning(queue: MessageQueue) -> None:
     hidden = MessageQueue(None, IPC_CREX)
     queue.mode = 0o666
 

@@ -22,6 +22,8 @@ from sleeping import blocked_process
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
 
+pytestmark = pytest.mark.once
+
 COMMAND = [sys.executable, "-m", "sysv_ipc"]
 
 
@@ -45,7 +47,7 @@ class Terminal:
         self.text = ""
 
     def read_until(self, end: str) -> None:
-        """Read until the screen's text has this in it."""
+        """Read until the screen contains this text."""
         while end not in self.text:
             assert self._read(), f"the command ended with {self.text!r}"
 
@@ -53,7 +55,7 @@ class Terminal:
         os.write(self.controller, text.encode())
 
     def finish(self) -> int:
-        """Read all that comes; return the status."""
+        """Read until the end of the output; return the status."""
         while self._read():
             pass
         os.close(self.controller)
@@ -70,26 +72,26 @@ class Terminal:
 
 
 def on_terminal(*words: object, **variables: str) -> tuple[int, str]:
-    """Run the command and return its status and all that was on the screen, without colours."""
+    """Run the command and return its status and the text of the screen, without colours."""
     terminal = Terminal(*words, **variables)
     status = terminal.finish()
     return status, re.sub(r"\x1b\[[0-9;]*m", "", terminal.text)
 
 
 def cells(text: str) -> list[list[str]]:
-    """The cells of a table, whoever laid it out."""
+    """Return the cells of a table, with or without rich."""
     lines = [line for line in text.splitlines() if line.strip() and not set(line) <= set(" ─━")]
     return [[cell.lower() for cell in re.split(" {2,}", line.strip())] for line in lines]
 
 
 def steady(text: str) -> str:
-    """What would have been shown at the same moment."""
+    """Remove the parts of the output that depend on the time."""
     return re.sub(r"\b\d+s\b", "0s", text)
 
 
 @pytest.fixture
 def without_rich(tmp_path: Path) -> dict[str, str]:
-    """The environment of somebody who has not installed rich."""
+    """The environment of a user without rich."""
     (tmp_path / "rich.py").write_text("raise ImportError('not installed')")
     return {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
 
@@ -116,7 +118,7 @@ def test_tables_hold_the_same_with_rich_without_it_and_in_a_pipe(
     segment.remove()
 
 
-def test_nothing_of_rich_reads_names_as_markup(key: int) -> None:
+def test_rich_does_not_read_names_as_markup(key: int) -> None:
     code = (
         f"import sysv_ipc; s = sysv_ipc.SharedMemory({key}, sysv_ipc.IPC_CREX);"
         " open('/proc/self/comm', 'w').write('[bold]x[/]'); print(); input(); s.remove()"
@@ -161,7 +163,7 @@ def test_rm_asks_before_each() -> None:
     first.remove()
 
 
-def test_nothing_is_removed_by_an_answer_to_a_question_that_nobody_saw() -> None:
+def test_an_answer_to_a_question_that_was_not_shown_removes_nothing() -> None:
     first, second = Semaphore(None, IPC_CREX), Semaphore(None, IPC_CREX)
     words = f"{first.key} {second.key}"
     shell = f'exec "{sys.executable}" -m sysv_ipc rm sem {words} 2>/dev/full'
@@ -176,7 +178,7 @@ def test_nothing_is_removed_by_an_answer_to_a_question_that_nobody_saw() -> None
     os.close(theirs)
 
 
-def test_rm_does_not_ask_who_says_yes() -> None:
+def test_rm_does_not_ask_if_yes_is_given() -> None:
     made = Semaphore(None, IPC_CREX)
     status, text = on_terminal("rm", "sem", made.key, "--yes")
     assert (status, made.removed) == (0, True)
@@ -202,7 +204,7 @@ def test_ctrl_c_ends_a_wait_quietly(queue: MessageQueue) -> None:
     assert terminal.text == "^C"
 
 
-def test_watch_draws_the_screen_anew(queue: MessageQueue) -> None:
+def test_watch_redraws_the_screen(queue: MessageQueue) -> None:
     terminal = Terminal("ls", "--watch", "0.05")
     terminal.read_until("0 messages, 0 bytes")
     queue.send("news")
@@ -218,7 +220,7 @@ def test_a_message_on_the_screen_ends_with_a_newline(queue: MessageQueue) -> Non
     assert on_terminal("receive", queue.key, "--count", "2") == (0, "no newline\nnewline\n")
 
 
-#: What a terminal would obey: C0, DEL, and C1 alone and as UTF-8.
+#: The control characters of a terminal: C0, DEL, and C1 alone and as UTF-8.
 EVIL = b"a\x1b]0;owned\x07\x1b[2J\r\b\x00\x7f\x9b1m\xc2\x9b1m\xff caf\xc3\xa9\ttab\nline"
 HARMLESS = r"a\x1b]0;owned\x07\x1b[2J\x0d\x08\x00\x7f\x9b1m\xc2\x9b1m\xff café" + "\ttab\nline\n"
 
@@ -231,12 +233,12 @@ def test_a_message_cannot_control_the_terminal(
     queue.send(EVIL)
     terminal = Terminal(command, queue.key, *options)
     assert terminal.finish() == 0
-    # The terminal itself makes spaces of tabs, or not.
+    # Some terminals replace tabs with spaces.
     assert terminal.text.expandtabs() == HARMLESS.expandtabs()
 
 
 @pytest.mark.parametrize("command", ["peek", "receive"])
-def test_messages_in_json_cannot_either(queue: MessageQueue, command: str) -> None:
+def test_messages_in_json_cannot_control_the_terminal(queue: MessageQueue, command: str) -> None:
     queue.send("\x1b\x7f\x9b\u202e")
     terminal = Terminal(command, queue.key, "--json")
     assert terminal.finish() == 0
@@ -244,7 +246,7 @@ def test_messages_in_json_cannot_either(queue: MessageQueue, command: str) -> No
     assert json.loads(terminal.text)[0]["text"] == "\x1b\x7f\x9b\u202e"
 
 
-def test_bytes_of_a_segment_cannot_either(segment: SharedMemory) -> None:
+def test_bytes_of_a_segment_cannot_control_the_terminal(segment: SharedMemory) -> None:
     segment.write(EVIL)
     terminal = Terminal("read", segment.key, "--length", len(EVIL))
     assert terminal.finish() == 0
@@ -276,7 +278,9 @@ def test_raw_is_byte_for_byte(command: str, queue: MessageQueue, segment: Shared
     assert terminal.text.rstrip("\n") == "\x1b[1mbold"
 
 
-def test_a_terminal_of_another_encoding_gets_what_it_can_show(queue: MessageQueue) -> None:
+def test_a_terminal_with_another_encoding_gets_only_characters_that_it_can_show(
+    queue: MessageQueue,
+) -> None:
     # As UTF-8 the last byte is CSI, which begins a control sequence there.
     queue.send("\u011b caf\xe9")
     terminal = Terminal("peek", queue.key, PYTHONIOENCODING="ascii")
@@ -284,7 +288,7 @@ def test_a_terminal_of_another_encoding_gets_what_it_can_show(queue: MessageQueu
     assert terminal.text == r"\u011b caf\xe9" + "\n"
 
 
-def test_what_was_said_on_the_command_line_is_not_obeyed_either() -> None:
+def test_arguments_of_the_command_line_cannot_control_the_terminal() -> None:
     for words in (["ls", "--\x1b[2J"], ["ls", "\x1b[2J"], ["--\x1b[2J"]):
         terminal = Terminal(*words)
         assert terminal.finish() == 2
@@ -331,7 +335,7 @@ def test_an_object_that_is_used_again_during_the_question_is_not_removed() -> No
     made.remove()
 
 
-def test_ctrl_c_at_the_question_leaves_whole_json_of_what_was_done() -> None:
+def test_ctrl_c_at_the_question_leaves_complete_json_of_the_removals_before_it() -> None:
     first, second = Semaphore(None, IPC_CREX), Semaphore(None, IPC_CREX)
     terminal = Terminal("rm", "sem", first.key, second.key, "--json")
     terminal.read_until("? [y/N] ")
@@ -342,7 +346,7 @@ def test_ctrl_c_at_the_question_leaves_whole_json_of_what_was_done() -> None:
     assert first.removed
     assert not second.removed
     second.remove()
-    # The terminal shows ^C when it has sent the signal: before, between or after what follows.
+    # The terminal shows ^C after it has sent the signal: before, within or after the next text.
     text = re.sub(r"remove .*\? \[y/N\] (y\n)?", "", terminal.text.replace("^C", ""))
     assert [one["removed"] for one in json.loads(text)] == [True]
 
@@ -353,7 +357,7 @@ def test_a_narrow_terminal_shows_all(queue: MessageQueue) -> None:
     assert narrow[1][2] == str(queue.id)
 
 
-def test_the_session_in_the_docs_is_what_a_terminal_shows() -> None:
+def test_the_session_in_the_docs_is_the_output_on_a_terminal() -> None:
     script = ROOT / "tools/transcript.py"
     done = subprocess.run(
         [sys.executable, script, "--check"], capture_output=True, text=True, timeout=100

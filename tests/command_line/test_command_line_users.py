@@ -1,4 +1,4 @@
-"""Who uses an object, as the command line tells it, and what is removed that nobody uses."""
+"""The processes that use an object, and the removal of unused objects, on the command line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(*words: object, before: list[str] | None = None) -> subprocess.Completed
 
 
 def facts(kind: str, id: int, before: list[str] | None = None) -> dict[str, str]:
-    """What show tells, by its names; the last pid of each member of a set too."""
+    """Return the rows of show, by name, and the last pid of each member of a set."""
     text = run("show", kind, f"id:{id}", before=before).stdout
     head, _, table = text.partition("\n\n")
     told = {line.partition(":")[0]: line.partition(":")[2].strip() for line in head.splitlines()}
@@ -42,7 +42,7 @@ def facts(kind: str, id: int, before: list[str] | None = None) -> dict[str, str]
 
 
 def listed(kind: str, id: int, before: list[str] | None = None) -> tuple[str, list[str]]:
-    """The pids and the state that ls shows."""
+    """Return the pids and the state that ls shows."""
     lines = run("ls", kind, "--id", id, before=before).stdout.splitlines()
     header, row = (re.split(" {2,}", line.strip()) for line in lines)
     cells = dict(zip(header, row, strict=True))
@@ -50,14 +50,14 @@ def listed(kind: str, id: int, before: list[str] | None = None) -> tuple[str, li
 
 
 def as_nobody(function: Callable[[], int]) -> int:
-    """Call it in a process of another user, which ends; return the id of what it made."""
+    """Call the function in a process of another user, which ends; return the id of its object."""
     return in_child(function, uid=OTHER_UID, gid=OTHER_UID)
 
 
 # ------------------------------------------------------------------- another PID namespace
 
 
-def test_a_process_of_another_pid_namespace_is_not_nobody(
+def test_a_process_of_another_pid_namespace_counts_as_a_process(
     segment: SharedMemory, queue: MessageQueue, semaphore: Semaphore
 ) -> None:
     queue.send("x")
@@ -76,9 +76,9 @@ def test_a_process_of_another_pid_namespace_is_not_nobody(
         assert listed(kind, handle.id, CONTAINER)[0] == "..."
 
 
-def test_each_member_of_a_set_is_told_as_far_as_it_is_known() -> None:
+def test_each_member_of_a_set_is_shown_with_its_last_process_if_known() -> None:
     made = SemaphoreSet(None, 3, IPC_CREX)
-    # The kernel leaves no trace of what has not happened.
+    # The kernel has no record of an operation that never happened.
     assert not run("show", "sem", f"id:{made.id}").stdout.count("another PID")
     made.release(1)
     told = facts("sem", made.id, CONTAINER)
@@ -88,7 +88,7 @@ def test_each_member_of_a_set_is_told_as_far_as_it_is_known() -> None:
     made.remove()
 
 
-def test_nobody_is_who_never_was(queue: MessageQueue) -> None:
+def test_objects_never_used_have_no_process(queue: MessageQueue) -> None:
     code = (
         "import ctypes; c = ctypes.CDLL(None);"
         "print(c.semget(0, 2, 0o1600), c.shmget(0, 4096, 0o1600))"
@@ -175,7 +175,9 @@ def ids(kind: str) -> list[int]:
 
 
 @each
-def test_what_a_user_has_left_is_marked_and_removed(kind: str, make: Callable[[], int]) -> None:
+def test_objects_that_a_user_has_left_are_marked_and_removed(
+    kind: str, make: Callable[[], int]
+) -> None:
     left = [as_nobody(make) for _ in range(3)]
     kept = make()
     for id in left:
@@ -195,7 +197,7 @@ def test_what_a_user_has_left_is_marked_and_removed(kind: str, make: Callable[[]
 
 
 @pytest.mark.parametrize(("kind", "make"), [*MAKERS.values()][:3], ids=[*MAKERS][:3])
-def test_what_another_pid_namespace_left_is_not_known_to_be_unused(
+def test_objects_of_another_pid_namespace_are_not_known_to_be_unused(
     kind: str, make: Callable[[], int]
 ) -> None:
     kept = as_nobody(make)
@@ -208,7 +210,7 @@ def test_what_another_pid_namespace_left_is_not_known_to_be_unused(
 
 
 def remains(kind: str, id: int, why: str) -> None:
-    """Nobody else's is removed with it, and it is told why."""
+    """Check that rm removes neither the object nor those of other users, and gives the reason."""
     assert "unused" not in listed(kind, id)[1]
     done = run("rm", kind, "--owner", "nobody", "--yes", "--json")
     (result,) = json.loads(done.stdout)
@@ -217,7 +219,7 @@ def remains(kind: str, id: int, why: str) -> None:
     assert ids(kind) == [id]
 
 
-def test_what_somebody_waits_for_remains() -> None:
+def test_a_semaphore_with_a_waiter_remains() -> None:
     semaphore = as_nobody(make_semaphore)
     code = "import sysv_ipc; sysv_ipc.Semaphore.from_id({}).acquire()"
     with subprocess.Popen([sys.executable, "-c", code.format(semaphore)]) as waiter:
@@ -227,7 +229,7 @@ def test_what_somebody_waits_for_remains() -> None:
         waiter.communicate()
 
 
-def test_a_queue_that_somebody_waits_for_remains() -> None:
+def test_a_queue_with_a_waiter_remains() -> None:
     queue = as_nobody(make_queue)
     code = "import sysv_ipc; sysv_ipc.MessageQueue.from_id({}).receive(type=9)"
     with subprocess.Popen(
@@ -271,7 +273,7 @@ def test_a_set_remains_when_one_member_was_changed_by_a_process_that_lives() -> 
     made.remove()
 
 
-def test_a_set_that_nobody_has_used_yet_remains_while_its_owner_has_processes() -> None:
+def test_an_unused_set_remains_while_its_owner_has_processes() -> None:
     code = "import ctypes; print(ctypes.CDLL(None).semget(0, 1, 0o1600))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     id = int(made.stdout)
@@ -282,7 +284,7 @@ def test_a_set_that_nobody_has_used_yet_remains_while_its_owner_has_processes() 
     sysv_ipc.remove_semaphore(id)
 
 
-def test_what_is_in_use_does_not_make_rm_fail_that_removed_the_rest() -> None:
+def test_objects_in_use_do_not_make_rm_fail_if_it_removed_the_others() -> None:
     left, kept = as_nobody(make_semaphore), as_nobody(make_semaphore)
     Semaphore.from_id(kept).release()
     done = run("rm", "sem", "--owner", "nobody", "--yes")
@@ -294,7 +296,7 @@ def test_what_is_in_use_does_not_make_rm_fail_that_removed_the_rest() -> None:
     sysv_ipc.remove_semaphore(kept)
 
 
-def test_what_may_not_be_removed_is_a_failure() -> None:
+def test_an_object_that_may_not_be_removed_is_a_failure() -> None:
     id = as_nobody(make_semaphore)
     words = ["rm", "sem", "--owner", "nobody", "--yes"]
     command = [sys.executable, "-c", AS_USER, str(OTHER_UID - 1), *words]
@@ -304,15 +306,15 @@ def test_what_may_not_be_removed_is_a_failure() -> None:
     sysv_ipc.remove_semaphore(id)
 
 
-#: Root who may not look into processes of others: --bounding-set holds for what is executed.
+#: Root without the right to inspect other users' processes; --bounding-set applies after execve().
 NOT_LOOKING = ["setpriv", "--bounding-set", "-sys_ptrace"]
-#: What is not known to be unused by whom.
+#: The callers that cannot see if a process uses the object.
 blind = pytest.mark.parametrize("before", [CONTAINER, NOT_LOOKING], ids=["container", "no ptrace"])
 
 
 @pytest.fixture
 def waiter() -> Iterator[int]:
-    """A queue of nobody's, used by processes that have ended, for which a third user waits."""
+    """An unused queue, whose last processes have ended; a third user's process waits for it."""
     queue = as_nobody(make_queue)
     code = (
         "import os, sys, sysv_ipc; os.setgroups([]); os.setuid(int(sys.argv[1]))\n"
@@ -326,7 +328,7 @@ def waiter() -> Iterator[int]:
 
 
 @blind
-def test_a_queue_remains_for_which_a_process_may_wait_that_cannot_be_seen(
+def test_a_queue_remains_if_an_invisible_process_may_wait_for_it(
     before: list[str], waiter: int
 ) -> None:
     assert "unused" not in listed("msg", waiter, before)[1]
@@ -336,7 +338,7 @@ def test_a_queue_remains_for_which_a_process_may_wait_that_cannot_be_seen(
     assert ids("msg") == [waiter]
 
 
-def test_a_queue_remains_for_whom_may_not_look_into_others(waiter: int) -> None:
+def test_a_queue_remains_if_the_caller_may_not_inspect_other_processes(waiter: int) -> None:
     words = ["rm", "msg", "--mine", "--yes"]
     command = [sys.executable, "-c", AS_USER, str(OTHER_UID), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -346,8 +348,8 @@ def test_a_queue_remains_for_whom_may_not_look_into_others(waiter: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "call"), [("sem", "semget(0x80, 1,"), ("msg", "msgget(0x80,")])
-def test_what_a_process_has_just_made_that_cannot_be_seen_remains(kind: str, call: str) -> None:
-    """C programs make sets without an operation: the kernel keeps nobody of theirs."""
+def test_an_object_just_made_by_an_invisible_process_remains(kind: str, call: str) -> None:
+    """C programs create sets without an operation: the kernel records no process for them."""
     code = (
         f"import ctypes, os, sys; os.setuid({OTHER_UID}); print(ctypes.CDLL(None).{call} 0o1600),"
         "flush=True); sys.stdin.read()"
@@ -366,7 +368,7 @@ def test_what_a_process_has_just_made_that_cannot_be_seen_remains(kind: str, cal
     assert run("rm", kind, f"id:{made}").returncode == 0
 
 
-def test_an_owner_who_is_in_another_ipc_namespace_has_not_just_made_it() -> None:
+def test_an_owner_in_another_ipc_namespace_does_not_protect_an_object() -> None:
     made = as_nobody(make_untouched_queue)
     code = f"import os, sys; os.setuid({OTHER_UID}); print(flush=True); sys.stdin.read()"
     command = ["unshare", "-i", sys.executable, "-c", code]
@@ -378,8 +380,8 @@ def test_an_owner_who_is_in_another_ipc_namespace_has_not_just_made_it() -> None
     assert made not in ids("msg")
 
 
-def test_a_waiter_remains_seen_where_only_a_thread_is_in_the_namespace() -> None:
-    """The process itself, which is its first thread, has gone to another IPC namespace."""
+def test_a_waiter_is_seen_if_only_its_thread_is_in_the_namespace() -> None:
+    """The process itself, which is its first thread, has moved to another IPC namespace."""
     queue = as_nobody(make_queue)
     code = (
         "import namespace, sys, threading, sysv_ipc; queue = sysv_ipc.MessageQueue.from_id({})\n"

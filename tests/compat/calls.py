@@ -1,13 +1,13 @@
-"""Several hundred calls over the API of sysv_ipc 1.2.0, each with what came of it.
+"""Make several hundred calls of the API of sysv_ipc 1.2.0, and describe the outcome of each.
 
-Runs under either library and prints one line a call: ``section | call => outcome``.  The calls
-stand in ``calls/``, one file a room; a call is its own label.  Each is made in a forked child
-with an IPC namespace of its own, so that it meets only what its set-up made, leaves nothing
-behind, and may crash or hang.
+Runs under either library and prints one line per call: ``section | call => outcome``.  The calls
+are in ``calls/``, a file for each subject; a call is its own label.  Each is made in a forked child
+with an IPC namespace of its own, so that it sees only the objects of its set-up, leaves
+nothing behind, and may crash or hang.
 
 Outcomes are the same on every run, machine and Python version: a value is its ``repr``, an
 object of the library is ``a Semaphore``, an exception is ``Class(built-in bases): text``, where
-``WORDINGS`` stand in for texts that are the interpreter's and differ between its versions.
+``WORDINGS`` replace texts of the interpreter that differ between its versions.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ NOT_RUN = "not run: there is no other user to become"
 
 NOBODY = 65534
 
-#: For the texts of built-in exceptions that the interpreter words, or that only say which type
-#: an argument should have.
+#: For texts of built-in exceptions that come from the interpreter, or that only name the type
+#: that an argument should have.
 WORDINGS = {
     r"(missing .*argument|takes .*argument|keyword argument|multiple values)": "(wrong arguments)",
     r"(cannot be interpreted as an integer|must be (a long|int,|an integer(?! or)))": "(no int)",
@@ -68,7 +68,7 @@ WORDINGS = {
     r"embedded null": "(embedded null)",
 }
 
-#: What sections with ``objects = true`` start from.
+#: The set-up of sections with ``objects = true``.
 OBJECTS = """
 sem = Semaphore(42, IPC_CREX, 0o600, 3)
 shm = SharedMemory(42, IPC_CREX, size=16, init_character=b".")
@@ -95,15 +95,15 @@ class Section:
 
     name: str
     calls: str
-    #: Whether there are a semaphore, a segment and a queue; they have the key 42.
+    #: True if a semaphore, a segment and a queue exist; they have the key 42.
     objects: bool = False
-    #: What else is done before each call.
+    #: Statements that run before each call.
     setup: str = ""
-    #: Whether there have to be other users than the one who runs this.
+    #: True if the calls need a second user.
     other_users_exist: bool = False
-    #: Whether another user makes the calls than the one who did the set-up.
+    #: True if another user makes the calls after the set-up.
     other_user: bool = False
-    #: After how long a call counts as hung.
+    #: The number of seconds after which a call is reported as hung.
     seconds: float = 60.0
 
 
@@ -111,7 +111,7 @@ class Section:
 
 
 class Index:
-    """An integer that is no int."""
+    """An object with __index__() that is not an int."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -121,7 +121,7 @@ class Index:
 
 
 class Float:
-    """A real number that is no float."""
+    """An object with __float__() that is not a float."""
 
     def __float__(self) -> float:
         return 0.0
@@ -140,7 +140,7 @@ def late(function: Callable[..., object], *arguments: object) -> None:
 
 
 def alarm(handler: Callable[..., object]) -> None:
-    """Let a signal come a little later."""
+    """Send a signal a little later."""
     signal.signal(signal.SIGALRM, lambda *_: handler())
     signal.setitimer(signal.ITIMER_REAL, 0.05)
 
@@ -150,7 +150,7 @@ def returning() -> None:
 
 
 def raising() -> NoReturn:
-    """Raise what no library raises."""
+    """Raise an exception that no library raises."""
     raise KeyError("raised")
 
 
@@ -160,7 +160,7 @@ def throw(exception: BaseException | type[BaseException]) -> NoReturn:
 
 
 def caught(function: Callable[..., object], *arguments: object) -> object:
-    """Return what the function returns, or the name of the exception."""
+    """Return the result of the function, or the name of its exception."""
     try:
         return function(*arguments)
     except Exception as error:
@@ -184,7 +184,7 @@ def in_child(function: Callable[[], object]) -> None:
 
 
 def make_set(key: int, members: int) -> None:
-    """Make a semaphore set as a C program does."""
+    """Make a semaphore set with semget(2)."""
     ctypes.CDLL(None).semget(key, members, 0o1600)
 
 
@@ -208,7 +208,7 @@ def warned(function: Callable[[], object]) -> list[tuple[str, str]]:
 
 
 def scope() -> dict[str, Any]:
-    """Return the names for a call: the library's as after ``from sysv_ipc import *``."""
+    """Return the names that a call can use, such as those of ``from sysv_ipc import *``."""
     helpers = (Index, Float, Untrue, late, alarm, returning, raising, throw, caught, inside)
     more = (in_child, make_set, listed, fill, warned, Path)
     modules = (array, copy, ctypes, decimal, fractions, gc, os, pickle, struct, sysv_ipc)
@@ -252,7 +252,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def describe(value: object) -> str:
-    """Return what a call returned."""
+    """Describe the result of a call."""
     for cls in (sysv_ipc.Semaphore, sysv_ipc.SharedMemory, sysv_ipc.MessageQueue, memoryview):
         if isinstance(value, cls):
             return f"a {cls.__name__}"
@@ -260,7 +260,7 @@ def describe(value: object) -> str:
 
 
 def is_expression(code: str) -> bool:
-    """Tell an expression from a statement."""
+    """Return True for an expression, False for a statement."""
     try:
         compile(code, "call", "eval")
     except SyntaxError:
@@ -269,7 +269,7 @@ def is_expression(code: str) -> bool:
 
 
 def outcome(call: str, names: dict[str, Any]) -> str:
-    """Make the call and describe what came of it."""
+    """Make the call and describe its outcome."""
     *statements, last = call.split("; ")
     expression = is_expression(last)
     try:
@@ -281,7 +281,7 @@ def outcome(call: str, names: dict[str, Any]) -> str:
             exec(last, names)
             return "done"
         except BaseException as error:
-            # Where a signal's handler raised as well, its exception comes up here.
+            # If a signal handler raised as well, its exception arrives here.
             for _ in range(1000):
                 pass
             return describe_error(error)
@@ -290,7 +290,7 @@ def outcome(call: str, names: dict[str, Any]) -> str:
 
 
 def has_nobody() -> bool:
-    """Tell whether this user namespace has another user to become."""
+    """Return True if this user namespace has another user."""
     for line in Path("/proc/self/uid_map").read_text().splitlines():
         first, _, count = (int(word) for word in line.split())
         if first <= NOBODY < first + count:
@@ -314,7 +314,7 @@ def in_namespace(call: str, section: Section) -> str:
 
 
 def run(call: str, section: Section) -> str:
-    """Make a call in a forked child and return its outcome, also that it crashed or hung."""
+    """Make a call in a forked child and return its outcome, including a crash or a hang."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -1,7 +1,7 @@
-"""Record what sysv_ipc 1.2.0 does: run calls.py under it and write recorded_1.2.0.txt.
+"""Record the behaviour of sysv_ipc 1.2.0: run calls.py under it, write recorded_1.2.0.txt.
 
-1.2.0 is built from its source package into a virtual environment in the user's cache, where the
-benchmarks' rivals live too.  Run this again after a change to calls.py or to ``calls/``.
+1.2.0 is built from its source package into a virtual environment in the user's cache, together
+with the rivals of the benchmarks.  Run this again after a change to calls.py or to ``calls/``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ CALLS = HERE / "calls.py"
 RECORDING = HERE / "recorded_1.2.0.txt"
 CACHE = Path.home() / ".cache/sysv_ipc"
 
-#: What would make another build or interpreter follow the library under test.
+#: Variables that would make another build or interpreter use the library under test.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "CFLAGS", "LDFLAGS")
 
-#: pip's options that get 1.2.0 as its source package.
+#: Options of pip that select the source package of 1.2.0.
 REQUIREMENT = ("--no-binary", "sysv-ipc", "sysv-ipc==1.2.0")
 
 
@@ -30,12 +30,12 @@ class CannotInstallError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without what concerns the library under test."""
+    """Return the environment without the variables that concern the library under test."""
     return {name: value for name, value in os.environ.items() if name not in FOREIGN}
 
 
 def has_old_library(python: Path) -> bool:
-    """Tell whether this interpreter exists and imports 1.2.0."""
+    """Return True if this interpreter exists and imports 1.2.0."""
     check = "import sysv_ipc, sys; sys.exit(sysv_ipc.VERSION != '1.2.0')"
     if not python.exists():
         return False
@@ -57,7 +57,7 @@ def install(python: Path) -> None:
 
 
 def old_python() -> Path:
-    """Return an interpreter that imports 1.2.0; install it where that was not done before."""
+    """Return an interpreter that imports 1.2.0; install 1.2.0 if necessary."""
     version = "{}.{}".format(*sys.version_info)
     folder = CACHE / f"rival-1.2.0-python{version}"
     python = folder / "bin/python"
@@ -71,7 +71,7 @@ def old_python() -> Path:
 
 
 def make_calls(python: Path | str, env: dict[str, str] | None = None) -> str:
-    """Run calls.py under an interpreter and return what it printed."""
+    """Run calls.py under an interpreter and return its output."""
     command = [str(python), str(CALLS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
     if done.returncode != 0:
@@ -80,7 +80,7 @@ def make_calls(python: Path | str, env: dict[str, str] | None = None) -> str:
 
 
 def record() -> str:
-    """Return what calls.py prints under 1.2.0."""
+    """Return the output of calls.py under 1.2.0."""
     return make_calls(old_python(), environment())
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     except CannotInstallError as error:
         sys.exit(str(error))
     if " => not run" in text:
-        sys.exit("only root can become another user, which some of the calls need")
+        sys.exit("some of the calls need root, which can become another user")
     RECORDING.write_text(text)
     print(f"wrote {RECORDING.name}")
 

@@ -1,7 +1,7 @@
-"""Programs written for 1.2.0: each call does what it did, but for the differences that are known.
+"""Programs written for 1.2.0: each call behaves as before, except for the known differences.
 
-``compat/calls.py`` makes several hundred calls, ``compat/recorded_1.2.0.txt`` holds what 1.2.0
-does on them, and ``compat/differences.toml`` what this library does instead, and why.
+``compat/calls.py`` makes several hundred calls, ``compat/recorded_1.2.0.txt`` holds their
+outcomes in 1.2.0, and ``compat/differences.toml`` the outcomes that differ here, and why.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ SECTIONS = [section.name for section in calls.sections()]
 
 RECORDABLE = sys.version_info[:2] == (3, 11)
 
-#: A call of send() that its arguments make raise.
+#: A call of send() that raises because of its arguments.
 BAD_SEND = r"message queue \| queue\.send\([^;]*\) => (TypeError|UnicodeEncodeError): "
 
-#: What may not stand for all calls in the table: what a call returned.
+#: An outcome that a row without a call may give: an exception.
 ERROR = re.compile(r"[A-Z]\w+(\([\w, ]+\))?: .*")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table; without a call it holds for every call."""
+    """A row of the table; a row without a call applies to every call."""
 
     old: str
     new: str
@@ -60,8 +60,8 @@ class Table:
             assert difference["situation"]
             assert difference["reason"].endswith(".")
             for old, new in difference.get("everywhere", []):
-                assert ERROR.fullmatch(old), f"this needs to name the calls: {old}"
-                assert ERROR.fullmatch(new), f"this needs to name the calls: {new}"
+                assert ERROR.fullmatch(old), f"this row must name its calls: {old}"
+                assert ERROR.fullmatch(new), f"this row must name its calls: {new}"
                 assert old not in by_outcome, f"two rows for {old}"
                 by_outcome[old] = Row(old, new)
             for call, old, new in difference.get("lines", []):
@@ -77,25 +77,25 @@ def parse(text: str) -> dict[str, str]:
     """Return the outcome of each call."""
     lines = text.splitlines()
     outcomes = dict(line.split(calls.SEPARATOR, 1) for line in lines)
-    assert len(outcomes) == len(lines), "a call is there twice"
+    assert len(outcomes) == len(lines), "a call occurs twice"
     return outcomes
 
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    """differences.toml, read."""
+    """The contents of differences.toml."""
     return Table.read()
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, str]:
-    """What 1.2.0 does on each call."""
+    """The recorded outcome of each call in 1.2.0."""
     return parse(record.RECORDING.read_text())
 
 
 @pytest.fixture(scope="module")
 def both() -> tuple[Future[str], Future[str]]:
-    """What we do, and what 1.2.0 does now; many calls wait, so they are made at the same time."""
+    """The outcomes here, and in 1.2.0 now; made at the same time, because many calls wait."""
     with ThreadPoolExecutor(2) as threads:
         ours = threads.submit(record.make_calls, sys.executable)
         return ours, threads.submit(record.record if RECORDABLE else str)
@@ -103,7 +103,7 @@ def both() -> tuple[Future[str], Future[str]]:
 
 @pytest.fixture(scope="module")
 def ours(both: tuple[Future[str], Future[str]]) -> dict[str, str]:
-    """What this library does on each call."""
+    """The outcome of each call in this library."""
     return parse(both[0].result())
 
 
@@ -143,7 +143,7 @@ def test_every_row_of_the_table_is_a_difference(
     not RECORDABLE,
     reason="needs CPython 3.11: the recording has many texts of that interpreter",
 )
-def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]]) -> None:
+def test_the_recording_is_the_behaviour_of_1_2_0(both: tuple[Future[str], Future[str]]) -> None:
     try:
         text = both[1].result()
     except record.CannotInstallError as error:
@@ -152,7 +152,7 @@ def test_the_recording_is_what_1_2_0_does(both: tuple[Future[str], Future[str]])
         pytest.skip("needs root: only root can become another user")
     now, recorded = parse(text), parse(record.RECORDING.read_text())
     assert list(now) == list(recorded)
-    # In bad calls of send() 1.2.0 reads memory that nobody has set: on one machine it raises, on
+    # In bad calls of send(), 1.2.0 reads uninitialised memory: on one machine it raises, on
     # another it crashes.
     assert not {
         call: (outcome, now[call])

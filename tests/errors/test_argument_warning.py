@@ -1,4 +1,4 @@
-"""ArgumentWarning: calls that are legal and nearly always a slip say so, and no others do."""
+"""ArgumentWarning: only calls that are legal, but nearly always a mistake, issue it."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from sysv_ipc import (
 
 
 class Priority(enum.IntEnum):
-    """What a program may have for types."""
+    """An enumeration of message types, as programs define it."""
 
     HIGH = 7
 
 
 @pytest.fixture
 def objects() -> Iterator[dict[str, Any]]:
-    """One of each kind, and what else an expression below may name."""
+    """One object of each kind, and the other names that expressions below use."""
     made: dict[str, Any] = {
         "s": Semaphore(None, IPC_CREX, initial_value=1),
         "z": SemaphoreSet(None, 2, IPC_CREX, initial_values=[1, 0]),
         "m": SharedMemory(None, IPC_CREX),
         "q": MessageQueue(None, IPC_CREX),
     }
-    # More than any call below takes or waits for.
+    # More messages and permits than the calls below take.
     for _ in range(3):
         made["q"].send("x", type=7)
     yield {**made, **vars(sysv_ipc), "np": np, "Priority": Priority, "decimal": decimal}
@@ -58,7 +58,7 @@ def objects() -> Iterator[dict[str, Any]]:
 
 
 def warned(call: Callable[[], object]) -> list[str]:
-    """Return the texts of the warnings of a call, whose errors do not matter."""
+    """Return the texts of the warnings of a call, and ignore its errors."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with contextlib.suppress(sysv_ipc.Error):
@@ -71,7 +71,7 @@ def warned(call: Callable[[], object]) -> list[str]:
 
 
 def new(cls: Any, key: int | None, flags: int, mode: Any) -> list[str]:
-    """Create one and remove it, and return the warnings of it."""
+    """Create an object, remove it, and return the warnings."""
     arguments = {"nsems": 1} if cls is SemaphoreSet else {}
     return warned(lambda: cls(key, flags=flags, mode=mode, **arguments).remove())
 
@@ -115,7 +115,7 @@ def test_a_mode_that_makes_sense_does_not_warn(mode: int, flags: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0, 1, 440, 644, 666])
-def test_asking_for_odd_access_to_what_exists_does_not_warn(
+def test_opening_an_existing_object_with_an_odd_mode_does_not_warn(
     objects: dict[str, Any], mode: int
 ) -> None:
     for name, cls in zip("szmq", HANDLES, strict=True):
@@ -125,7 +125,7 @@ def test_asking_for_odd_access_to_what_exists_does_not_warn(
 
 @pytest.mark.parametrize("flags", [IPC_CREAT, IPC_CREX])
 @pytest.mark.parametrize("cls", HANDLES)
-def test_what_may_create_warns(key: int, cls: Any, flags: int) -> None:
+def test_a_call_that_may_create_warns(key: int, cls: Any, flags: int) -> None:
     assert len(new(cls, key, flags, 1)) == 1
     assert len(new(cls, IPC_PRIVATE, 0, 1)) == 1
 
@@ -153,7 +153,7 @@ def test_permission_bits_in_flags_without_a_mode_warn(key: int, cls: Any, flags:
     ],
 )
 @pytest.mark.parametrize("cls", HANDLES)
-def test_creation_flags_in_mode_warn_and_the_error_says_it_too(
+def test_creation_flags_in_mode_warn_and_the_error_mentions_them(
     key: int, cls: Any, mode: int, meant: str
 ) -> None:
     (text,) = warned(lambda: cls(key, mode=mode))
@@ -165,7 +165,7 @@ def test_creation_flags_in_mode_warn_and_the_error_says_it_too(
     assert f"mode=0o{mode & 0o777:03o}" in notes
 
 
-def test_creation_flags_in_mode_are_told_where_a_key_is_refused() -> None:
+def test_creation_flags_in_mode_are_mentioned_if_a_key_is_refused() -> None:
     with pytest.raises(sysv_ipc.ArgumentError) as caught:
         Semaphore(None, mode=IPC_CREX | 0o600)
     assert str(caught.value).endswith("Key can only be None if IPC_EXCL is set")
@@ -181,7 +181,7 @@ def test_creation_flags_in_both_create(key: int) -> None:
 
 # ---------------------------------------------------------------------------- block, timeout
 
-#: Calls with a number where block is meant to be true or false.
+#: Calls with a number for block, which should be true or false.
 BLOCKS = [
     "q.send('x', {})",
     "q.send('x', block={})",
@@ -238,7 +238,7 @@ def test_a_number_as_block_warns(
     "value", ["True", "False", "0", "1", "1.0", "0.0", "np.True_", "None", "'n'"]
 )
 @pytest.mark.parametrize("expression", BLOCKS)
-def test_what_is_true_or_false_does_not_warn(
+def test_true_or_false_as_block_does_not_warn(
     objects: dict[str, Any], expression: str, value: str
 ) -> None:
     assert told(expression, value, objects) == []
@@ -262,11 +262,11 @@ def test_a_number_as_a_timeout_does_not_warn(
     assert told(expression, value, objects) == []
 
 
-# ------------------------------------------------------------------------ as errors, and where
+# ------------------------------------------------------------------- as errors, and their lines
 
 
 @pytest.mark.parametrize("expression", ["q.send('x', 7)", "q.receive(7)", "s.acquire(True)"])
-def test_made_an_error_it_comes_before_anything_is_done(
+def test_as_an_error_it_is_raised_before_anything_is_done(
     objects: dict[str, Any], expression: str
 ) -> None:
     with pytest.raises(ArgumentWarning):
@@ -276,7 +276,9 @@ def test_made_an_error_it_comes_before_anything_is_done(
 
 @pytest.mark.parametrize("flags", [IPC_CREAT | 0o666, IPC_CREAT])
 @pytest.mark.parametrize("cls", HANDLES)
-def test_made_an_error_it_comes_before_anything_is_created(key: int, cls: Any, flags: int) -> None:
+def test_as_an_error_it_is_raised_before_anything_is_created(
+    key: int, cls: Any, flags: int
+) -> None:
     arguments = {"nsems": 1} if cls is SemaphoreSet else {}
     if flags == IPC_CREAT:
         arguments["mode"] = 1
@@ -301,12 +303,12 @@ def here() -> tuple[str, int]:
     return __file__, frame.f_back.f_lineno
 
 
-def test_the_line_of_the_caller_is_blamed(objects: dict[str, Any]) -> None:
+def test_the_warning_names_the_line_of_the_caller(objects: dict[str, Any]) -> None:
     queue = objects["q"]
     assert blamed(lambda: queue.receive(7)) == here()
 
 
-def test_with_asyncio_it_is_the_line_that_awaits(objects: dict[str, Any]) -> None:
+def test_with_asyncio_the_warning_names_the_line_that_awaits(objects: dict[str, Any]) -> None:
     queue, semaphore = objects["q"], objects["s"]
 
     async def main() -> list[tuple[str, int]]:
@@ -330,7 +332,7 @@ def test_with_asyncio_it_is_the_line_that_awaits(objects: dict[str, Any]) -> Non
     assert {file for file, _ in asyncio.run(main())} == {__file__}
 
 
-def test_with_asyncio_it_is_the_line_of_the_call_that_becomes_a_task(
+def test_with_asyncio_the_warning_names_the_line_of_the_call_that_becomes_a_task(
     objects: dict[str, Any],
 ) -> None:
     async def main() -> None:
@@ -366,7 +368,7 @@ def test_with_asyncio_it_is_the_line_of_the_call_that_becomes_a_task(
     asyncio.run(main())
 
 
-def test_with_asyncio_as_an_error_it_comes_before_anything_is_done(
+def test_with_asyncio_as_an_error_it_is_raised_before_anything_is_done(
     objects: dict[str, Any],
 ) -> None:
     async def main() -> None:
@@ -394,7 +396,7 @@ queue.remove()
 """
 
 
-def test_each_place_is_told_of_once(
+def test_each_line_warns_once(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     done = run_python(ONCE)
@@ -406,7 +408,7 @@ def test_each_place_is_told_of_once(
     assert done.returncode == 0
 
 
-#: Statements as at a prompt, where each is line 1, and what of the warning tells it.
+#: Statements at a prompt, where each is line 1, and a part of the expected warning.
 PROMPT = {
     "a = Semaphore(None, IPC_CREX, 1)": "mode=1 (0o1) gives the owner",
     "b = SharedMemory(None, IPC_CREX, 640*480)": "mode=307200",
@@ -422,7 +424,7 @@ PROMPT = {
 }
 
 
-def test_at_a_prompt_each_statement_is_a_place_of_its_own(
+def test_at_a_prompt_each_statement_warns(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     code = (
@@ -447,7 +449,7 @@ def test_at_a_prompt_each_statement_is_a_place_of_its_own(
 
 
 def test_no_text_is_that_of_another_call(objects: dict[str, Any]) -> None:
-    """The filters change between two calls in one place, and the same value comes back."""
+    """The filters change between two calls on one line, and the same value is passed again."""
     queue = objects["q"]
 
     def send(n: int) -> None:
@@ -472,7 +474,7 @@ def test_no_text_is_that_of_another_call(objects: dict[str, Any]) -> None:
     assert ["block=9" in str(warning.message) for warning in caught] == [True]
 
 
-def test_what_is_noted_of_a_place_does_not_grow(
+def test_the_registry_of_a_module_does_not_grow(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     code = (
@@ -491,7 +493,7 @@ def test_what_is_noted_of_a_place_does_not_grow(
 
 
 class Odd(float):
-    """A number of which this is the repr()."""
+    """A number with this repr()."""
 
     def __new__(cls, text: Any) -> Self:
         self = super().__new__(cls, 0.5)
@@ -505,7 +507,7 @@ class Odd(float):
 
 
 class OddInt(int):
-    """An int that is none."""
+    """A subclass of int."""
 
     def __int__(self) -> int:
         raise ZeroDivisionError
@@ -525,7 +527,7 @@ class OddInt(int):
     ],
     ids=["digits", "surrogate", "zero", "raises", "recursion", "no int"],
 )
-def test_a_value_that_cannot_be_shown_is_no_error(
+def test_a_value_whose_repr_fails_causes_no_error(
     objects: dict[str, Any], value: Any, shown: str
 ) -> None:
     (text,) = warned(lambda: objects["q"].send("x", value))
@@ -535,7 +537,7 @@ def test_a_value_that_cannot_be_shown_is_no_error(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
-def test_what_ends_a_program_comes_through(
+def test_an_exception_that_ends_a_program_is_passed_on(
     objects: dict[str, Any], error: type[BaseException]
 ) -> None:
     with pytest.raises(error):
@@ -543,7 +545,7 @@ def test_what_ends_a_program_comes_through(
     assert objects["q"].current_messages == 3
 
 
-def test_where_each_one_is_to_be_told_each_is_told_as_it_is(objects: dict[str, Any]) -> None:
+def test_with_the_filter_always_each_value_is_in_its_warning(objects: dict[str, Any]) -> None:
     queue = objects["q"]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -558,7 +560,7 @@ def test_it_can_be_silenced(run_python: Callable[..., subprocess.CompletedProces
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_a_value_raises_when_it_is_looked_at_comes_through(objects: dict[str, Any]) -> None:
+def test_an_exception_of_a_value_is_passed_on(objects: dict[str, Any]) -> None:
     class Odd(fractions.Fraction):
         def __eq__(self, other: object) -> bool:
             raise KeyError(other)
@@ -570,7 +572,7 @@ def test_what_a_value_raises_when_it_is_looked_at_comes_through(objects: dict[st
     assert objects["q"].current_messages == 3
 
 
-def test_the_object_is_as_the_call_says_all_the_same(key: int) -> None:
+def test_the_object_is_made_as_requested_despite_the_warning(key: int) -> None:
     warned(lambda: Semaphore(key, IPC_CREX, 1))
     made = Semaphore(key, mode=0)
     assert (listed("sem", made.id)["perms"], made.value) == ("1", 0)

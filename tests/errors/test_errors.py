@@ -1,4 +1,4 @@
-"""The error tree: classes, errno, texts, what they are about, and the cure."""
+"""The error tree: classes, errno, texts, attributes and notes."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_each_errno_has_its_class(number: int, cls: type[Error]) -> None:
 
 
 @pytest.mark.parametrize("kind", [Semaphore, SharedMemory, MessageQueue])
-def test_the_classic_failures_tell_the_cure(kind: Any, key: int) -> None:
+def test_common_errors_have_a_note_that_says_what_to_do(kind: Any, key: int) -> None:
     made = kind(key, IPC_CREX)
     exists = caught(lambda: kind(key, IPC_CREX))
     assert str(exists) == f"[Errno 17] File exists: {exists.kind} with key {key} ({key:#x})"
@@ -142,7 +142,7 @@ def test_the_classic_failures_tell_the_cure(kind: Any, key: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [Semaphore, SharedMemory, MessageQueue])
-def test_another_users_object_tells_owner_and_mode_and_ours(kind: Any, key: int) -> None:
+def test_an_error_on_another_users_object_names_owner_mode_and_caller(kind: Any, key: int) -> None:
     made = kind(key, IPC_CREX, 0o600)
 
     def open_it() -> tuple[str, list[str]]:
@@ -164,7 +164,7 @@ def test_another_users_object_tells_owner_and_mode_and_ours(kind: Any, key: int)
         made.detach()
 
 
-def test_a_busy_error_says_what_is_busy(semaphore: Semaphore, queue: MessageQueue) -> None:
+def test_a_busy_error_names_the_busy_object(semaphore: Semaphore, queue: MessageQueue) -> None:
     semaphore.acquire()
     error = caught(lambda: semaphore.acquire(0))
     assert (error.kind, error.key, error.id) == ("semaphore", semaphore.key, semaphore.id)
@@ -192,22 +192,22 @@ def test_errors_can_be_pickled_and_copied(cls: type[Error]) -> None:
 @pytest.mark.parametrize(
     "read", [str, repr, lambda error: error.key, lambda error: error.kind, pickle.dumps]
 )
-def test_an_exception_inside_an_error_comes_out(
+def test_an_exception_inside_an_error_is_passed_on(
     read: Callable[[Error], object], raised: type[BaseException], attribute: str
 ) -> None:
-    """Ctrl-C may come while a property of a subclass runs; SystemError would hide it."""
+    """Ctrl-C may arrive while a property of a subclass runs; SystemError would hide it."""
 
     def fail(self: object) -> object:
         raise raised("inside")
 
     cls = type("Own", (sysv_ipc.BusyError,), {attribute: property(fail)})
     error = cls(errno.EAGAIN, "a text")
-    # Some of them do not read it at all.
+    # Some of these operations do not read it.
     with contextlib.suppress(raised, pickle.PicklingError, AttributeError):
         read(error)
 
 
-def test_an_exception_inside_str_of_an_error_comes_out() -> None:
+def test_an_exception_inside_str_of_an_error_is_passed_on() -> None:
     capi = import_testcapi()
     error = caught(lambda: Semaphore(123456789))
     failed = 0
@@ -228,7 +228,7 @@ def test_an_exception_inside_str_of_an_error_comes_out() -> None:
     "call", ["sysv_ipc.limits()", "handle.info()", "sysv_ipc.semaphores()", "sysv_ipc.Limits"]
 )
 def test_no_memory_for_a_type_of_records_is_a_memory_error(run_python: Run, call: str) -> None:
-    """CPython returns no type then, and no exception."""
+    """In this case CPython returns NULL without an exception."""
     code = f"""
 import _testcapi, sys, sysv_ipc
 handle = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
@@ -251,7 +251,7 @@ handle.remove()
     assert run_python(code).stdout == "only that\n"
 
 
-def test_ctrl_c_while_a_number_is_asked_whether_it_is_one_comes_out() -> None:
+def test_ctrl_c_during_the_conversion_of_a_number_is_passed_on() -> None:
     class Odd:
         def __float__(self) -> float:
             raise ValueError("not now")
@@ -265,7 +265,7 @@ def test_ctrl_c_while_a_number_is_asked_whether_it_is_one_comes_out() -> None:
     semaphore.remove()
 
 
-def test_ctrl_c_while_a_note_is_added_comes_out(key: int) -> None:
+def test_ctrl_c_while_a_note_is_added_is_passed_on(key: int) -> None:
     class OddError(Exception):
         def add_note(self, note: str, /) -> None:
             raise KeyboardInterrupt
@@ -280,7 +280,7 @@ def test_ctrl_c_while_a_note_is_added_comes_out(key: int) -> None:
 # ----------------------------------------------------------------------------- tracebacks
 
 
-def test_a_traceback_shows_the_public_name_and_the_cure(key: int, run_python: Run) -> None:
+def test_a_traceback_shows_the_public_name_and_the_note(key: int, run_python: Run) -> None:
     code = (
         "import sys; from sysv_ipc import *\n"
         "s = Semaphore(int(sys.argv[1]), IPC_CREX)\n"
@@ -296,7 +296,7 @@ def test_a_traceback_shows_the_public_name_and_the_cure(key: int, run_python: Ru
 
 
 def test_a_misspelt_name_is_suggested(run_python: Run) -> None:
-    """The first is how 3.15 says it."""
+    """The first text is that of 3.15."""
     lines = run_python("import sysv_ipc; sysv_ipc.exist").stderr.splitlines()
     text, _, suggestion = lines[-1].partition(". ")
     assert text == "AttributeError: module 'sysv_ipc' has no attribute 'exist'"
@@ -310,7 +310,7 @@ def test_a_misspelt_name_is_suggested(run_python: Run) -> None:
 
 
 class Mine:
-    """What raises an exception of its own when it is asked for its value."""
+    """An argument that raises an exception of its own in every conversion."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -339,7 +339,7 @@ class Mine:
         lambda s, m, q, mine: sysv_ipc.aio.Semaphore(s.key).acquire(mine).send(None),
     ],
 )
-def test_an_exception_of_an_argument_comes_through(
+def test_an_exception_of_an_argument_is_passed_on(
     semaphore: Semaphore,
     segment: SharedMemory,
     queue: MessageQueue,
@@ -353,7 +353,7 @@ def test_an_exception_of_an_argument_comes_through(
 
 
 def anything(value: object) -> Any:
-    """Return what a type checker knows to be of a wrong type as what it cannot judge."""
+    """Hide the type of a wrong argument from the type checker."""
     return value
 
 
@@ -372,7 +372,7 @@ def anything(value: object) -> Any:
         (lambda key: type("Mine", (MessageQueue,), {})(key, flags=2**40), "message queue"),
     ],
 )
-def test_a_constructors_refusal_tells_kind_and_key(
+def test_an_argument_error_of_a_constructor_names_kind_and_key(
     key: int, call: Callable[[int], object], kind: str
 ) -> None:
     for number, told in ((key, key), (key + 2**32, key)):
@@ -382,14 +382,14 @@ def test_a_constructors_refusal_tells_kind_and_key(
 
 
 @pytest.mark.parametrize("name", ["uid", "gid", "mode", "max_size"])
-def test_an_attributes_refusal_tells_the_object(queue: MessageQueue, name: str) -> None:
+def test_an_argument_error_of_an_attribute_names_the_object(queue: MessageQueue, name: str) -> None:
     with pytest.raises(ArgumentError, match=f"{name} must be from 0 to") as caught:
         setattr(queue, name, -1)
     error = caught.value
     assert (error.kind, error.key, error.id) == ("message queue", queue.key, queue.id)
 
 
-def test_a_programs_own_error_is_not_told_of_objects(key: int) -> None:
+def test_an_error_of_the_program_names_no_object(key: int) -> None:
     own = ArgumentError(22, "mine")
     with pytest.raises(ArgumentError) as caught:
         Semaphore(key, mode=anything(Mine(own)))
@@ -426,7 +426,7 @@ def test_a_programs_own_error_is_not_told_of_objects(key: int) -> None:
         ),
     ],
 )
-def test_what_is_of_a_wrong_type_is_named(
+def test_an_argument_of_a_wrong_type_is_named(
     segment: SharedMemory, queue: MessageQueue, call: Callable[..., object], words: str
 ) -> None:
     semaphores = SemaphoreSet(None, 3, IPC_CREX)
@@ -436,7 +436,7 @@ def test_what_is_of_a_wrong_type_is_named(
     semaphores.remove()
 
 
-def test_an_adjustment_that_overflows_is_told_in_a_note(key: int) -> None:
+def test_an_undo_adjustment_that_overflows_has_a_note(key: int) -> None:
     text = "The semaphore's value must remain between 0 and SEMVMX"
     semaphores = SemaphoreSet(key, 1, IPC_CREX, initial_values=[30000])
     semaphores.op([(0, -30000, sysv_ipc.SEM_UNDO)])
@@ -475,7 +475,7 @@ def test_notes_name_the_class_that_was_called(key: int) -> None:
     semaphores.remove()
 
 
-def test_a_size_of_huge_pages_that_is_not_there_is_told(key: int) -> None:
+def test_a_size_of_huge_pages_that_does_not_exist_is_reported(key: int) -> None:
     flags = IPC_CREX | sysv_ipc.SHM_HUGETLB | sysv_ipc.SHM_HUGE_16GB
     error = caught(lambda: SharedMemory(key, flags, size=1 << 30))
     assert (type(error), error.errno) == (ArgumentError, errno.EINVAL)
@@ -483,7 +483,7 @@ def test_a_size_of_huge_pages_that_is_not_there_is_told(key: int) -> None:
     assert "/sys/kernel/mm/hugepages" in error.__notes__[0]
 
 
-def test_flags_that_make_no_sense_together_are_refused() -> None:
+def test_flags_that_contradict_each_other_are_refused() -> None:
     error = caught(lambda: Semaphore(5, sysv_ipc.IPC_EXCL))
     assert (type(error), error.errno) == (ArgumentError, errno.EINVAL)
     error = caught(lambda: Semaphore(None, IPC_CREAT))

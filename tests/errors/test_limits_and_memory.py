@@ -1,4 +1,4 @@
-"""Errors of a system or a process that has no room left: limits, memory."""
+"""Errors of a system or a process that reaches a limit or has no memory."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ except MemoryError as error:
     assert done.stdout == "OutOfMemoryError 12 shared memory False\n", done.stderr
 
 
-# --------------------------------------------------------------------- lack of memory in us
+# -------------------------------------------------------------- lack of memory in the process
 
 NO_MEMORY = """
 import _testcapi, sysv_ipc, sys
@@ -174,7 +174,7 @@ def test_lack_of_memory_at_any_point_kills_nothing(run_python: Run, call: str) -
 
 
 def test_lack_of_memory_for_a_warning_is_an_error(key: int, run_python: Run) -> None:
-    """CPython's own warnings crash where there is no memory for the caller's frame object."""
+    """CPython's own warnings crash if there is no memory for the caller's frame object."""
     import_testcapi()
     code = """
 import _testcapi, os, sys, sysv_ipc, warnings
@@ -191,7 +191,7 @@ for first in range(1, 60):
         pass
     finally:
         _testcapi.remove_mem_hooks()
-# CPython without the GIL may not find its way out of the heap that the hooks have left.
+# CPython without the GIL may crash at exit in the heap that the hooks have left.
 os.write(1, b"alive")
 os._exit(0)
 """

@@ -1,7 +1,7 @@
 """Every row of the ERRORS sections of the Linux man pages becomes the right exception.
 
-Here strace(1) makes the system calls fail, so that rows that cannot be provoked are there too;
-those that can be are provoked for real in the tests of the rooms and in test_permissions.py.
+Here strace(1) makes the system calls fail, which includes rows that cannot be provoked.  The
+others are provoked in the tests of each kind and in test_permissions.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sysv_ipc import (
     PermissionsError,
 )
 
-#: What is run where a system call is to fail, with lines that make the call as its arguments.
+#: The program whose system call fails; its arguments are statements that make the call.
 PROGRAM = """
 import os, sys
 from sysv_ipc import *
@@ -57,7 +57,7 @@ REMOVE = {
     "MessageQueueInfo": sysv_ipc.remove_message_queue,
 }
 
-#: For each system call: what calls it, and the rows of its page.
+#: For each system call: the statements that make it, and the rows of its page.
 PAGES: dict[str, tuple[list[str], dict[str, type[Error]]]] = {
     "semget": (
         ["Semaphore(s.key)", "SemaphoreSet(z.key)", "Semaphore(77, IPC_CREX)"],
@@ -186,7 +186,7 @@ ROWS = BUSY + [
 
 @functools.cache
 def calls_before(names: str) -> int:
-    """How often the call is made before the statements begin."""
+    """Return how often the call is made before the statements begin."""
     command = ["strace", "-f", "-e", f"trace={names},write", sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     remove_all(done.stdout)
@@ -196,7 +196,7 @@ def calls_before(names: str) -> int:
 
 
 def remove_all(output: str) -> None:
-    """Remove what was made, by the ids that were told in the first line."""
+    """Remove the objects whose ids are in the first line."""
     for name, number in ast.literal_eval(output.splitlines()[0]):
         with contextlib.suppress(ExistentialError):
             REMOVE[name](number)
@@ -204,7 +204,7 @@ def remove_all(output: str) -> None:
 
 @functools.cache
 def outcomes_with_failing(call: str, name: str) -> dict[str, list[object]]:
-    """What becomes of each statement of the rows when this call fails each time from there on."""
+    """Return the outcome of each statement of the rows if this call fails each time."""
     names = f"{call},semop" if call == "semtimedop" else call
     first = calls_before(names) + 1
     inject = f"inject={names}:error={name}:when={first}+"
@@ -227,17 +227,17 @@ def test_a_row_of_the_man_pages_is_the_right_exception(
     told = outcomes_with_failing(call, name)[statement]
     assert told[:2] == [expected.__name__, number], told
     assert told[3] in ("semaphore", "shared memory", "message queue")
-    # One text is 1.2.0's, as a whole.
+    # One whole text is that of 1.2.0.
     texts = (f"[Errno {number}] ", "The semaphore's value must remain between 0 and SEMVMX")
     assert str(told[2]).startswith(texts if name == "ERANGE" else texts[0])
 
 
-# ------------------------------------------------ what is asked for again and again
+# ------------------------------------------------ calls that are repeated
 
-#: A C program has made the set.
+#: Create a set with a C function.
 MADE = "ctypes.CDLL(None).semget(77, 1, 0o1600)"
 
-#: Errors that mean "ask again", on calls that will never say anything else.
+#: Errors that mean "try again", from calls that always fail with them.
 AGAIN = [
     ("shmctl:error=EINVAL", errno.EINVAL, "SharedMemory(77, IPC_CREAT, size=9)"),
     ("shmat:error=EIDRM", errno.EIDRM, "SharedMemory(77, IPC_CREAT, size=9)"),
@@ -251,7 +251,7 @@ AGAIN = [
 
 
 def under_injection(injection: str, code: str) -> subprocess.CompletedProcess[str]:
-    """Run code under strace, in an IPC namespace that goes with it and what it leaves there."""
+    """Run code under strace, in an IPC namespace that ends with it, with all objects in it."""
     command = ["unshare", "-i", "strace", "-f", "--seccomp-bpf", "-o", "/dev/null"]
     command += ["-e", f"trace={injection.partition(':')[0]}", "-e", f"inject={injection}"]
     command += [sys.executable, "-c", f"import ctypes, os, signal\nfrom sysv_ipc import *\n{code}"]
@@ -259,7 +259,7 @@ def under_injection(injection: str, code: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize(("injection", "number", "statement"), AGAIN)
-def test_what_is_asked_for_again_and_again_ends(
+def test_a_call_that_always_asks_for_a_retry_ends(
     injection: str, number: int, statement: str
 ) -> None:
     code = f"try: {statement}\nexcept Error as error: print(error.errno, error, flush=True)"
@@ -271,10 +271,10 @@ def test_what_is_asked_for_again_and_again_ends(
 
 
 @pytest.mark.parametrize(("injection", "number", "statement"), AGAIN)
-def test_what_is_asked_for_again_and_again_looks_for_signals(
+def test_a_call_that_is_retried_handles_signals(
     injection: str, number: int, statement: str
 ) -> None:
-    """A thousand attempts take a minute here; the handler's exception comes before that."""
+    """A thousand attempts take a minute here; the handler's exception arrives sooner."""
     code = (
         "def handler(*_): raise KeyboardInterrupt\n"
         "signal.signal(signal.SIGALRM, handler)\n"

@@ -1,7 +1,7 @@
-"""Permissions: who may open, use, look at, change and remove an object.
+"""Permissions to open, use, read, change and remove an object.
 
-The rows are those of the manual pages: semget(2), semop(2) and semctl(2) with their sisters for
-segments and queues.  Objects are root's; the calls are made by a child that has become nobody.
+The rows are those of the manual pages: semget(2), semop(2) and semctl(2), and the same calls for
+segments and queues.  Objects belong to root; an unprivileged child makes the calls.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-#: What a mode lets others do, whoever they are.
+#: Rights of other users, each with a mode that gives them.
 RIGHTS = {"": 0o600, "r": 0o604, "w": 0o602, "rw": 0o606}
 
 Call = Callable[[Any], object]
 
-#: Modes that are odd are what this is about.
+#: These tests use odd modes on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
 
 
@@ -59,7 +59,7 @@ def make(key: int) -> Iterator[Callable[..., Any]]:
 
 
 def outcome(call: Callable[[], object]) -> tuple[int | None, list[str]]:
-    """Return the errno and the notes of the refusal; no errno if the call is allowed."""
+    """Return errno and notes of the error; no errno if the call is allowed."""
     try:
         call()
     except BusyError:
@@ -72,7 +72,7 @@ def outcome(call: Callable[[], object]) -> tuple[int | None, list[str]]:
 
 
 def state(table: str, handle: Any) -> dict[str, str]:
-    """What the system lists of it, less what a child that has it attached changes."""
+    """Return the system's record, without the fields that an attached child changes."""
     return {
         column: word
         for column, word in listed(table, handle.id).items()
@@ -87,9 +87,9 @@ def attach_and_forget(id: int, flags: int = 0) -> None:
     sysv_ipc.attach(id, None, flags).detach()
 
 
-#: What stands in the table does not tell: rights that depend on the arguments.
+#: Rights that depend on the arguments, which the table does not hold.
 MORE: list[tuple[Any, str, str, Call]] = [
-    # Linux asks for one right for all operations: to alter, if one of them does.
+    # Linux requires one right for all operations: to alter, if one of them alters.
     (SemaphoreSet, "op with 0", "w", lambda z: z.op([(0, -1), (1, 0)])),
     (SharedMemory, "attach read-only", "r", lambda m: attach_and_forget(m.id, sysv_ipc.SHM_RDONLY)),
 ]
@@ -97,7 +97,7 @@ USES = MORE + [
     (cls, use.name, use.right, use.call)
     for cls in calls.HANDLES
     for use in calls.uses(cls)
-    # The owner's calls are below.  What a child does to bytes is no matter of the kernel.
+    # The owner's calls are below.  The kernel does not check access to mapped bytes.
     if use.right != "owner" and (cls is not SharedMemory or use.right) and use.name != "attach 2"
 ]
 
@@ -110,7 +110,7 @@ USES = MORE + [
         for cls, name, right, call in USES
     ],
 )
-def test_a_use_takes_the_right_that_the_manual_page_names(
+def test_a_call_needs_the_right_that_the_manual_page_names(
     key: int, cls: Any, needed: str, call: Call, rights: str
 ) -> None:
     with calls.made(cls, key, RIGHTS[rights]) as handle:
@@ -137,7 +137,7 @@ def test_a_refused_use_changes_nothing(key: int, cls: Any) -> None:
 
 
 @pytest.mark.parametrize(("mode", "error"), [(0o606, errno.EACCES), (0o607, None)])
-def test_an_executable_attachment_takes_the_right_to_execute(
+def test_an_executable_attachment_needs_the_right_to_execute(
     make: Callable[..., Any], mode: int, error: int | None
 ) -> None:
     id = make("shm", mode).id
@@ -150,7 +150,7 @@ def test_an_executable_attachment_takes_the_right_to_execute(
 
 
 def opened(table: str, key: int, **arguments: Any) -> tuple[int | None, list[str]]:
-    """Open it by key as another user, detached again where it is a segment."""
+    """Open the object by key as another user; detach a segment."""
 
     def open_it() -> None:
         handle = KINDS[table](key, **arguments)
@@ -166,10 +166,10 @@ def opened(table: str, key: int, **arguments: Any) -> tuple[int | None, list[str
     ("mode", "asked"),
     [(0o600, "rw"), (0o400, "r"), (0o200, "w"), (0o060, "rw"), (0o004, "r"), (0, "")],
 )
-def test_opening_takes_the_access_that_the_mode_asks_for(
+def test_opening_needs_the_rights_that_the_mode_requests(
     make: Callable[..., Any], mode: int, asked: str, rights: str, flags: int
 ) -> None:
-    """The kernel takes the bits of the three classes together."""
+    """The kernel combines the bits of the three classes."""
     for table in ("sem", "msg"):
         key = make(table, RIGHTS[rights]).key
         error, notes = opened(table, key, mode=mode, flags=flags)
@@ -182,7 +182,7 @@ def test_opening_takes_the_access_that_the_mode_asks_for(
 
 @pytest.mark.parametrize("rights", RIGHTS)
 @pytest.mark.parametrize(("mode", "asked"), [(0o600, "rw"), (0o400, "r"), (0o444, "r")])
-def test_opening_a_segment_takes_the_right_to_attach_it(
+def test_opening_a_segment_needs_the_right_to_attach_it(
     make: Callable[..., Any], mode: int, asked: str, rights: str
 ) -> None:
     key = make("shm", RIGHTS[rights]).key
@@ -191,19 +191,19 @@ def test_opening_a_segment_takes_the_right_to_attach_it(
 
 
 @pytest.mark.parametrize("rights", RIGHTS)
-def test_without_a_mode_the_best_access_is_had(
+def test_opening_without_a_mode_gets_the_best_possible_access(
     make: Callable[..., Any], table: str, rights: str
 ) -> None:
     key = make(table, RIGHTS[rights]).key
     error, notes = opened(table, key)
-    # There is no attachment that can only be written to.
+    # A write-only attachment does not exist.
     usable = {"sem": {"r", "w", "rw"}, "msg": {"r", "w", "rw"}, "shm": {"r", "rw"}}[table]
     assert error == (None if rights in usable else errno.EACCES)
     assert bool(notes) == (error is not None)
 
 
 @pytest.mark.parametrize(("rights", "readonly"), [("r", True), ("rw", False)])
-def test_a_segment_is_attached_for_what_may_be_done(
+def test_a_segment_is_attached_with_the_rights_of_the_caller(
     make: Callable[..., Any], rights: str, readonly: bool
 ) -> None:
     key = make("shm", RIGHTS[rights]).key
@@ -211,12 +211,14 @@ def test_a_segment_is_attached_for_what_may_be_done(
     assert as_other_user(lambda: memoryview(SharedMemory(key)).readonly) is readonly
 
 
-def test_where_reading_is_allowed_the_note_tells_how(make: Callable[..., Any], table: str) -> None:
+def test_the_note_says_how_to_open_read_only_if_that_is_allowed(
+    make: Callable[..., Any], table: str
+) -> None:
     key = make(table, 0o604).key
     assert "mode=0o400" in opened(table, key, mode=0o600)[1][0]
 
 
-def test_where_nothing_is_allowed_the_note_does_not_send_the_reader_there(
+def test_the_note_does_not_mention_read_only_if_nothing_is_allowed(
     make: Callable[..., Any], table: str
 ) -> None:
     key = make(table, 0o660).key
@@ -230,7 +232,7 @@ def test_an_object_that_may_not_be_opened_exists(make: Callable[..., Any], table
     assert as_other_user(lambda: sysv_ipc.exists(key, KINDS[table])) is True
 
 
-def test_creating_what_exists_says_so_before_any_right_is_asked_for(
+def test_creating_an_existing_object_fails_with_eexist_before_rights_are_checked(
     make: Callable[..., Any], table: str
 ) -> None:
     key = make(table, 0).key
@@ -273,10 +275,10 @@ def test_only_owner_and_creator_change_and_remove(
 
 @owners_calls
 @pytest.mark.parametrize("mode", [0, 0o600])
-def test_an_owner_changes_and_removes_what_was_given_to_it(
+def test_an_owner_changes_and_removes_an_object_given_to_it(
     key: int, cls: Any, call: Call, mode: int
 ) -> None:
-    """Owning is enough: the owner needs no right to read it."""
+    """The owner needs no right to read the object."""
     with calls.made(cls, key) as handle:
         handle.uid = OTHER_UID
         handle.mode = mode
@@ -299,7 +301,7 @@ def test_a_creator_that_gave_it_away_keeps_a_creators_rights(table: str, key: in
     assert as_other_user(create_and_give) == [None] * 4
 
 
-def test_who_gets_it_owns_it_and_others_do_not(make: Callable[..., Any], table: str) -> None:
+def test_the_new_owner_owns_it_and_others_do_not(make: Callable[..., Any], table: str) -> None:
     handle = make(table)
     handle.uid = 1
     change = lambda: outcome(lambda: setattr(handle, "mode", 0o660))[0]  # noqa: E731
@@ -307,9 +309,7 @@ def test_who_gets_it_owns_it_and_others_do_not(make: Callable[..., Any], table: 
     assert in_child(change, uid=1) is None
 
 
-def test_the_note_tells_the_owner_and_the_creator_apart(
-    make: Callable[..., Any], table: str
-) -> None:
+def test_the_note_names_owner_and_creator_separately(make: Callable[..., Any], table: str) -> None:
     handle = make(table, 0o640)
     handle.uid, handle.gid = 11, 12
     _, notes = as_other_user(lambda: outcome(lambda: handle.mode))
@@ -322,7 +322,7 @@ def test_the_note_tells_the_owner_and_the_creator_apart(
 @pytest.mark.parametrize(
     ("uid", "gid", "mode", "allowed"),
     [
-        # The first class that fits decides, also where a later one would allow more.
+        # The first class that applies decides, even if a later one would allow more.
         pytest.param(11, 99, 0o400, True, id="owner"),
         pytest.param(11, 99, 0o077, False, id="owner, though others may"),
         pytest.param(99, 12, 0o040, True, id="group"),
@@ -383,16 +383,16 @@ def test_root_needs_no_right(key: int, cls: Any) -> None:
                     handle.detach()
 
 
-def test_a_removed_segment_is_told_also_to_who_may_not_read_it(make: Callable[..., Any]) -> None:
+def test_a_removed_segment_is_reported_to_users_who_may_not_read_it(
+    make: Callable[..., Any],
+) -> None:
     """The creator's attachment keeps it alive."""
     handle = make("shm", 0o600)
     handle.remove()
     assert as_other_user(lambda: handle.removed) is True
 
 
-def test_a_removed_object_is_gone_before_it_is_forbidden(
-    make: Callable[..., Any], table: str
-) -> None:
+def test_removal_is_reported_before_missing_rights(make: Callable[..., Any], table: str) -> None:
     handle = make(table, 0o600)
     if table == "shm":
         handle.detach()
@@ -401,7 +401,7 @@ def test_a_removed_object_is_gone_before_it_is_forbidden(
         as_other_user(lambda: handle.mode)
 
 
-def test_the_note_says_so_if_the_id_belongs_to_another_object_by_now(key: int) -> None:
+def test_the_note_says_that_the_id_belongs_to_another_object_now(key: int) -> None:
     before = MessageQueue(key, IPC_CREX, 0o666)
     sysv_ipc.remove_message_queue(before.id)
     Path("/proc/sys/kernel/msg_next_id").write_text(str(before.id))
@@ -414,7 +414,7 @@ def test_the_note_says_so_if_the_id_belongs_to_another_object_by_now(key: int) -
     other.remove()
 
 
-def test_huge_pages_are_not_for_everybody(key: int) -> None:
+def test_huge_pages_need_a_capability_or_a_group(key: int) -> None:
     """The manual page: CAP_IPC_LOCK, or a member of vm.hugetlb_shm_group."""
 
     def create() -> None:
@@ -426,8 +426,10 @@ def test_huge_pages_are_not_for_everybody(key: int) -> None:
     assert "vm.hugetlb_shm_group (now " in note
 
 
-def test_the_owner_is_told_what_keeps_it_from_locking(make: Callable[..., Any]) -> None:
-    """The manual page: EPERM also where RLIMIT_MEMLOCK is 0 and CAP_IPC_LOCK lacks."""
+def test_the_note_for_the_owner_names_the_limit_that_prevents_locking(
+    make: Callable[..., Any],
+) -> None:
+    """The manual page: also EPERM if RLIMIT_MEMLOCK is 0 and CAP_IPC_LOCK is missing."""
     handle = make("shm", 0o666)
 
     def lock() -> tuple[int | None, list[str]]:

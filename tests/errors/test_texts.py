@@ -28,7 +28,7 @@ from sysv_ipc import (
 
 
 def name_of(handle: Semaphore | MessageQueue) -> str:
-    """Return what the text of an error calls an object."""
+    """Return the name of an object in the text of an error."""
     kind = "semaphore" if isinstance(handle, Semaphore) else "message queue"
     assert handle.key is not None
     return f"{kind} with key {handle.key} ({handle.key & 0xFFFFFFFF:#x})"
@@ -43,7 +43,7 @@ def name_of(handle: Semaphore | MessageQueue) -> str:
         ({"type": 3, "except_type": True}, "no message of a type other than 3 in"),
     ],
 )
-def test_a_receive_that_timed_out_says_so(
+def test_the_error_of_a_receive_says_that_it_timed_out(
     queue: MessageQueue, options: dict[str, Any], text: str
 ) -> None:
     if options.get("except_type"):
@@ -64,7 +64,7 @@ def test_a_receive_that_timed_out_says_so(
         assert (error.errno, error.strerror) == (errno.ENOMSG, os.strerror(errno.ENOMSG))
 
 
-def test_a_send_that_timed_out_says_so(queue: MessageQueue) -> None:
+def test_the_error_of_a_send_says_that_it_timed_out(queue: MessageQueue) -> None:
     while queue.try_send(b"x" * 2048):
         pass
     with pytest.raises(BusyError) as caught:
@@ -72,7 +72,7 @@ def test_a_send_that_timed_out_says_so(queue: MessageQueue) -> None:
     assert str(caught.value).endswith(f": timed out after 0.01 s: no room in {name_of(queue)}")
 
 
-def test_a_wait_for_a_semaphore_that_timed_out_says_so(semaphore: Semaphore) -> None:
+def test_the_error_of_a_wait_for_a_semaphore_says_that_it_timed_out(semaphore: Semaphore) -> None:
     prefix = f"[Errno 11] {os.strerror(errno.EAGAIN)}: timed out after 0.01 s: "
     with pytest.raises(BusyError) as caught:
         semaphore.Z(0.01)
@@ -89,7 +89,7 @@ def test_a_wait_for_a_semaphore_that_timed_out_says_so(semaphore: Semaphore) -> 
         assert str(caught.value) == f"{prefix}could not operate on {name_of(semaphore)}"
 
 
-def test_a_wait_for_memory_that_timed_out_says_so(segment: SharedMemory) -> None:
+def test_the_error_of_a_wait_for_memory_says_that_it_timed_out(segment: SharedMemory) -> None:
     with pytest.raises(BusyError, match=r": timed out after 0\.01 s: .* did not change$"):
         segment.atomic(0, "u32").wait(0, 0.01)
 

@@ -1,4 +1,4 @@
-"""Attributes of all kinds of handle, and what a handle says whose object has gone."""
+"""Attributes of all kinds of handle, and errors of handles whose object was removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sysv_ipc import IPC_PRIVATE, ArgumentError, ExistentialError, SemaphoreSet,
 
 @pytest.fixture(params=calls.HANDLES)
 def cls(request: pytest.FixtureRequest) -> Any:
-    """Each class of handles in turn."""
+    """Each class of handles."""
     return request.param
 
 
@@ -26,13 +26,13 @@ def handle(cls: Any) -> Iterator[Any]:
 
 
 def rows(handle: Any) -> Iterator[tuple[str, calls.Attribute]]:
-    """The attributes of a handle in the table."""
+    """Return the attributes of a handle in the table."""
     for name, row in calls.TABLE[type(handle)].items():
         if isinstance(row, calls.Attribute):
             yield name, row
 
 
-def test_attributes_that_cannot_be_set_say_so_as_in_1_2_0(handle: Any) -> None:
+def test_attributes_that_cannot_be_set_raise_the_error_of_1_2_0(handle: Any) -> None:
     cls = type(handle).__name__
     for name, row in rows(handle):
         if row.to_set is None:
@@ -66,12 +66,12 @@ def test_owner_and_mode_are_set_exactly_or_not_at_all(handle: Any, name: str) ->
     assert getattr(type(handle).from_id(handle.id), name) == good
 
 
-def test_what_is_gone_says_so(handle: Any) -> None:
-    """Each call that asks the kernel, on a handle that knows of its own removal."""
+def test_calls_on_a_removed_object_say_that_it_was_removed(handle: Any) -> None:
+    """Each call that reaches the kernel, on a handle that has removed its object."""
     calls.discard(handle)
     assert handle.removed
     for use in calls.uses(type(handle)):
-        # Iteration over a queue ends with it.
+        # Iteration over a queue ends when the queue is removed.
         if use.name != "__next__" and (use.looks or use.right):
             with pytest.raises(ExistentialError, match="no longer exists") as caught:
                 pytest.fail(f"{use.name}: {use.call(handle)}")

@@ -1,4 +1,4 @@
-"""What all kinds of handle have in common: being empty, subclassed, compared, copied, shown."""
+"""All kinds of handle: not initialised, subclassed, compared, copied, shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make(key: int) -> Iterator[Callable[..., Any]]:
 
 # ------------------------------------------------------------------ never initialised ones
 
-#: What asks the handle for its object, and what only pickle and copy do.
+#: Operations that need the object of the handle, and those that only pickle and copy use.
 USES = [
     (cls, use.name, use.call)
     for cls in calls.HANDLES
@@ -111,7 +111,7 @@ def test_a_handle_that_was_never_initialised_touches_no_object_with_the_id_0(cls
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_handle_that_was_never_initialised_says_so(cls: Any) -> None:
+def test_the_repr_of_a_handle_shows_that_it_was_never_initialised(cls: Any) -> None:
     assert repr(without_init(cls)) == f"<sysv_ipc.{cls.__name__}: never initialised>"
 
 
@@ -149,7 +149,9 @@ def test_a_subclass_that_forgets_to_initialise_refuses(table: str) -> None:
         Forgetful().remove()
 
 
-def test_a_subclass_finds_what_it_overrides(make: Callable[..., Any], table: str) -> None:
+def test_a_subclass_can_call_the_methods_that_it_overrides(
+    make: Callable[..., Any], table: str
+) -> None:
     base = KINDS[table]
 
     class Counting(base):  # type: ignore[misc, valid-type]
@@ -249,7 +251,7 @@ def test_init_that_fails_leaves_the_handle_as_it_was(make: Callable[..., Any], t
 
 
 class Again:
-    """A number that initialises a handle again when it is asked for its value."""
+    """A number that initialises a handle again in its conversion."""
 
     def __init__(self, handle: Any, key: int, value: int = 1) -> None:
         self.handle, self.key, self.value = handle, key, value
@@ -261,7 +263,7 @@ class Again:
 
 @contextlib.contextmanager
 def two_of(cls: Any, **arguments: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """A handle of an object, for use; two others of it and of another one."""
+    """Yield a handle of an object to use, another handle of it, and a handle of another object."""
     objects = [cls(None, flags=IPC_CREX, **arguments) for _ in range(2)]
     yield cls(objects[0].key), *objects
     for each in objects:
@@ -383,7 +385,7 @@ def test_compiled_operations_stay_with_their_set() -> None:
         assert (caught.value.id, caught.value.key) == (one.id, None)
 
 
-def test_a_wait_that_ends_names_what_was_waited_for() -> None:
+def test_an_error_of_a_wait_names_the_object_that_the_wait_began_with() -> None:
     with two_of(Semaphore) as (handle, one, other):
         result = run_in_thread(lambda: handle.acquire(0.2))
         wait_until(lambda: one.waiting_for_nonzero)
@@ -417,7 +419,7 @@ def test_handles_on_different_objects_are_not_equal(table: str) -> None:
 
 
 def test_handles_of_different_kinds_with_one_id_are_not_equal() -> None:
-    """In a namespace of its own the first object of each kind has the id 0."""
+    """In a new namespace, the first object of each kind has the id 0."""
 
     def compare() -> tuple[set[int], int]:
         namespace.enter()
@@ -428,7 +430,9 @@ def test_handles_of_different_kinds_with_one_id_are_not_equal() -> None:
 
 
 @pytest.mark.parametrize("other", [None, 0, "x", object()])
-def test_a_handle_equals_nothing_else(make: Callable[..., Any], table: str, other: object) -> None:
+def test_a_handle_does_not_equal_objects_of_other_types(
+    make: Callable[..., Any], table: str, other: object
+) -> None:
     handle = make(KINDS[table])
     assert handle != other
     assert handle != handle.id
@@ -500,7 +504,7 @@ class Pickled(MessageQueue):
     note = "none"
 
 
-def test_a_pickled_subclass_keeps_what_was_stored_in_it(make: Callable[..., Any]) -> None:
+def test_a_pickled_subclass_keeps_its_attributes(make: Callable[..., Any]) -> None:
     handle = make(Pickled)
     handle.note = "kept"
     same = pickle.loads(pickle.dumps(handle))
@@ -514,7 +518,7 @@ def test_pickling_a_semaphore_keeps_block_and_undo(make: Callable[..., Any]) -> 
     assert (same.block, same.undo) == (False, True)
 
 
-def test_what_was_pickled_and_removed_cannot_be_opened(table: str, key: int) -> None:
+def test_a_pickle_of_a_removed_object_cannot_be_opened(table: str, key: int) -> None:
     handle = KINDS[table](key, IPC_CREX)
     data = pickle.dumps(handle)
     handle.remove()
@@ -569,7 +573,7 @@ class OwnState(Semaphore):
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_what_a_subclass_adds_is_kept(duplicate: Callable[[Any], Any]) -> None:
+def test_attributes_of_a_subclass_are_kept(duplicate: Callable[[Any], Any]) -> None:
     kinds: list[Any] = [Slots, WithDict, OwnState]
     slots, plain, own = (kind(None, IPC_CREX) for kind in kinds)
     slots.extra, plain.extra, own.name, own.lock = 1, 2, "three", threading.Lock()

@@ -1,4 +1,4 @@
-"""An id is not an identity: what keeps one across time looks whether it still names the object."""
+"""An id is not an identity: handles and pickles check that it still names the same object."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def with_id(kind: str, number: int, key: int) -> Handle:
-    """Make an object that gets this id; kernel.sem_next_id and its sisters make that quick."""
+    """Make an object that gets this id, with the help of kernel.sem_next_id and related limits."""
     path = Path(f"/proc/sys/kernel/{SYSCTLS[kind]}_next_id")
     path.write_text(str(number))
     made = KINDS[kind](key)
@@ -57,17 +57,17 @@ def with_id(kind: str, number: int, key: int) -> Handle:
 
 
 def end(handle: Handle) -> None:
-    """Remove an object for certain, also one that is a segment."""
+    """Remove an object, and detach it if it is a segment."""
     handle.remove()
     if isinstance(handle, SharedMemory) and handle.attached:
         handle.detach()
 
 
 def uses_of(kind: str) -> dict[str, Callable[[Handle], object]]:
-    """Return what a handle does that looks first whether the id still names its object."""
+    """Return the uses of a handle that check first that the id still names its object."""
     found = {use.name: use.call for use in calls.uses(CLASSES[kind]) if use.looks}
     if kind == "set":
-        # The stranger has another number of members.
+        # The new set has another number of members.
         found |= {
             "values": lambda one: one.values,
             "values =": lambda one: setattr(one, "values", [1, 2, 3]),
@@ -77,7 +77,7 @@ def uses_of(kind: str) -> dict[str, Callable[[Handle], object]]:
 
 @pytest.fixture
 def stale(kind: str, key: int) -> Iterator[tuple[Handle, Handle]]:
-    """A handle of an object that is gone, and of a stranger's that has its id."""
+    """A handle of a removed object, and a handle of another program's object with its id."""
     handle = KINDS[kind](key)
     end(handle)
     if kind == "set":
@@ -91,7 +91,7 @@ def stale(kind: str, key: int) -> Iterator[tuple[Handle, Handle]]:
     end(other)
 
 
-def test_a_handle_does_nothing_to_a_stranger_that_has_its_id(
+def test_a_handle_does_nothing_to_another_object_with_its_id(
     kind: str, stale: tuple[Handle, Handle]
 ) -> None:
     handle, other = stale
@@ -105,7 +105,7 @@ def test_a_handle_does_nothing_to_a_stranger_that_has_its_id(
 
 
 def test_a_handle_does_nothing_to_a_private_object_of_another_user(kind: str) -> None:
-    """All private objects have the key 0: their creators tell them apart."""
+    """All private objects have the key 0: only their creators differ."""
     handle = KINDS[kind](IPC_PRIVATE)
     end(type(handle).from_id(handle.id))
     if isinstance(handle, SharedMemory):
@@ -114,7 +114,7 @@ def test_a_handle_does_nothing_to_a_private_object_of_another_user(kind: str) ->
     number = as_other_user(lambda: KINDS[kind](IPC_PRIVATE).id)
     assert number == handle.id
     assert handle.removed
-    # Reading the values is a hot call, which looks at the number of members only.
+    # Reading the values is a hot call, which compares only the number of members.
     for name in uses_of(kind).keys() - {"values"}:
         with pytest.raises(ExistentialError):
             pytest.fail(f"{name}: {uses_of(kind)[name](handle)}")
@@ -122,10 +122,10 @@ def test_a_handle_does_nothing_to_a_private_object_of_another_user(kind: str) ->
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_a_handle_does_nothing_to_a_stranger_of_another_namespace(
+def test_a_handle_does_nothing_to_an_object_of_another_namespace(
     kind: str, key: int, private: bool
 ) -> None:
-    """There ids begin at 0 again."""
+    """Ids begin at 0 in each namespace."""
 
     def elsewhere() -> list[str]:
         namespace.enter()
@@ -146,7 +146,7 @@ def test_a_handle_does_nothing_to_a_stranger_of_another_namespace(
             done.append("changed")
         return done
 
-    # Reading values of a set of the same size is a hot call, which does not look.
+    # Reading values of a set of the same size is a hot call, which does not check the id.
     assert set(in_child(elsewhere)) <= {"values"}
 
 
@@ -155,7 +155,7 @@ def test_a_handle_does_nothing_to_a_stranger_of_another_namespace(
 
 @pytest.fixture
 def elsewhere(kind: str, key: int) -> Iterator[bytes]:
-    """A pickle of an object of another namespace, which lasts as long as the test."""
+    """A pickle of an object of another namespace, which exists until the test ends."""
     reader, writer = os.pipe()
     stay, leave = os.pipe()
 
@@ -214,7 +214,7 @@ def test_a_pickle_from_before_the_machine_was_started_is_refused(kind: str, key:
     end(handle)
 
 
-def test_a_pickle_of_what_has_another_key_now_is_refused(kind: str, key: int) -> None:
+def test_a_pickle_is_refused_if_its_object_has_another_key_now(kind: str, key: int) -> None:
     handle = KINDS[kind](key)
     text = pickle.dumps(handle)
     end(handle)
@@ -226,7 +226,7 @@ def test_a_pickle_of_what_has_another_key_now_is_refused(kind: str, key: int) ->
 
 
 @pytest.mark.parametrize("kind", ["set", "segment"])
-def test_a_pickle_of_what_has_another_size_now_is_refused(kind: str, key: int) -> None:
+def test_a_pickle_is_refused_if_its_object_has_another_size_now(kind: str, key: int) -> None:
     handle = KINDS[kind](key)
     text = pickle.dumps(handle)
     end(handle)
@@ -247,7 +247,7 @@ def test_a_pickle_of_what_has_another_size_now_is_refused(kind: str, key: int) -
         ("queue", lambda one: one.send("used")),
     ],
 )
-def test_a_pickle_of_what_was_used_and_is_new_now_is_refused(
+def test_a_pickle_of_a_used_object_is_refused_if_its_id_names_an_unused_one(
     kind: str, use: Callable[[Handle], object]
 ) -> None:
     """Without a key, of the same size, by the same user, within the same second."""
@@ -261,7 +261,7 @@ def test_a_pickle_of_what_was_used_and_is_new_now_is_refused(
     end(other)
 
 
-def test_a_pickle_of_what_is_gone_says_so(kind: str, key: int) -> None:
+def test_a_pickle_of_a_removed_object_says_that_it_was_removed(kind: str, key: int) -> None:
     handle = KINDS[kind](key)
     text = pickle.dumps(handle)
     end(handle)
@@ -282,7 +282,7 @@ def use(handle: Handle) -> None:
         handle.max_size = 100
 
 
-#: What happens to an object between pickling and opening that leaves it the same.
+#: Changes after pickling that do not make it another object.
 CHANGES: dict[str, Callable[[Handle], object]] = {
     "nothing": lambda one: None,
     "its mode": lambda one: setattr(one, "mode", 0o640),
@@ -293,7 +293,7 @@ CHANGES: dict[str, Callable[[Handle], object]] = {
 
 @pytest.mark.parametrize("how", [pickle.loads, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_the_same_is_opened_whatever_has_changed(
+def test_the_same_object_is_opened_after_changes_to_it(
     kind: str, change: str, how: Callable[[Any], Handle]
 ) -> None:
     handle = KINDS[kind](IPC_PRIVATE)
@@ -315,7 +315,7 @@ def test_a_segment_that_is_removed_while_it_is_attached_is_opened(key: int) -> N
 
 
 def test_a_pickle_of_version_2_0_0_is_opened(key: int) -> None:
-    """It has no more than the id."""
+    """Such a pickle contains only the id."""
     semaphore = Semaphore(key, IPC_CREX)
     old = (Semaphore.from_id, (semaphore.id, 0), {"block": False, "undo": True})
     same = sysv_ipc._core._reopen(*old)  # type: ignore[attr-defined]
@@ -334,10 +334,10 @@ def test_pickles_go_to_other_processes(kind: str, key: int) -> None:
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_what_is_made_before_chroot_is_usable_after_it(
+def test_handles_and_pickles_made_before_chroot_work_after_it(
     kind: str, key: int, private: bool, tmp_path: Path
 ) -> None:
-    """There /proc is out of reach: that proves nothing."""
+    """/proc is not available after it, which does not mean that the object was removed."""
 
     def inside() -> list[object]:
         handle = KINDS[kind](IPC_PRIVATE if private else key)
@@ -354,8 +354,8 @@ def test_what_is_made_before_chroot_is_usable_after_it(
     assert in_child(inside) == [False, True, True, True, 0o640]
 
 
-def test_a_handle_of_what_is_gone_cannot_be_pickled(kind: str, key: int) -> None:
-    """A pickle without facts would open whatever gets the id."""
+def test_a_handle_of_a_removed_object_cannot_be_pickled(kind: str, key: int) -> None:
+    """A pickle without facts would open any object that gets the id."""
     handle = KINDS[kind](key)
     end(handle)
     for how in pickle.dumps, copy.copy:
@@ -369,8 +369,8 @@ def test_a_handle_of_what_is_gone_cannot_be_pickled(kind: str, key: int) -> None
 
 
 @pytest.mark.parametrize("kind", ["semaphore", "set", "queue"])
-def test_what_a_handle_has_removed_stays_removed_for_it(kind: str) -> None:
-    """A private object of the same size that gets the id at once cannot be told otherwise."""
+def test_an_object_stays_removed_for_the_handle_that_removed_it(kind: str) -> None:
+    """A private object of the same size that gets the id at once has no other difference."""
     handle = KINDS[kind](IPC_PRIVATE)
     handle.remove()
     other = with_id(kind, handle.id, IPC_PRIVATE)
@@ -384,7 +384,7 @@ def test_what_a_handle_has_removed_stays_removed_for_it(kind: str) -> None:
 
 
 def test_a_segment_is_the_same_to_a_child_in_another_pid_namespace(key: int) -> None:
-    """There its creator has no pid."""
+    """In that namespace its creator has no pid."""
     clone_newpid = 0x20000000
     segment = SharedMemory(key, IPC_CREX, init_character=b"x")
 
@@ -404,7 +404,7 @@ def test_a_segment_is_the_same_to_a_child_in_another_pid_namespace(key: int) -> 
     end(segment)
 
 
-def test_a_note_does_not_say_that_somebody_removed_what_is_elsewhere(kind: str, key: int) -> None:
+def test_a_note_does_not_call_an_object_of_another_namespace_removed(kind: str, key: int) -> None:
     def text() -> str:
         namespace.enter()
         handle = KINDS[kind](key)

@@ -1,4 +1,4 @@
-"""Keys: what is one, random ones, ftok(), key_from_name()."""
+"""Keys: valid keys, random keys, ftok(), key_from_name()."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_key_keeps_its_low_32_bits(kind: Any, given: Any, read_back: int) -> N
 
 
 @pytest.mark.parametrize("given", [2**32, -(2**32), KEY_MIN, 3 * 2**32])
-def test_no_key_becomes_private_that_way(kind: Any, given: int) -> None:
+def test_no_key_is_reduced_to_ipc_private(kind: Any, given: int) -> None:
     with pytest.raises(ArgumentError, match="would become IPC_PRIVATE"):
         kind(given, IPC_CREX)
     with pytest.raises(ArgumentError, match="would become IPC_PRIVATE"):
@@ -98,7 +98,7 @@ def test_keys_of_a_wrong_type_are_refused(maker: Any, given: Any) -> None:
     assert type(given).__name__ in str(caught.value)
 
 
-def test_an_exception_of_a_key_comes_through(kind: Any) -> None:
+def test_an_exception_of_a_key_is_passed_on(kind: Any) -> None:
     class Key:
         def __index__(self) -> int:
             raise KeyError("from __index__")
@@ -110,7 +110,7 @@ def test_an_exception_of_a_key_comes_through(kind: Any) -> None:
 # ---------------------------------------------------------------------------- random keys
 
 
-def test_none_needs_excl(kind: Any) -> None:
+def test_the_key_none_needs_excl(kind: Any) -> None:
     for flags in (0, sysv_ipc.IPC_CREAT):
         with pytest.raises(ValueError, match=r"Key can only be None if IPC_EXCL is set$"):
             kind(None, flags)
@@ -176,12 +176,12 @@ def quiet(path: Any, number: Any) -> int:
 
 
 @pytest.mark.parametrize("number", [1, 65, 255, 257, 2**32 + 3, -1, -255, np.int8(5)])
-def test_ftok_is_c_s(number: int) -> None:
+def test_ftok_agrees_with_that_of_c(number: int) -> None:
     libc = ctypes.CDLL(None)
     assert quiet("/", number) == libc.ftok(b"/", ctypes.c_int(int(number) & 0xFF))
 
 
-def test_ftok_takes_what_names_a_path(tmp_path: Path) -> None:
+def test_ftok_takes_any_path_like_object(tmp_path: Path) -> None:
     name = tmp_path / "näme"
     name.touch()
     keys = {quiet(path, 7) for path in (name, str(name), os.fsencode(name))}
@@ -207,7 +207,7 @@ def test_ftok_of_a_missing_path_names_it(path: Any) -> None:
     [(5, 1, TypeError), (None, 1, TypeError), ("/", "1", TypeError), ("/", 1.0, TypeError),
      ("a\0b", 1, ValueError)],
 )  # fmt: skip
-def test_ftok_refuses_what_is_no_path_or_id(path: Any, number: Any, error: type[Exception]) -> None:
+def test_ftok_refuses_invalid_paths_and_ids(path: Any, number: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         quiet(path, number)
 
@@ -254,6 +254,6 @@ def test_key_from_name_is_positive_and_spread() -> None:
 
 
 @pytest.mark.parametrize("name", [5, None, 1.5, ["a"], bytearray(b"a"), Path("/")])
-def test_key_from_name_refuses_what_is_no_name(name: Any) -> None:
+def test_key_from_name_refuses_invalid_names(name: Any) -> None:
     with pytest.raises(TypeError, match="str or bytes"):
         key_from_name(name)

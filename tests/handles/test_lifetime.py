@@ -1,4 +1,4 @@
-"""What is made and dropped again and again leaves no memory, mapping or object behind.
+"""Objects that are made and dropped repeatedly leave no memory, mapping or object behind.
 
 Twenty thousand times; with ``SYSV_IPC_ROUNDS=1000000`` in the environment a million times
 (``make test ARGS=tests/handles/test_lifetime.py``).  Reference counts are in
@@ -25,7 +25,7 @@ from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemo
 
 ROUNDS = int(os.environ.get("SYSV_IPC_ROUNDS", "20000"))
 
-#: What is done again and again: the name, a part of ROUNDS, and the call.
+#: The repeated calls: the name, a part of ROUNDS, and the call.
 CALLS = """
 def failing(call):
     try:
@@ -60,7 +60,7 @@ def waited():
     thread.start()
     while thread.is_alive():
         queue.cancel()
-        # Let it have the GIL, which it would get every 5 ms.
+        # Release the GIL for it, which it would otherwise get every 5 ms.
         thread.join(1e-4)
 
 calls = dict(
@@ -132,7 +132,7 @@ grown = resident() - before
 tracemalloc.start()
 # Objects that were kept for reuse are not traced until they have been freed once.
 repeat(call, max(20000 // part, 200))
-# What leaks does so each time; what only comes late, as a thread's end, does not.
+# A leak occurs each time; a late release, as at a thread's end, does not.
 marks = [tracemalloc.get_traced_memory()[0]]
 for _ in range(3):
     repeat(call, 500)
@@ -150,8 +150,8 @@ NAMES = re.findall(r"^    (\w+)=\(", CALLS, re.MULTILINE)
 
 @pytest.mark.timeout(120 + ROUNDS // 1000)
 @pytest.mark.parametrize("name", NAMES)
-def test_memory_stays_as_it_is(name: str) -> None:
-    """The bounds are the allocator's own unrest, and less than a leaked object a round."""
+def test_memory_does_not_grow(name: str) -> None:
+    """The bounds allow for variation in the allocator, but not for one leaked object per round."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.replace("CALLS\n", CALLS), name, str(ROUNDS)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What the system holds: the lists and limits() against the system's own tools."""
+"""The lists of objects and limits(), compared with the system's own tools."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from helpers import (
 
 import sysv_ipc
 
-# A child that has changed its root cannot import it.
+# Imported here because a child that has changed its root cannot import it.
 import sysv_ipc.listing
 from sysv_ipc import (
     IPC_CREX,
@@ -43,7 +43,7 @@ from sysv_ipc import (
 KINDS = ["sem", "shm", "msg"]
 
 
-#: Fields of our records and their columns in /proc/sysvipc.
+#: Fields of records and their columns in /proc/sysvipc.
 COLUMNS = {
     "sem": {"id": "semid", "nsems": "nsems", "last_operation_time": "otime"},
     "shm": {
@@ -265,7 +265,7 @@ def test_members_tell_values_pids_and_waiters(key: int) -> None:
     semaphores.remove()
 
 
-def test_members_that_may_not_be_read_are_none(semaphore: Semaphore) -> None:
+def test_the_members_of_an_unreadable_set_are_none(semaphore: Semaphore) -> None:
     def members() -> list[object]:
         return [record.members for record in sysv_ipc.semaphores(members=True)]
 
@@ -320,7 +320,7 @@ def holder(segment: SharedMemory) -> Iterator[Callable[[], int]]:
         process.communicate()
 
 
-def test_the_processes_that_have_a_segment_attached_are_told(
+def test_the_processes_that_have_a_segment_attached_are_listed(
     segment: SharedMemory, holder: Callable[[], int]
 ) -> None:
     pids = sorted([os.getpid(), holder(), holder()])
@@ -331,12 +331,12 @@ def test_the_processes_that_have_a_segment_attached_are_told(
 
 
 def attached(segment: SharedMemory) -> tuple[int, tuple[int, ...] | None, bool | None]:
-    """What the list tells of a segment: how often it is attached, by whom, whether that is all."""
+    """Return the number of attachments of a segment, their pids, and if the pids are complete."""
     record = next(r for r in sysv_ipc.shared_memories(pids=True) if r.id == segment.id)
     return record.number_attached, record.pids, record.pids_complete
 
 
-def test_processes_that_cannot_be_looked_into_make_it_incomplete(segment: SharedMemory) -> None:
+def test_processes_that_cannot_be_inspected_make_the_list_incomplete(segment: SharedMemory) -> None:
     def look() -> tuple[object, ...]:
         segment.detach()
         return attached(segment)
@@ -345,7 +345,7 @@ def test_processes_that_cannot_be_looked_into_make_it_incomplete(segment: Shared
     assert as_other_user(look) == (1, (), False)
 
 
-def test_it_is_complete_for_anybody_who_sees_all_that_the_kernel_counts(
+def test_the_list_is_complete_if_all_attachments_are_seen(
     segment: SharedMemory,
 ) -> None:
     def look() -> tuple[object, ...]:
@@ -362,7 +362,7 @@ def test_it_is_complete_for_anybody_who_sees_all_that_the_kernel_counts(
     assert as_other_user(lambda: attached(segment)) == (0, (), True)
 
 
-def test_each_mapping_counts_also_split_and_forked_ones() -> None:
+def test_each_mapping_counts_including_split_and_forked_ones() -> None:
     segment = SharedMemory(None, IPC_CREX, size=3 * sysv_ipc.PAGE_SIZE)
     libc = ctypes.CDLL(None, use_errno=True)
     middle = ctypes.c_void_p((segment.address or 0) + sysv_ipc.PAGE_SIZE)
@@ -389,7 +389,7 @@ def test_a_process_that_lives_in_its_parents_memory_is_not_counted_twice(
     assert {os.getpid(), parent.pid} < {*pids}
 
 
-def test_who_shares_the_ipc_namespace_alone_is_not_told_that_nobody_is_there(
+def test_attachments_in_another_pid_namespace_are_not_reported_as_none(
     segment: SharedMemory,
 ) -> None:
     unused = SharedMemory(None, IPC_CREX)
@@ -399,7 +399,7 @@ def test_who_shares_the_ipc_namespace_alone_is_not_told_that_nobody_is_there(
         "print(sorted([(r.number_attached, r.pids, r.pids_complete)"
         " for r in sysv_ipc.shared_memories(pids=True)]))"
     )
-    # With the /proc of its own PIDs, and with one of others, whose numbers it could not use.
+    # With the /proc of its own PID namespace, and with that of another, whose pids mean nothing.
     for options in (["--mount-proc"], []):
         command = ["unshare", "-p", "--fork", *options, sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -407,7 +407,7 @@ def test_who_shares_the_ipc_namespace_alone_is_not_told_that_nobody_is_there(
     unused.remove()
 
 
-def test_who_sees_no_processes_is_told_so(segment: SharedMemory, tmp_path: Path) -> None:
+def test_the_list_is_incomplete_without_proc(segment: SharedMemory, tmp_path: Path) -> None:
     def look() -> tuple[object, ...]:
         os.chroot(tmp_path)
         before = attached(segment)
@@ -428,7 +428,7 @@ import mmap, os, subprocess, sys
 subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
 file = os.open(sys.argv[1] + "/SYSV" + sys.argv[2], os.O_RDWR | os.O_CREAT)
 os.ftruncate(file, 4096)
-# What is mounted nowhere has no folder before its name.
+# A file system that is not mounted has no folder before its name.
 subprocess.run(["umount", "-l", sys.argv[1]], check=True)
 memory = mmap.mmap(file, 4096)
 print(os.fstat(file).st_ino, flush=True)
@@ -460,7 +460,7 @@ def test_a_file_that_looks_like_a_segment_does_not_count(tmp_path: Path, key: in
 
 
 def test_a_segment_of_the_namespace_before_does_not_count(key: int) -> None:
-    """A process that has changed its namespace still maps it, and ids are the same there."""
+    """A process that has changed its namespace still maps it, and ids may be equal there."""
 
     def look() -> tuple[object, ...]:
         kept = SharedMemory(key, IPC_CREX)
@@ -475,7 +475,7 @@ def test_a_segment_of_the_namespace_before_does_not_count(key: int) -> None:
     assert in_child(look) == (0, (), True)
 
 
-def test_where_the_device_of_segments_is_not_known_nothing_is_guessed(
+def test_pids_are_not_guessed_if_the_device_of_segments_is_unknown(
     segment: SharedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "memfd_create")
@@ -486,7 +486,7 @@ def test_where_the_device_of_segments_is_not_known_nothing_is_guessed(
     assert attached(segment) == (0, (), True)
 
 
-def test_segments_that_come_and_go_meanwhile_disturb_nothing() -> None:
+def test_segments_created_and_removed_meanwhile_disturb_nothing() -> None:
     done = threading.Event()
 
     def come_and_go() -> None:
@@ -508,7 +508,7 @@ def test_segments_that_come_and_go_meanwhile_disturb_nothing() -> None:
 def test_members_of_a_set_that_took_the_id_are_not_mixed_in(
     key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The set is removed between the list and the look at its members."""
+    """The set is removed after it was listed and before its members are read."""
     made = SemaphoreSet(key, 3, IPC_CREX)
     from_id = SemaphoreSet.from_id
 

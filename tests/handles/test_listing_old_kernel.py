@@ -1,4 +1,4 @@
-"""Lists on kernels before Linux 4.17, which do not show what may not be read."""
+"""Lists on kernels before Linux 4.17, which hide objects that the caller may not read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
 
-# A child that has changed its root cannot import it.
+# Imported here because a child that has changed its root cannot import it.
 import sysv_ipc.listing
 from sysv_ipc import (
     IPC_CREX,
@@ -41,7 +41,7 @@ by_root = pytest.mark.skipif(
 
 @pytest.fixture
 def kinds() -> Iterator[dict[str, tuple[Handle, Handle, Handle]]]:
-    """For each kind: one that anybody may read, a place that was emptied, one that nobody may."""
+    """For each kind: a readable object, a gap from a removed one, and an unreadable object."""
     made: dict[str, tuple[Handle, Handle, Handle]] = {}
     for name, cls in ("sem", Semaphore), ("shm", SharedMemory), ("msg", MessageQueue):
         handles: list[Handle] = [cls(None, IPC_CREX, mode) for mode in (0o604, 0o600, 0o600)]
@@ -57,7 +57,7 @@ def kinds() -> Iterator[dict[str, tuple[Handle, Handle, Handle]]]:
 
 
 def listed_with_warnings() -> tuple[dict[str, set[int]], list[str]]:
-    """Return the ids of all lists, and the warnings that came with them."""
+    """Return the ids of all lists, and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ids = {name: {record.id for record in records} for name, records in lists().items()}
@@ -72,7 +72,7 @@ def on_an_old_kernel() -> tuple[dict[str, set[int]], list[str]]:
 
 @needs_seccomp
 @by_root
-def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
+def test_an_old_kernel_lists_readable_objects_and_a_warning_counts_the_others(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
     ids, texts = as_other_user(on_an_old_kernel)
@@ -88,7 +88,7 @@ def test_an_old_kernel_lists_what_may_be_read_and_warns_of_the_rest(
 
 @needs_seccomp
 @by_root
-def test_on_an_old_kernel_root_reads_all_and_nothing_is_said(
+def test_on_an_old_kernel_root_sees_all_objects_without_a_warning(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
     ids, texts = in_child(on_an_old_kernel)
@@ -99,7 +99,7 @@ def test_on_an_old_kernel_root_reads_all_and_nothing_is_said(
 
 
 @by_root
-def test_a_kernel_that_lists_what_may_not_be_read_gives_no_warning(
+def test_a_kernel_that_lists_unreadable_objects_gives_no_warning(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
     ids, texts = as_other_user(listed_with_warnings)
@@ -121,7 +121,7 @@ def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
 
 @needs_seccomp
 @by_root
-def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
+def test_a_warning_filter_makes_hidden_objects_an_error(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
     def strictly() -> None:
@@ -136,7 +136,7 @@ def test_a_filter_makes_an_error_of_what_an_old_kernel_hides(
 
 @needs_seccomp
 @by_root
-def test_the_command_line_tells_what_an_old_kernel_hides_in_one_line(
+def test_the_command_line_reports_hidden_objects_in_one_line(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
     def ls() -> tuple[int, str]:

@@ -55,7 +55,7 @@ def test_objects_of_a_killed_process_stay(run_python: Run, key: int) -> None:
     assert found.stdout == "2 5000 left in memory b'left on the queue' 6\n"
 
 
-def test_creator_is_told_after_its_end(run_python: Run, key: int) -> None:
+def test_creator_is_reported_after_its_end(run_python: Run, key: int) -> None:
     code = "import os, sys, sysv_ipc\nsysv_ipc.SharedMemory(int(sys.argv[1]), sysv_ipc.IPC_CREX)"
     maker = run_python(f"{code}\nprint(os.getpid())", key, check=True)
     segment = sysv_ipc.SharedMemory(key)
@@ -87,7 +87,7 @@ def test_program_of_the_public_description_runs(run_python: Run) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "key 0\n", "")
 
 
-def test_traceback_names_the_public_class_of_what_exists_already(
+def test_traceback_names_the_public_class_if_an_object_exists_already(
     run_python: Run, semaphore: sysv_ipc.Semaphore
 ) -> None:
     code = "import sys, sysv_ipc\nsysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREX)"
@@ -95,7 +95,7 @@ def test_traceback_names_the_public_class_of_what_exists_already(
     assert "\nsysv_ipc.ExistentialError: [Errno 17] File exists: semaphore" in result.stderr
 
 
-def test_traceback_tells_how_to_open_what_exists_already(
+def test_traceback_says_how_to_open_an_existing_object(
     run_python: Run, semaphore: sysv_ipc.Semaphore
 ) -> None:
     code = "import sys, sysv_ipc\nsysv_ipc.Semaphore(int(sys.argv[1]), sysv_ipc.IPC_CREX)"
@@ -134,7 +134,7 @@ def test_ftok_is_that_of_perl(tmp_path: Path, id: int) -> None:
     assert int(theirs.stdout) == sysv_ipc.ftok(tmp_path, id, True)
 
 
-def test_ftok_of_a_missing_path_tells_the_filename(tmp_path: Path) -> None:
+def test_ftok_of_a_missing_path_names_the_file(tmp_path: Path) -> None:
     missing = os.fspath(tmp_path / "missing")
     with pytest.raises(FileNotFoundError) as caught:
         sysv_ipc.ftok(missing, 1, silence_warning=True)
@@ -179,7 +179,7 @@ ZERO_NAMES = ["ppkttia", "afjtjzd"]
 
 
 @pytest.mark.parametrize("name", ZERO_NAMES)
-def test_key_from_name_is_1_where_it_would_be_0(key_from_name_in_c: Path, name: str) -> None:
+def test_key_from_name_is_1_if_the_hash_gives_0(key_from_name_in_c: Path, name: str) -> None:
     by_c = key_by(key_from_name_in_c, name)
     by_perl = key_by("perl", EXAMPLES / "key_from_name.pl", name)
     assert (sysv_ipc.key_from_name(name), by_c, by_perl) == (1, 1, 1)

@@ -1,4 +1,4 @@
-"""Hypothesis: a set and a queue do what a small model of the kernel does."""
+"""Hypothesis: a set and a queue behave like a small model of the kernel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+from helpers import LONG_MAX
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -36,20 +37,20 @@ operations = st.lists(
     min_size=1,
     max_size=6,
 )
-types = st.integers(1, 5) | st.sampled_from([2**31, 2**63 - 1])
-wanted_types = st.integers(-6, 6) | st.sampled_from([-(2**63), 2**63 - 1])
+types = st.integers(1, 5) | st.sampled_from([2**31 - 1, LONG_MAX])
+wanted_types = st.integers(-6, 6) | st.sampled_from([-LONG_MAX - 1, LONG_MAX])
 texts = st.binary(max_size=LIMIT + 4)
 
 
 class Kernel:
-    """What semop(2), msgsnd(2) and msgrcv(2) do, as far as nobody waits."""
+    """A model of semop(2), msgsnd(2) and msgrcv(2) without waiting."""
 
     def __init__(self) -> None:
         self.values = [0] * MEMBERS
         self.messages: list[tuple[bytes, int]] = []
 
     def op(self, todo: list[Any]) -> int:
-        """Do all operations or none; 0 or an errno."""
+        """Do all operations or none; return 0 or an errno."""
         values = list(self.values)
         for index, delta, *_ in todo:
             if delta == 0:
@@ -65,18 +66,18 @@ class Kernel:
         return 0
 
     def fits(self, text: bytes) -> bool:
-        """Whether the queue has room: for bytes, and as many messages as bytes."""
+        """Return True if the queue has room: for the bytes, and for as many messages as bytes."""
         used = sum(len(message) for message, _ in self.messages)
         return used + len(text) <= CAPACITY and len(self.messages) + 1 <= CAPACITY
 
     def find(self, kind: int, except_type: bool) -> int | None:
-        """The place of the message that msgrcv(2) takes."""
+        """Return the index of the message that msgrcv(2) takes."""
         places = range(len(self.messages))
         if kind == 0:
             return next(iter(places), None)
         if kind > 0:
             return next((p for p in places if (self.messages[p][1] == kind) != except_type), None)
-        at_most = min(-kind, 2**63 - 1)
+        at_most = min(-kind, LONG_MAX)
         fitting = [p for p in places if self.messages[p][1] <= at_most]
         return min(fitting, key=lambda p: (self.messages[p][1], p), default=None)
 

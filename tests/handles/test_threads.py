@@ -1,7 +1,7 @@
-"""Races on purpose: one handle in several threads at once, in ways that nobody would agree on.
+"""Races on purpose: several threads use one handle in conflicting ways.
 
-Every outcome is a value that was there at some time, or a documented exception.  That nothing is
-read while it is written shows under ThreadSanitizer, ``tools/sanitize_threads.sh``.
+Every outcome is a value that was set at some time, or a documented exception.  ThreadSanitizer
+finds data races in these tests: ``tools/sanitize_threads.sh``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from sysv_ipc import (
     SharedMemory,
 )
 
-#: So long each race is run.
+#: The duration of each race, in seconds.
 SECONDS = 0.4
 
 
 def race(*calls: Callable[[], object], ends: type[Exception] | None = None) -> None:
-    """Make each call again and again in a thread of its own, all at once.
+    """Make each call repeatedly in a thread of its own, all at once.
 
-    With ends, a thread is done at that exception, and all have to come to it.
+    With ends, that exception ends a thread, and every thread must end with it.
     """
     start = threading.Barrier(len(calls))
     deadline = time.monotonic() + (60 if ends else SECONDS)
@@ -60,7 +60,7 @@ def race(*calls: Callable[[], object], ends: type[Exception] | None = None) -> N
 
 
 def quietly(call: Callable[[], object], *errors: type[Exception]) -> Callable[[], object]:
-    """Let these exceptions pass."""
+    """Ignore these exceptions."""
 
     def run() -> None:
         with contextlib.suppress(*errors):
@@ -69,10 +69,10 @@ def quietly(call: Callable[[], object], *errors: type[Exception]) -> Callable[[]
     return run
 
 
-def test_importing_the_library_leaves_the_gil_off(
+def test_importing_the_library_does_not_turn_on_the_gil(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    """CPython turns it on for an extension that does not say that it can do without."""
+    """CPython turns it on for an extension that does not declare that it runs without it."""
     code = """
 import sys, sysv_ipc, sysv_ipc.aio
 print(getattr(sys, "_is_gil_enabled", lambda: True)())
@@ -81,10 +81,10 @@ print(getattr(sys, "_is_gil_enabled", lambda: True)())
     assert (done.stdout, done.stderr) == (f"{not FREE_THREADED}\n", "")
 
 
-def test_threads_that_ask_for_a_records_type_at_once_get_the_same(
+def test_threads_that_request_a_record_type_at_once_get_the_same_type(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    """It is made when it is first asked for, which an interpreter can be asked only once."""
+    """The type is made on its first use, which happens only once per interpreter."""
     code = """
 import sys, threading, sysv_ipc
 sys.setswitchinterval(1e-6)
@@ -112,7 +112,7 @@ def two_queues() -> Iterator[list[MessageQueue]]:
 
 
 def test_init_again_while_others_use_the_handle(two_queues: list[MessageQueue]) -> None:
-    """They see one object or the other, never the key of one with the size of another kind."""
+    """The threads see one object or the other, never a mixture of their attributes."""
     keys = [queue.key for queue in two_queues]
     ids = [queue.id for queue in two_queues]
     handle = MessageQueue(keys[0])
@@ -150,7 +150,7 @@ def test_a_semaphore_and_a_set_are_initialised_again_while_others_use_them() -> 
 
     def use() -> None:
         if member.try_acquire():
-            # It may be the other one's by now.
+            # The handle may already have the other object.
             member.release()
         handle.op([(1, 1), (1, -1)])
 
@@ -230,7 +230,7 @@ def test_removal_while_others_use_the_object(kind: type) -> None:
 
 
 def test_cancelling_while_others_wait_and_take(queue: MessageQueue, semaphore: Semaphore) -> None:
-    """What was sent and given is all there at the end."""
+    """All messages and permits are accounted for at the end."""
     taken, sent = [0] * 2, [0]
 
     def receive(which: int) -> Callable[[], object]:
@@ -291,7 +291,7 @@ def test_four_threads_iterate_over_one_queue(queue: MessageQueue) -> None:
     deadline = time.monotonic() + 60
     while queue.current_messages and time.monotonic() < deadline:
         time.sleep(0.001)
-    # What has been taken off the queue is in a list when the threads have ended.
+    # Every message taken from the queue is in a list when the threads have ended.
     queue.remove()
     for thread in threads:
         thread.join()

@@ -1,4 +1,4 @@
-"""Messages that were taken and that there is no memory for: the handle's next call has them."""
+"""Messages taken but not delivered for lack of memory: the handle's next call returns them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import fork, import_testcapi, in_child
+from helpers import LONG_MAX, fork, import_testcapi, in_child
 
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, MessageQueue
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 BUFFER = bytearray(20000)
+#: CPython keeps small integers, and memory for new ones of one digit: this type needs two.
+TYPE = LONG_MAX
 
-#: Each way to receive one message.  Nothing is made of what a call returns, for lack of memory.
+#: Each way to receive one message.  The results are not converted, because memory may be lacking.
 RECEIVES: dict[str, Callable[[MessageQueue], Any]] = {
     "receive": lambda q: q.receive(False),
-    "of its type": lambda q: q.receive(False, 300),
-    "the lowest": lambda q: q.receive(False, -1000),
+    "of its type": lambda q: q.receive(False, TYPE),
+    "the lowest": lambda q: q.receive(False, -TYPE),
     "except": lambda q: q.receive(False, 7, except_type=True),
     "try_receive": lambda q: q.try_receive(),
     "receive_many": lambda q: q.receive_many(1, False),
@@ -32,7 +34,7 @@ RECEIVES: dict[str, Callable[[MessageQueue], Any]] = {
 
 
 def without_memory(call: Callable[[MessageQueue], Any], queue: MessageQueue, *failing: int) -> Any:
-    """Call it while the allocations from the first to before the second number fail."""
+    """Call the function while the allocations from number first to before number last fail."""
     capi = import_testcapi()
     try:
         capi.set_nomemory(*failing)
@@ -48,31 +50,31 @@ def without_memory(call: Callable[[MessageQueue], Any], queue: MessageQueue, *fa
 def test_no_message_is_lost_for_lack_of_memory(
     queue: MessageQueue, long_messages: None, name: str, size: int
 ) -> None:
-    """Also if the caller may not send, or the queue is full: it does not go back."""
+    """Even if the caller may not send, or the queue is full: the message does not go back."""
     reader = MessageQueue(queue.key, max_message_size=20000)
     writer = MessageQueue(queue.key, max_message_size=20000)
     kept = 0
     for failing in [(n, n + 1) for n in range(15)] + [(n, 0) for n in range(15)]:
-        # Twice the same size: the third one is guessed.
+        # Two messages of the same size: the size of the third is guessed from them.
         for _ in range(2):
-            writer.send(b"x" * size, type=300)
+            writer.send(b"x" * size, type=TYPE)
             RECEIVES[name](reader)
         BUFFER[:] = bytes(len(BUFFER))
-        writer.send(b"x" * size, type=300)
+        writer.send(b"x" * size, type=TYPE)
         got = without_memory(RECEIVES[name], reader, *failing)
         if not got:
             kept += queue.current_messages == 0
             got = RECEIVES[name](reader)
         if name == "receive_into":
             got = (bytes(BUFFER[: got[0]]), got[1])
-        assert got == ([(b"x" * size, 300)] if name == "receive_many" else (b"x" * size, 300))
+        assert got == ([(b"x" * size, TYPE)] if name == "receive_many" else (b"x" * size, TYPE))
         assert reader.try_receive() is None
-    # It did happen: the message was taken, and was not there for others.
+    # At least once, the message was taken, and other handles did not see it.
     assert kept > 0
 
 
 def keep(reader: MessageQueue, content: bytes, type: int) -> None:
-    """Let the reader take a message for which it has no memory."""
+    """Let the reader take a message and fail for lack of memory."""
     writer = MessageQueue.from_id(reader.id, max_message_size=20000)
     for first in range(30):
         writer.send(content, type=type)
@@ -88,7 +90,7 @@ def keep(reader: MessageQueue, content: bytes, type: int) -> None:
 def reader(queue: MessageQueue) -> MessageQueue:
     """A handle that keeps the messages (one, 301), (two, 302), (three, 303), before (four, 304)."""
     handle = MessageQueue(queue.key)
-    # The last one first, as a call would take the one that is kept.
+    # In reverse order, because the next call would return a message that is kept.
     for number, content in enumerate([b"one", b"two", b"three"]):
         keep_after_others(handle, content, 301 + number)
     queue.send(b"four", type=304)
@@ -107,7 +109,7 @@ def keep_after_others(reader: MessageQueue, content: bytes, type: int) -> None:
     pytest.fail("no allocation fails after a message has been taken")
 
 
-def test_what_is_kept_comes_in_its_order_and_before_what_is_queued(reader: MessageQueue) -> None:
+def test_kept_messages_come_in_order_and_before_queued_ones(reader: MessageQueue) -> None:
     assert [reader.receive()[0] for _ in range(4)] == [b"one", b"two", b"three", b"four"]
     with pytest.raises(BusyError):
         reader.receive(False)
@@ -123,7 +125,7 @@ def test_what_is_kept_comes_in_its_order_and_before_what_is_queued(reader: Messa
         ({"type": 301, "except_type": True}, b"two"),
     ],
 )
-def test_what_is_kept_is_chosen_as_the_kernel_does(
+def test_kept_messages_are_selected_by_the_rules_of_the_kernel(
     reader: MessageQueue, arguments: dict[str, Any], wanted: bytes
 ) -> None:
     assert reader.receive(False, **arguments)[0] == wanted
@@ -132,7 +134,7 @@ def test_what_is_kept_is_chosen_as_the_kernel_does(
     assert len(reader.receive_many(9, False)) == 3
 
 
-def test_what_is_kept_and_too_long_stays(reader: MessageQueue, queue: MessageQueue) -> None:
+def test_a_kept_message_that_is_too_long_stays(reader: MessageQueue, queue: MessageQueue) -> None:
     small = bytearray(2)
     with pytest.raises(ArgumentError, match="Argument list too long"):
         reader.receive_into(small, False)
@@ -141,20 +143,24 @@ def test_what_is_kept_and_too_long_stays(reader: MessageQueue, queue: MessageQue
     assert reader.receive()[0] == b"two"
 
 
-def test_another_handle_does_not_have_it(reader: MessageQueue, queue: MessageQueue) -> None:
+def test_another_handle_does_not_receive_the_kept_message(
+    reader: MessageQueue, queue: MessageQueue
+) -> None:
     assert queue.receive() == (b"four", 304)
     with pytest.raises(BusyError):
         queue.receive(False)
 
 
-def test_a_handle_that_is_dropped_puts_it_back(reader: MessageQueue, queue: MessageQueue) -> None:
+def test_a_handle_that_is_dropped_puts_the_kept_message_back(
+    reader: MessageQueue, queue: MessageQueue
+) -> None:
     pass_on = [reader]
     del reader
     assert queue.receive() == (b"four", 304)
     pass_on.clear()
 
 
-def test_what_a_dropped_handle_kept_is_in_the_queue_again(queue: MessageQueue) -> None:
+def test_messages_of_a_dropped_handle_are_in_the_queue_again(queue: MessageQueue) -> None:
     handle = MessageQueue(queue.key)
     keep(handle, b"kept", 300)
     assert queue.current_messages == 0
@@ -163,7 +169,7 @@ def test_what_a_dropped_handle_kept_is_in_the_queue_again(queue: MessageQueue) -
     assert queue.receive(False) == (b"kept", 300)
 
 
-#: A reader takes the only message of a queue, for which it has no memory then.
+#: A reader takes the only message of a queue, and then has no memory for it.
 TAKE_WITHOUT_MEMORY = """
 for first in range(30):
     try:
@@ -178,7 +184,7 @@ for first in range(30):
 """
 
 
-def test_what_cannot_be_put_back_is_told(run_python: Run) -> None:
+def test_a_message_that_cannot_be_put_back_is_reported(run_python: Run) -> None:
     code = """
 import _testcapi, sysv_ipc
 queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
@@ -195,7 +201,9 @@ queue.remove()
     assert "a message of 4 bytes, which was received but not delivered, is lost" in stderr
 
 
-def test_a_forked_child_does_not_get_what_its_parent_keeps(queue: MessageQueue) -> None:
+def test_a_forked_child_does_not_receive_the_kept_messages_of_its_parent(
+    queue: MessageQueue,
+) -> None:
     handle = MessageQueue(queue.key)
     keep(handle, b"kept", 300)
     assert in_child(handle.try_receive) is None
@@ -211,7 +219,7 @@ def test_a_forked_child_does_not_get_what_its_parent_keeps(queue: MessageQueue) 
     assert handle.receive(False) == (b"kept", 300)
 
 
-def test_a_handle_of_another_queue_now_does_not_give_it(queue: MessageQueue) -> None:
+def test_a_handle_initialised_again_does_not_return_the_kept_message(queue: MessageQueue) -> None:
     handle = MessageQueue(queue.key)
     keep(handle, b"kept", 300)
     other = MessageQueue(None, IPC_CREX)
@@ -222,7 +230,7 @@ def test_a_handle_of_another_queue_now_does_not_give_it(queue: MessageQueue) -> 
     assert handle.receive(False) == (b"kept", 300)
 
 
-def test_the_list_of_receive_many_is_nobodys_while_it_waits(run_python: Run) -> None:
+def test_the_list_of_receive_many_is_not_reachable_while_it_waits(run_python: Run) -> None:
     code = """
 import gc, threading, time, sys, sysv_ipc as s
 from sleeping import blocked_in_system_call
@@ -246,7 +254,7 @@ queue.remove()
 
 
 def test_a_message_is_kept_although_there_is_no_memory_for_a_copy(run_python: Run) -> None:
-    """Senders that wait for room would take its place in the queue at once."""
+    """Senders that wait for room would fill its place in the queue at once."""
     code = """
 import os, resource, signal, sysv_ipc as s
 M = 1 << 20
@@ -281,13 +289,15 @@ for name in before:
         file.write(before[name])
 """
     done = run_python(code)
-    # Without a GIL the interpreter has reserved addresses enough from the beginning.
+    # Without the GIL, the interpreter reserves enough addresses at its start.
     enough = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     assert done.stdout == ("" if enough else "no memory\n") + "b'A' b'B'\n", done.stderr
 
 
 @pytest.mark.parametrize("why", ["may not send", "elsewhere", "full"])
-def test_what_cannot_go_back_is_told_and_goes_nowhere_else(run_python: Run, why: str) -> None:
+def test_a_message_that_cannot_go_back_is_reported_and_goes_to_no_other_queue(
+    run_python: Run, why: str
+) -> None:
     code = """
 import ctypes, os, sys, _testcapi, namespace, sysv_ipc as s
 queue = s.MessageQueue(None, s.IPC_CREX, 0o604)
@@ -319,8 +329,8 @@ queue.remove()
     assert "is lost" in done.stderr
 
 
-def test_a_queue_that_dies_is_not_to_be_found(run_python: Run) -> None:
-    """What tells of a lost message runs code of the program."""
+def test_a_queue_during_its_deallocation_is_not_reachable(run_python: Run) -> None:
+    """The report of a lost message runs code of the program."""
     code = """
 import sys, gc, sysv_ipc as s, _testcapi
 class Queue(s.MessageQueue):
@@ -355,19 +365,21 @@ other.remove()
 @pytest.mark.parametrize(
     "stop", [(n, n + 1) for n in range(1, 25)] + [(n, 0) for n in range(1, 25)]
 )
-def test_receive_many_loses_nothing_where_memory_is_lacking(
+def test_receive_many_loses_nothing_if_memory_is_lacking(
     queue: MessageQueue, stop: tuple[int, int]
 ) -> None:
     capi = import_testcapi()
     for number in range(5):
         queue.send(str(number) * 100, type=300 + number)
     got: list[tuple[bytes, int]] = []
+    # Looking up an attribute can take memory too.
+    set_nomemory, remove_mem_hooks = capi.set_nomemory, capi.remove_mem_hooks
     try:
-        capi.set_nomemory(*stop)
+        set_nomemory(*stop)
         got = queue.receive_many(5, False)
     except MemoryError:
         pass
     finally:
-        capi.remove_mem_hooks()
+        remove_mem_hooks()
     left = queue.receive_many(9, False)
     assert sorted(type for _, type in got + left) == [300, 301, 302, 303, 304]

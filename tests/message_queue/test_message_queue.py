@@ -38,7 +38,7 @@ def test_impossible_max_message_sizes_are_refused(key: int, size: Any) -> None:
     assert not sysv_ipc.exists(key, MessageQueue)
 
 
-# -------------------------------------------------------------------------- what is sent
+# -------------------------------------------------------------------------------- sending
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_any_contiguous_buffer_and_text_is_sent(queue: MessageQueue, message: An
 
 
 @pytest.mark.parametrize("size", [0, 1, 2047, 2048, 8191, 8192])
-def test_messages_of_all_sizes_come_across(size: int) -> None:
+def test_messages_of_all_sizes_are_received_unchanged(size: int) -> None:
     queue = MessageQueue(None, IPC_CREX, max_message_size=8192)
     message = os.urandom(size)
     queue.send(message)
@@ -67,7 +67,7 @@ def test_messages_of_all_sizes_come_across(size: int) -> None:
     queue.remove()
 
 
-def test_messages_longer_than_8_kib_come_across(long_messages: None) -> None:
+def test_messages_longer_than_8_kib_are_received_unchanged(long_messages: None) -> None:
     queue = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
     for size in (8193, 100_000, 1 << 20):
         message = os.urandom(size)
@@ -85,7 +85,9 @@ def test_text_is_sent_as_utf_8(queue: MessageQueue) -> None:
 
 
 @pytest.mark.parametrize("message", [None, 5, [b"x"], memoryview(b"abcd")[::2], object()])
-def test_what_is_no_contiguous_buffer_is_refused(queue: MessageQueue, message: Any) -> None:
+def test_an_object_without_a_contiguous_buffer_is_refused(
+    queue: MessageQueue, message: Any
+) -> None:
     with pytest.raises((TypeError, BufferError)):
         queue.send(message)
     assert queue.current_messages == 0
@@ -155,7 +157,7 @@ def test_arguments_that_do_not_fit_are_refused(
     assert queue.current_messages == 0
 
 
-# ---------------------------------------------------------------------- what is received
+# ------------------------------------------------------------------------------ receiving
 
 
 def test_messages_come_in_order(queue: MessageQueue) -> None:
@@ -164,7 +166,7 @@ def test_messages_come_in_order(queue: MessageQueue) -> None:
     assert [queue.receive()[0][0] for _ in range(10)] == list(range(10))
 
 
-def test_a_type_takes_the_first_of_it(queue: MessageQueue) -> None:
+def test_a_type_selects_the_first_message_of_that_type(queue: MessageQueue) -> None:
     for text, kind in ((b"a", 3), (b"b", 1), (b"c", 3), (b"d", 2)):
         queue.send(text, type=kind)
     assert queue.receive(type=3) == (b"a", 3)
@@ -173,7 +175,7 @@ def test_a_type_takes_the_first_of_it(queue: MessageQueue) -> None:
     assert queue.try_receive(type=2) == (b"d", 2)
 
 
-def test_a_negative_type_takes_the_lowest_first(queue: MessageQueue) -> None:
+def test_a_negative_type_selects_the_lowest_type_first(queue: MessageQueue) -> None:
     for text, kind in ((b"a", 5), (b"b", 2), (b"c", LONG_MAX), (b"d", 2)):
         queue.send(text, type=kind)
     assert queue.receive(type=-5) == (b"b", 2)
@@ -185,13 +187,13 @@ def test_a_negative_type_takes_the_lowest_first(queue: MessageQueue) -> None:
     assert queue.receive(type=-LONG_MAX - 1) == (b"e", LONG_MAX)
 
 
-def test_an_empty_queue_is_busy_or_none(queue: MessageQueue) -> None:
+def test_receiving_from_an_empty_queue_raises_busy_or_returns_none(queue: MessageQueue) -> None:
     with pytest.raises(BusyError, match=r"^\[Errno 42\] No message of desired type: message queue"):
         queue.receive(block=False)
     assert queue.try_receive() is None
 
 
-def test_a_full_queue_is_busy_or_false(queue: MessageQueue) -> None:
+def test_sending_to_a_full_queue_raises_busy_or_returns_false(queue: MessageQueue) -> None:
     while queue.try_send(b"x" * 2048) is True:
         pass
     assert queue.current_bytes + 2048 > queue.max_size
@@ -200,7 +202,7 @@ def test_a_full_queue_is_busy_or_false(queue: MessageQueue) -> None:
     assert queue.try_send(b"x" * 2048) is False
 
 
-def test_receive_waits_until_there_is_one(queue: MessageQueue) -> None:
+def test_receive_waits_until_a_message_is_sent(queue: MessageQueue) -> None:
     join = run_in_thread(lambda: queue.receive(type=4))
     queue.send(b"not this", type=3)
     queue.send(b"this", type=4)
@@ -267,7 +269,7 @@ def test_attributes_agree_with_the_systems_list(queue: MessageQueue) -> None:
     assert queue.last_send_pid == queue.last_receive_pid == os.getpid()
 
 
-def test_a_new_queue_has_no_past(queue: MessageQueue) -> None:
+def test_a_new_queue_has_no_last_pids_and_times(queue: MessageQueue) -> None:
     assert queue.last_send_time == queue.last_receive_time == 0
     assert queue.last_send_pid == queue.last_receive_pid == 0
     assert queue.max_size == int(Path("/proc/sys/kernel/msgmnb").read_text())

@@ -1,4 +1,4 @@
-"""All of msgop(2): other types, cut messages, peeking, buffers, many at once, iteration."""
+"""The features of msgop(2): except_type, truncation, peeking, buffers, many at once, iteration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def three(queue: MessageQueue) -> MessageQueue:
     return queue
 
 
-def test_room_for_large_messages_asks_the_kernel_for_nothing_else(queue: MessageQueue) -> None:
+def test_room_for_large_messages_needs_no_other_system_call(queue: MessageQueue) -> None:
     code = (
         "import os, sys, sysv_ipc\n"
         "q = sysv_ipc.MessageQueue(int(sys.argv[1]), max_message_size=1 << 20)\n"
@@ -41,7 +41,7 @@ def test_room_for_large_messages_asks_the_kernel_for_nothing_else(queue: Message
 # --------------------------------------------------------------------- except and truncate
 
 
-def test_except_type_takes_the_first_of_any_other(three: MessageQueue) -> None:
+def test_except_type_selects_the_first_message_of_another_type(three: MessageQueue) -> None:
     assert three.receive(type=1, except_type=True) == (b"b", 2)
     assert three.try_receive(1, except_type=True) is None
     with pytest.raises(BusyError):
@@ -57,7 +57,7 @@ def test_except_type_needs_a_type(three: MessageQueue, kind: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5, 8191])
-def test_truncate_takes_the_beginning(queue: MessageQueue, limit: int) -> None:
+def test_truncate_returns_the_beginning_of_the_message(queue: MessageQueue, limit: int) -> None:
     message = os.urandom(8192)
     MessageQueue(queue.key, max_message_size=8192).send(message, type=3)
     small = MessageQueue(queue.key, max_message_size=limit)
@@ -84,7 +84,7 @@ def test_peek_leaves_everything_queued(three: MessageQueue) -> None:
     assert three.last_receive_pid == 0
 
 
-def test_peek_at_an_empty_queue_is_none(queue: MessageQueue) -> None:
+def test_peek_at_an_empty_queue_returns_none(queue: MessageQueue) -> None:
     assert queue.peek() is None
     assert queue.peek(10**9) is None
 
@@ -126,7 +126,7 @@ def test_the_buffer_is_the_limit_not_max_message_size(queue: MessageQueue) -> No
     assert buffer == b"x" * 5000
 
 
-def test_receive_into_knows_types_and_flags(three: MessageQueue) -> None:
+def test_receive_into_supports_types_and_flags(three: MessageQueue) -> None:
     buffer = bytearray(1)
     assert three.receive_into(buffer, False, 1, except_type=True) == (1, 2)
     assert buffer == b"b"
@@ -135,8 +135,8 @@ def test_receive_into_knows_types_and_flags(three: MessageQueue) -> None:
         three.receive_into(buffer, block=False, type=7)
 
 
-def test_receive_into_takes_long_messages_of_any_order_whole(long_messages: None) -> None:
-    """The size of the last ones is only a guess at that of the next."""
+def test_receive_into_receives_long_messages_in_any_order_completely(long_messages: None) -> None:
+    """The size of the last messages is only a guess at that of the next."""
     queue = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
     sizes = [20_000] * 4 + [200_000, 5, 20_000, 20_000, 20_000, 19_999, 20_001, 9000, 9000, 9000]
     for size in sizes:
@@ -177,7 +177,7 @@ def test_a_long_message_after_others_of_its_size_takes_one_system_call(
 
 
 @pytest.mark.parametrize("buffer", [b"abc", "abc", 5, None, memoryview(bytearray(8))[::2]])
-def test_what_is_no_writable_buffer_is_refused(three: MessageQueue, buffer: Any) -> None:
+def test_an_object_without_a_writable_buffer_is_refused(three: MessageQueue, buffer: Any) -> None:
     with pytest.raises((TypeError, BufferError)):
         three.receive_into(buffer)
     assert three.current_messages == 3
@@ -194,7 +194,7 @@ def test_send_many_sends_in_order(queue: MessageQueue) -> None:
     assert [text for text, _ in queue.receive_many(10)] == [b"0", b"1", b"2"]
 
 
-def test_send_many_takes_a_buffer_as_it_is_when_it_comes(queue: MessageQueue) -> None:
+def test_send_many_copies_each_buffer_when_the_iterator_yields_it(queue: MessageQueue) -> None:
     buffer = bytearray(2)
 
     def fill() -> Iterator[bytearray]:
@@ -211,14 +211,14 @@ def test_send_many_takes_a_buffer_as_it_is_when_it_comes(queue: MessageQueue) ->
 
 
 @pytest.mark.parametrize("wrong", [5, b"x" * 3000, "\ud800", None])
-def test_send_many_tells_which_message_is_wrong(queue: MessageQueue, wrong: Any) -> None:
+def test_send_many_names_the_message_that_is_wrong(queue: MessageQueue, wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         queue.send_many([b"a", "b", wrong, b"c"])
     assert "messages[2]" in caught.value.__notes__[-1]
     assert queue.current_messages == 0
 
 
-def test_what_the_iterator_of_messages_raises_comes_through(queue: MessageQueue) -> None:
+def test_an_exception_of_the_iterator_of_messages_is_passed_on(queue: MessageQueue) -> None:
     def broken() -> Iterator[bytes]:
         yield b"a"
         raise TypeError("MINE")
@@ -229,7 +229,7 @@ def test_what_the_iterator_of_messages_raises_comes_through(queue: MessageQueue)
     assert queue.current_messages == 0
 
 
-def test_send_many_without_waiting_sends_what_fits(queue: MessageQueue) -> None:
+def test_send_many_without_waiting_sends_the_messages_that_fit(queue: MessageQueue) -> None:
     queue.max_size = 2500
     assert queue.send_many([b"x" * 1000] * 4, block=False) == 2
     assert queue.send_many([b"x" * 1000], 1, False) == 0
@@ -256,13 +256,13 @@ def test_all_messages_are_checked_before_the_first_is_sent(
 
 
 @pytest.mark.parametrize("message", [b"abc", "abc"])
-def test_one_message_is_not_many(queue: MessageQueue, message: Any) -> None:
+def test_send_many_refuses_a_single_message(queue: MessageQueue, message: Any) -> None:
     with pytest.raises(TypeError, match="not one"):
         queue.send_many(message)
     assert queue.current_messages == 0
 
 
-def test_a_failure_in_the_middle_tells_how_many_went() -> None:
+def test_a_failure_in_the_middle_says_how_many_were_sent() -> None:
     queue = MessageQueue(None, IPC_CREX)
     queue.max_size = 2500
     join = run_in_thread(lambda: queue.send_many([b"x" * 1000] * 5))
@@ -274,7 +274,7 @@ def test_a_failure_in_the_middle_tells_how_many_went() -> None:
     assert any("2 messages were sent" in note for note in error.__notes__)
 
 
-def test_receive_many_takes_what_is_there(three: MessageQueue) -> None:
+def test_receive_many_takes_the_queued_messages(three: MessageQueue) -> None:
     assert three.receive_many(2) == [(b"a", 1), (b"b", 2)]
     assert three.receive_many(100) == [(b"c", 1)]
     assert three.receive_many(100, block=False) == []
@@ -287,7 +287,7 @@ def test_receive_many_waits_for_the_first(queue: MessageQueue) -> None:
     assert join() == [(b"x", 1)]
 
 
-def test_receive_many_knows_types_and_flags(three: MessageQueue) -> None:
+def test_receive_many_supports_types_and_flags(three: MessageQueue) -> None:
     assert three.receive_many(9, type=1) == [(b"a", 1), (b"c", 1)]
     assert three.receive_many(9, type=1, except_type=True) == [(b"b", 2)]
 
@@ -320,7 +320,7 @@ def test_a_waiting_iteration_ends_when_the_queue_is_removed() -> None:
     assert join() == [(b"x", 1)]
 
 
-def test_iteration_gives_what_is_sent(three: MessageQueue) -> None:
+def test_iteration_yields_the_messages_that_are_sent(three: MessageQueue) -> None:
     seen = []
     for message, kind in three:
         seen.append((message, kind))
@@ -337,11 +337,11 @@ def test_iteration_does_not_hide_other_errors(three: MessageQueue) -> None:
     assert three.current_messages == 3
 
 
-# ---------------------------------------------------- long messages, whose size is foreseen
+# ---------------------------------------------------- long messages, whose size is guessed
 
 
 @pytest.mark.parametrize("limit", [8192, 20000, 2**20])
-def test_long_messages_of_one_size_after_another_come_as_they_are(
+def test_consecutive_long_messages_of_one_size_are_received_unchanged(
     long_messages: None, key: int, limit: int
 ) -> None:
     queue = MessageQueue(key, IPC_CREX, max_message_size=limit)
@@ -356,14 +356,14 @@ def test_long_messages_of_one_size_after_another_come_as_they_are(
     queue.remove()
 
 
-def test_a_message_longer_than_the_foreseen_ones_stays_whole(queue: MessageQueue) -> None:
+def test_a_message_longer_than_the_guess_is_not_cut(queue: MessageQueue) -> None:
     wide = MessageQueue(queue.key, max_message_size=8192)
     for size in (5000, 5000, 5000, 6000):
         wide.send(b"x" * size)
         assert wide.receive(truncate=True) == (b"x" * size, 1)
 
 
-def test_truncating_cuts_at_the_limit_whatever_is_foreseen(
+def test_truncating_cuts_at_the_limit_and_not_at_the_guess(
     long_messages: None, queue: MessageQueue
 ) -> None:
     sender = MessageQueue(queue.key, max_message_size=20_000)
@@ -374,7 +374,7 @@ def test_truncating_cuts_at_the_limit_whatever_is_foreseen(
 
 
 def test_threads_receive_long_messages_of_two_sizes(key: int) -> None:
-    """Each thread sees the sizes of the others in what their handle foresees."""
+    """The handle's guess is shared by all threads."""
     queue = MessageQueue(key, IPC_CREX, max_message_size=8192)
     threads, count = 4, 500
     received: list[bytes] = []
@@ -397,10 +397,10 @@ def test_threads_receive_long_messages_of_two_sizes(key: int) -> None:
 
 
 @pytest.mark.parametrize("truncate", [False, True])
-def test_a_message_is_cut_only_at_the_callers_limit_whatever_msgmax_becomes(
+def test_a_message_is_cut_only_at_the_callers_limit_even_if_msgmax_changes(
     long_messages: None, truncate: bool
 ) -> None:
-    """Others raise kernel.msgmax and send a longer message between two system calls."""
+    """Another program raises kernel.msgmax and sends a longer message between two system calls."""
     handle = MessageQueue(None, IPC_CREX, max_message_size=1 << 20)
     handle.max_size = 1 << 20
     msgmax = Path("/proc/sys/kernel/msgmax")
@@ -423,8 +423,8 @@ def test_a_message_is_cut_only_at_the_callers_limit_whatever_msgmax_becomes(
     assert got == [200_000, 9000] * 1500
 
 
-def test_a_buffer_that_looks_for_our_list_does_not_find_it(run_python: Any) -> None:
-    """From CPython 3.12 on a class may have __buffer__(), which runs anything."""
+def test_a_buffer_cannot_find_the_list_of_send_many(run_python: Any) -> None:
+    """Since CPython 3.12, a class may define __buffer__(), which can run any code."""
     code = """
 import gc, sys, sysv_ipc
 queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
@@ -441,7 +441,7 @@ def iterable():
         clear()
         yield Evil()
 for messages in [Evil() for _ in range(5)], iterable():
-    # The caller's own list is its own to clear.
+    # The caller may clear its own list.
     keep = list(messages) if type(messages) is not list else messages
     print(queue.send_many(tuple(keep) if type(messages) is list else iterable()))
 queue.remove()
@@ -450,8 +450,8 @@ queue.remove()
     assert (done.returncode, done.stdout) == (0, "5\n5\n"), done.stderr
 
 
-def test_peek_beside_a_consumer_gives_a_message_or_none(queue: MessageQueue) -> None:
-    """Short and long messages come and go; a copy of one is whole, whichever it is."""
+def test_peek_during_receives_returns_a_message_or_none(queue: MessageQueue) -> None:
+    """Short and long messages alternate; peek() returns a complete copy of one of them."""
     long = b"L" * min(queue.max_size - 100, sysv_ipc.limits().msgmax)
     parent = os.getpid()
 
@@ -465,7 +465,7 @@ def test_peek_beside_a_consumer_gives_a_message_or_none(queue: MessageQueue) -> 
     pid = fork(send_and_take)
     try:
         seen = {queue.peek() for _ in range(20000)}
-        # On a busy machine the other may not have begun.
+        # On a busy machine the consumer may not have begun.
         while len(seen) < 2:
             seen.add(queue.peek())
     finally:
@@ -488,7 +488,7 @@ def test_a_huge_limit_takes_no_memory(limit: int, truncate: bool) -> None:
     queue.remove()
 
 
-def test_a_buffer_that_is_too_short_is_told_so(queue: MessageQueue) -> None:
+def test_a_buffer_that_is_too_short_is_named_in_the_error(queue: MessageQueue) -> None:
     queue.send("longer than that")
     with pytest.raises(ArgumentError) as caught:
         queue.receive_into(bytearray(5))
@@ -500,8 +500,8 @@ def test_a_buffer_that_is_too_short_is_told_so(queue: MessageQueue) -> None:
 
 
 @pytest.fixture
-def interrupt_after() -> Iterator[Callable[[float], None]]:
-    """A function that lets a signal handler raise KeyboardInterrupt after a number of seconds."""
+def interrupt_after(without_collection: None) -> Iterator[Callable[[float], None]]:
+    """Yield a function that lets a signal handler raise KeyboardInterrupt after some seconds."""
 
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
@@ -517,7 +517,7 @@ def interrupt_after() -> Iterator[Callable[[float], None]]:
 def test_a_handler_that_raises_in_receive_many_loses_no_message(
     queue: MessageQueue, interrupt_after: Callable[[float], None]
 ) -> None:
-    """There are messages all the time, so that nothing waits; as many as fit take some ms.
+    """The queue always has messages, so that no call waits; a full queue takes some ms.
 
     A signal may also come after receive_many() has returned.  deque() consumes its result in C, so
     that Python runs no handler before the messages are in the list.
@@ -530,7 +530,7 @@ def test_a_handler_that_raises_in_receive_many_loses_no_message(
         with contextlib.suppress(KeyboardInterrupt):
             interrupt_after(0.001)
             deque(map(got.extend, map(queue.receive_many, [len(messages)])), maxlen=0)
-            signal.pause()
+            until_interrupted()
         interrupted += not got
         got += queue.receive_many(len(messages), block=False)
         assert [text for text, _ in got] == messages
@@ -538,7 +538,7 @@ def test_a_handler_that_raises_in_receive_many_loses_no_message(
 
 
 @pytest.mark.thread_unsafe("signal handlers belong to the process")
-def test_a_handler_that_raises_in_send_many_knows_how_many_were_sent(
+def test_an_exception_of_a_handler_in_send_many_has_the_number_sent(
     queue: MessageQueue, interrupt_after: Callable[[float], None]
 ) -> None:
     messages = [b"m"] * queue.max_size
@@ -562,7 +562,13 @@ def interrupt_and_send(
 ) -> None:
     interrupt_after(0.001)
     deque(map(returned.append, map(queue.send_many, [messages])), maxlen=0)
-    signal.pause()
+    until_interrupted()
+
+
+def until_interrupted() -> None:
+    """Run until a signal handler raises.  pause(2) would miss a signal that came before it."""
+    while True:
+        pass
 
 
 @pytest.mark.thread_unsafe("signal handlers belong to the process")

@@ -1,4 +1,4 @@
-"""A program in C with <stdatomic.h> and a raw futex(2) shares numbers with us."""
+"""A C program with <stdatomic.h> and futex(2) shares atomic numbers with the library."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def other(shared: SharedMemory, peer: Callable[[str], Path]) -> Iterator[Peer]:
     program.close()
 
 
-def test_peer_reads_what_we_store(shared: SharedMemory, other: Peer) -> None:
+def test_peer_reads_the_numbers_that_we_store(shared: SharedMemory, other: Peer) -> None:
     shared.atomic(UP, "u32").store(0xDEADBEEF)
     shared.atomic(DOWN, "i64").store(-(2**63))
     assert other.ask("load32", UP) == str(0xDEADBEEF)
     assert other.ask("load64", DOWN) == str(-(2**63))
 
 
-def test_we_read_what_a_peer_stores(shared: SharedMemory, other: Peer) -> None:
+def test_we_read_the_numbers_that_a_peer_stores(shared: SharedMemory, other: Peer) -> None:
     other.ask("store32", UP, 2**32 - 1)
     assert shared.atomic(UP, "u32").load() == 2**32 - 1
     assert shared.atomic(UP, "i32").load() == -1
 
 
-def test_peer_and_we_wrap_alike(shared: SharedMemory, other: Peer) -> None:
+def test_numbers_wrap_identically_in_both_programs(shared: SharedMemory, other: Peer) -> None:
     number = shared.atomic(DOWN, "i64")
     number.store(2**63 - 1)
     assert other.ask("add64", DOWN, 1) == str(2**63 - 1)
@@ -82,7 +82,7 @@ def test_a_peer_wakes_us(shared: SharedMemory, other: Peer) -> None:
     wait_until(
         lambda: any(waits_for_number(thread.native_id or 0) for thread in threading.enumerate())
     )
-    # A wake alone is not a change.
+    # The waiter ignores a wake without a change.
     assert other.ask("wake", UP, 100) == "1"
     other.ask("store32", UP, 7)
     assert other.ask("wake", UP, 100) in ("0", "1")
@@ -90,7 +90,7 @@ def test_a_peer_wakes_us(shared: SharedMemory, other: Peer) -> None:
 
 
 def test_a_lock_of_atomics_is_one_for_both(shared: SharedMemory, other: Peer) -> None:
-    """A number that is not atomic is changed under it."""
+    """The lock protects a number that is not atomic."""
     lock: Any = shared.atomic(LOCK, "u32")
     plain = shared.view(PLAIN, 8, "q")
     other.tell("add_locked", LOCK, PLAIN, ROUNDS)

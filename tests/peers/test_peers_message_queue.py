@@ -1,4 +1,4 @@
-"""C and Perl programs, written against the man pages, exchange messages with us."""
+"""C and Perl programs, written from the man pages, exchange messages with the library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Start = Callable[[str], Peer]
 EVERY_BYTE = bytes(range(256))
 
 
-# ------------------------------------------------------------------------------ they create
+# ------------------------------------------------------------------------- the peer creates
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_receive_ends_when_a_peer_sends(their_queue: Peer, key: int) -> None:
     assert result() == (b"wake up", 9)
 
 
-# -------------------------------------------------------------------------------- we create
+# ------------------------------------------------------------------ this process creates
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_queue_that_a_peer_emptied_is_empty(opener: Peer, our_queue: MessageQueu
     assert our_queue.try_receive() is None
 
 
-def test_peer_sees_what_we_see_of_a_queue(opener: Peer, our_queue: MessageQueue) -> None:
+def test_peer_sees_the_same_attributes_of_a_queue(opener: Peer, our_queue: MessageQueue) -> None:
     our_queue.send(b"one")
     our_queue.send(b"two")
     opener.ask("receive", 10, 0)
@@ -198,14 +198,18 @@ def test_peer_is_held_to_the_size_that_we_set(opener: Peer, our_queue: MessageQu
     assert opener.ask("send", 1, b"four".hex(), "nowait") == f"error {errno.EAGAIN}"
 
 
-def test_peer_that_waits_is_told_of_our_removal(opener: Peer, our_queue: MessageQueue) -> None:
+def test_peer_that_waits_gets_an_error_when_we_remove_the_object(
+    opener: Peer, our_queue: MessageQueue
+) -> None:
     opener.tell("receive", 10, 0)
     wait_until(lambda: opener.waits_in("msgrcv"))
     our_queue.remove()
     assert opener.answer() == f"error {errno.EIDRM}"
 
 
-def test_send_to_a_queue_that_a_peer_removed_says_so(opener: Peer, our_queue: MessageQueue) -> None:
+def test_send_to_a_queue_that_a_peer_removed_raises_an_error(
+    opener: Peer, our_queue: MessageQueue
+) -> None:
     opener.ask("remove")
     with pytest.raises(sysv_ipc.ExistentialError, match="no longer exists"):
         our_queue.send(b"text")

@@ -1,6 +1,6 @@
-"""C and Perl programs, written against the man pages, share semaphores with us.
+"""C and Perl programs, written from the man pages, share semaphores with the library.
 
-They create and we open, we create and they open, and what one does the other sees.
+Either side creates and the other opens, and each sees the changes of the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sysv_ipc import IPC_CREAT, IPC_CREX, Semaphore
 Start = Callable[[str], Peer]
 
 
-# ------------------------------------------------------------------- semaphores: they create
+# --------------------------------------------------------------------- the peer creates
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_peer_may_give_its_semaphore_an_x_bit_for_others(their_semaphore: Peer, 
     assert Semaphore(key).value == 5
 
 
-# --------------------------------------------------------------------- semaphores: we create
+# --------------------------------------------------------------- this process creates
 
 
 @pytest.fixture
@@ -124,7 +124,9 @@ def test_peer_sees_the_initial_value(opener: Peer, our_semaphore: Semaphore) -> 
     assert opener.ask("values") == "1"
 
 
-def test_peer_sees_what_we_see_of_a_semaphore(opener: Peer, our_semaphore: Semaphore) -> None:
+def test_peer_sees_the_same_attributes_of_a_semaphore(
+    opener: Peer, our_semaphore: Semaphore
+) -> None:
     our_semaphore.acquire()
     expected = [0o640, *ours(), 1, our_semaphore.o_time, our_semaphore.last_change_time]
     assert opener.ask_numbers("stat") == expected
@@ -201,7 +203,9 @@ def test_acquire_ends_when_a_peer_removes_the_semaphore(
     assert error.errno == errno.EIDRM
 
 
-def test_peer_that_waits_is_told_of_our_removal(opener: Peer, our_semaphore: Semaphore) -> None:
+def test_peer_that_waits_gets_an_error_when_we_remove_the_object(
+    opener: Peer, our_semaphore: Semaphore
+) -> None:
     our_semaphore.acquire()
     opener.tell("operate", 0, -1)
     wait_until(lambda: our_semaphore.waiting_for_nonzero == 1)
@@ -209,14 +213,16 @@ def test_peer_that_waits_is_told_of_our_removal(opener: Peer, our_semaphore: Sem
     assert opener.answer() == f"error {errno.EIDRM}"
 
 
-def test_kernel_undoes_what_a_killed_peer_took(opener: Peer, our_semaphore: Semaphore) -> None:
+def test_kernel_returns_the_permits_of_a_killed_peer(
+    opener: Peer, our_semaphore: Semaphore
+) -> None:
     opener.ask("operate", 0, -1, "undo")
     taken = our_semaphore.value
     opener.kill()
     assert (taken, our_semaphore.value) == (0, 1)
 
 
-def test_kernel_keeps_what_a_killed_peer_took_without_undo(
+def test_kernel_does_not_return_the_permits_of_a_killed_peer_without_undo(
     opener: Peer, our_semaphore: Semaphore
 ) -> None:
     opener.ask("operate", 0, -1)
@@ -235,7 +241,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize(("undo", "left"), [("undo", "1"), ("keep", "0")])
-def test_peer_sees_what_becomes_of_a_permit_when_we_are_killed(
+def test_peer_sees_our_permit_returned_only_with_undo_when_we_are_killed(
     opener: Peer, key: int, undo: str, left: str
 ) -> None:
     holder = Peer(sys.executable, "-c", ACQUIRES_AND_WAITS, str(key), undo)

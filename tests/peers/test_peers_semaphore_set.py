@@ -48,7 +48,7 @@ def test_both_see_the_same_values(shared: tuple[Peer, SemaphoreSet]) -> None:
     assert len(handle) == len(VALUES)
 
 
-def test_both_see_the_same_facts(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_both_see_the_same_attributes(shared: tuple[Peer, SemaphoreSet]) -> None:
     peer, handle = shared
     times = [handle.last_operation_time, handle.last_change_time]
     assert peer.ask_numbers("stat") == [*owners(handle), handle.nsems, *times]
@@ -74,7 +74,7 @@ def test_operations_of_either_are_all_or_none(shared: tuple[Peer, SemaphoreSet])
     peer, handle = shared
     handle.op([(0, -1), (1, 2), (2, -7), (3, -1)])
     assert peer.ask_numbers("values") == [2, 2, 0, 32766]
-    # The last cannot be done, so none is.
+    # The last operation would block, so none is done.
     together = operations((0, -1, 0), (1, 1, 0), (2, -1, IPC_NOWAIT))
     assert peer.ask("together", together) == f"error {errno.EAGAIN}"
     assert handle.values == (2, 2, 0, 32766)
@@ -82,7 +82,7 @@ def test_operations_of_either_are_all_or_none(shared: tuple[Peer, SemaphoreSet])
     assert handle.values == (1, 3, 1, 32766)
 
 
-def test_a_peer_waits_for_all_that_it_needs(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_a_peer_waits_for_several_members(shared: tuple[Peer, SemaphoreSet]) -> None:
     peer, handle = shared
     peer.tell("together", operations((0, -3, 0), (1, -1, 0), (2, -7, 0)))
     wait_until(lambda: handle[1].waiting_for_nonzero)
@@ -92,7 +92,7 @@ def test_a_peer_waits_for_all_that_it_needs(shared: tuple[Peer, SemaphoreSet]) -
     assert handle.values == (0, 0, 0, VALUES[3])
 
 
-def test_we_wait_for_all_that_we_need(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_we_wait_for_several_members(shared: tuple[Peer, SemaphoreSet]) -> None:
     peer, handle = shared
     result = run_in_thread(lambda: handle.acquire(0, 1, 2))
     wait_until(lambda: peer.ask_numbers("waiting", 1) == [1, 0])
@@ -115,7 +115,9 @@ def test_each_waits_for_the_others_zero(shared: tuple[Peer, SemaphoreSet]) -> No
     assert result() is True
 
 
-def test_what_a_killed_peer_did_with_undo_is_undone(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_operations_with_undo_are_undone_when_the_peer_is_killed(
+    shared: tuple[Peer, SemaphoreSet],
+) -> None:
     peer, handle = shared
     assert peer.ask("together", operations((0, -2, SEM_UNDO), (1, 4, SEM_UNDO), (2, -1, 0))) == "0"
     assert handle.values == (1, 4, 6, VALUES[3])
@@ -123,7 +125,7 @@ def test_what_a_killed_peer_did_with_undo_is_undone(shared: tuple[Peer, Semaphor
     assert handle.values == (3, 0, 6, VALUES[3])
 
 
-def test_what_we_did_with_undo_is_undone_when_we_are_killed(
+def test_operations_with_undo_are_undone_when_we_are_killed(
     shared: tuple[Peer, SemaphoreSet],
 ) -> None:
     peer, handle = shared
@@ -154,7 +156,7 @@ def test_removal_ends_the_waits_of_both(shared: tuple[Peer, SemaphoreSet]) -> No
     assert peer.answer() == f"error {errno.EIDRM}"
 
 
-def test_a_set_that_the_peer_removes_is_gone(shared: tuple[Peer, SemaphoreSet]) -> None:
+def test_a_set_that_the_peer_removes_no_longer_exists(shared: tuple[Peer, SemaphoreSet]) -> None:
     peer, handle = shared
     assert peer.ask("remove") == "0"
     assert handle.removed

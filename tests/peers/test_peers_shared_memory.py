@@ -1,4 +1,4 @@
-"""C and Perl programs, written against the man pages, share segments with us."""
+"""C and Perl programs, written from the man pages, share segments with the library."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sysv_ipc import IPC_CREAT, IPC_CREX, SharedMemory
 
 Start = Callable[[str], Peer]
 
-#: No multiple of anything.
+#: Not a multiple of the page size.
 SIZE = 12345
 EVERY_BYTE = bytes(range(256))
 
 
-# ------------------------------------------------------------------------------ they create
+# ------------------------------------------------------------------------- the peer creates
 
 
 @pytest.fixture
@@ -63,11 +63,11 @@ def test_opening_a_segment_of_a_peer_leaves_its_bytes(their_segment: Peer, key: 
     assert their_segment.ask("read", 0, 4) == b"kept".hex()
 
 
-def test_segment_of_a_peer_opens_with_its_size_told(their_segment: Peer, key: int) -> None:
+def test_segment_of_a_peer_opens_with_its_size(their_segment: Peer, key: int) -> None:
     assert SharedMemory(key, size=SIZE).size == SIZE
 
 
-def test_segment_of_a_peer_with_another_size_told_is_refused_with_both(
+def test_opening_a_segment_of_a_peer_with_another_size_names_both_sizes(
     their_segment: Peer, key: int
 ) -> None:
     with pytest.raises(OSError, match=rf"Invalid argument: .*{SIZE} bytes, not 999") as caught:
@@ -114,7 +114,7 @@ def test_segment_of_a_killed_peer_keeps_its_bytes(their_segment: Peer, key: int)
         segment.detach()
 
 
-# -------------------------------------------------------------------------------- we create
+# ------------------------------------------------------------------ this process creates
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def opener(start_peer: Start, our_segment: SharedMemory) -> Iterator[Peer]:
     assert peer.ask_numbers("open") == [our_segment.id]
     assert peer.ask("attach") == "0"
     yield peer
-    # Before the segment's end is looked at.
+    # Before the end of the segment is compared.
     peer.close()
 
 
@@ -143,7 +143,7 @@ def test_peer_sees_the_spaces_of_a_new_segment(opener: Peer) -> None:
     assert opener.ask("read", SIZE - 3, 3) == b"   ".hex()
 
 
-def test_peer_sees_zeros_where_no_character_is_wanted(start_peer: Start, key: int) -> None:
+def test_peer_sees_zeros_without_an_init_character(start_peer: Start, key: int) -> None:
     segment = SharedMemory(key, IPC_CREX, size=SIZE, init_character=None)
     peer = start_peer("shared_memory")
     peer.ask("open")
@@ -156,23 +156,27 @@ def test_peer_sees_zeros_where_no_character_is_wanted(start_peer: Start, key: in
         peer.close()
 
 
-def test_peer_reads_what_we_write(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_reads_the_bytes_that_we_write(opener: Peer, our_segment: SharedMemory) -> None:
     our_segment.write(EVERY_BYTE, 99)
     assert opener.ask("read", 99, 256) == EVERY_BYTE.hex()
 
 
-def test_peer_reads_what_we_assign(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_reads_the_bytes_that_we_assign(opener: Peer, our_segment: SharedMemory) -> None:
     our_segment[10:14] = b"\0ab\xff"
     assert opener.ask("read", 10, 4) == "006162ff"
 
 
-def test_peer_reads_what_goes_through_a_view(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_reads_the_bytes_that_we_write_through_a_view(
+    opener: Peer, our_segment: SharedMemory
+) -> None:
     with our_segment.view(8, 8, "q") as numbers:
         numbers[0] = -2
     assert opener.ask("read", 8, 8) == (-2).to_bytes(8, sys.byteorder, signed=True).hex()
 
 
-def test_peer_sees_what_we_see_of_a_segment(opener: Peer, our_segment: SharedMemory) -> None:
+def test_peer_sees_the_same_attributes_of_a_segment(
+    opener: Peer, our_segment: SharedMemory
+) -> None:
     expected = [
         *[0o640, *ours(), SIZE, os.getpid(), our_segment.last_pid, our_segment.number_attached],
         *[our_segment.last_attach_time, our_segment.last_detach_time],
@@ -206,7 +210,9 @@ def test_peer_keeps_a_segment_that_we_remove(opener: Peer, our_segment: SharedMe
     assert opener.ask("read", 0, 4) == b"here".hex()
 
 
-def test_segment_goes_when_the_last_peer_detaches(opener: Peer, our_segment: SharedMemory) -> None:
+def test_segment_is_destroyed_when_the_last_peer_detaches(
+    opener: Peer, our_segment: SharedMemory
+) -> None:
     our_segment.remove()
     our_segment.detach()
     assert listed("shm", our_segment.id)["nattch"] == "1"
@@ -219,7 +225,7 @@ def test_peer_cannot_create_our_segment_again(opener: Peer) -> None:
     assert opener.ask("create", SIZE, "600") == f"error {errno.EEXIST}"
 
 
-def test_attach_by_id_opens_what_the_peer_has_opened(opener: Peer) -> None:
+def test_attach_by_id_opens_the_segment_of_the_peer(opener: Peer) -> None:
     (id,) = opener.ask_numbers("open")
     opener.ask("write", 0, b"by id".hex())
     assert sysv_ipc.attach(id).read(5) == b"by id"

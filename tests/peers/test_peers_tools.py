@@ -1,6 +1,6 @@
-"""The system's own tools, ipcmk, ipcs and ipcrm: what they make, we open; what we make, they show.
+"""The system's own tools ipcmk, ipcs and ipcrm, used on the same objects as the library.
 
-Keys that ipcmk makes up are read from the kernel's list.
+Keys that ipcmk chooses are read from the kernel's list.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SharedMemory
 
 
 def tool(name: str, *arguments: object) -> str:
-    """Run one of util-linux and return what it prints."""
+    """Run a program of util-linux and return its output."""
     assert shutil.which(name), f"the tests need {name}: apt-get install util-linux"
     return subprocess.run(
         [name, *map(str, arguments)],
@@ -42,7 +42,7 @@ def make(table: str, *arguments: object) -> tuple[int, int]:
 
 
 def row(option: str, id: int) -> list[str]:
-    """Return what `ipcs OPTION` shows of the object with this id: key, id, owner and so on."""
+    """Return the columns of `ipcs OPTION` for the object with this id: key, id, owner and so on."""
     for line in tool("ipcs", option).splitlines():
         words = line.split()
         if len(words) > 1 and words[1] == str(id):
@@ -140,7 +140,7 @@ def test_ipcs_shows_the_value_of_a_semaphore_and_its_pid(semaphore: Semaphore) -
     assert member == ["0", "42", "0", "0", str(os.getpid())]
 
 
-def test_ipcs_shows_who_waits_for_a_semaphore(semaphore: Semaphore) -> None:
+def test_ipcs_shows_the_waiters_of_a_semaphore(semaphore: Semaphore) -> None:
     semaphore.value = 0
     result = run_in_thread(semaphore.acquire)
     wait_until(lambda: semaphore.waiting_for_nonzero == 1)
@@ -178,7 +178,7 @@ def test_ipcs_shows_the_size_of_a_queue(queue: MessageQueue) -> None:
     assert "qbytes=4321" in tool("ipcs", "-q", "-i", queue.id)
 
 
-def test_ipcs_shows_what_we_removed_no_more(semaphore: Semaphore) -> None:
+def test_ipcs_does_not_show_removed_objects(semaphore: Semaphore) -> None:
     semaphore.remove()
     with pytest.raises(LookupError):
         row("-s", semaphore.id)
@@ -188,7 +188,7 @@ def test_ipcs_shows_what_we_removed_no_more(semaphore: Semaphore) -> None:
 
 
 @pytest.mark.parametrize("by", ["key", "id"])
-def test_semaphore_that_ipcrm_removed_is_gone(semaphore: Semaphore, by: str) -> None:
+def test_semaphore_that_ipcrm_removed_no_longer_exists(semaphore: Semaphore, by: str) -> None:
     tool("ipcrm", *(("-S", semaphore.key) if by == "key" else ("-s", semaphore.id)))
     assert (semaphore.removed, sysv_ipc.exists(semaphore.key or 0, Semaphore)) == (True, False)
 
@@ -221,12 +221,12 @@ def test_segment_that_ipcrm_removed_is_not_found_by_its_key(segment: SharedMemor
 
 
 @pytest.mark.parametrize("by", ["key", "id"])
-def test_queue_that_ipcrm_removed_is_gone(queue: MessageQueue, by: str) -> None:
+def test_queue_that_ipcrm_removed_no_longer_exists(queue: MessageQueue, by: str) -> None:
     tool("ipcrm", *(("-Q", queue.key) if by == "key" else ("-q", queue.id)))
     assert (queue.removed, sysv_ipc.exists(queue.key or 0, MessageQueue)) == (True, False)
 
 
-def test_receive_from_a_queue_that_ipcrm_removed_says_so(queue: MessageQueue) -> None:
+def test_receive_from_a_queue_that_ipcrm_removed_raises_an_error(queue: MessageQueue) -> None:
     tool("ipcrm", "-q", queue.id)
     with pytest.raises(sysv_ipc.ExistentialError, match="no longer exists"):
         queue.receive()

@@ -1,4 +1,4 @@
-"""benchmarks/: every question and every curve can be asked; what the answers are is not tested."""
+"""benchmarks/: every question and every curve runs; the measured values are not tested."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from typing import Any
 import pytest
 from helpers import ROOT
 
+pytestmark = pytest.mark.once
+
 Answers = dict[str, Future[dict[str, Any]]]
 QUESTIONS, CURVES = (
     sorted(path.stem for path in (ROOT / "benchmarks" / folder).glob("[!_]*.py"))
     for folder in ("questions", "curves")
 )
-#: make bench puts the rivals beside the environment of the tests.
+#: make bench installs the rivals in an environment next to that of the tests.
 RIVALS = Path(f"{sys.prefix}-rivals")
 
 
 @pytest.fixture(scope="module")
 def answers() -> Answers:
-    """The questions without rivals and the curves, both asked at the same time."""
+    """The answers to all questions without rivals, and the curves, measured at the same time."""
     with ThreadPoolExecutor(2) as threads:
         return {"questions": threads.submit(ask), "curves": threads.submit(ask, "--curves")}
 
 
 def ask(*arguments: object) -> dict[str, Any]:
-    """Ask in one round and return what --json prints."""
+    """Run the benchmarks in one round and return the output of --json."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--rounds", "1", "--json"]
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=100

@@ -1,4 +1,4 @@
-"""The table of all public calls, calls.py, has every one, and calls that exist only."""
+"""The table of all public calls, calls.py, is complete and names only calls that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import sysv_ipc
 from sysv_ipc import BusyError, aio
 
-#: What every object has, and what the interpreter makes of the methods that are in the table.
+#: Attributes of every object, and methods that the interpreter derives from those in the table.
 IMPLIED = {
     "__doc__", "__module__", "__new__", "__init__", "__lt__", "__le__", "__gt__", "__ge__",
     "__ne__", "__vectorcalloffset__", "__weakref__", "__buffer__", "__release_buffer__",
@@ -21,7 +21,7 @@ IMPLIED = {
 
 
 def is_no_call(value: object) -> bool:
-    """Whether it is a constant, or a class whose objects only the library makes."""
+    """Return True for a constant, and for a class whose objects only the library makes."""
     if isinstance(value, type):
         return issubclass(value, (tuple, BaseException)) or value in (
             sysv_ipc.Atomic,
@@ -65,11 +65,22 @@ def test_every_call_with_a_timeout_is_among_the_waits(cls: Any) -> None:
     assert timed == waits - {"compile"}
 
 
+def test_every_call_of_aio_with_a_timeout_is_among_the_waits() -> None:
+    timed = {
+        f"{cls.__name__}.{name}"
+        for cls, rows in calls.AIO.items()
+        for name, row in rows.items()
+        if isinstance(row, calls.Method)
+        and "timeout" in inspect.signature(getattr(cls, name)).parameters
+    }
+    assert timed == set(calls.AIO_WAITS)
+
+
 @pytest.mark.parametrize("cls", calls.HANDLES)
 def test_the_arguments_of_the_table_are_good(cls: Any) -> None:
     for use in calls.uses(cls):
         if use.name == "__delitem__":
-            # It is there for its message.
+            # This row exists for its message.
             continue
         with calls.made(cls) as handle, contextlib.suppress(BusyError):
             use.call(handle)

@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "tools/check_words.py"
 
 #: A sentence for each rule, in their order.
@@ -54,12 +56,19 @@ FOUND = [
     "A view is in the way.",
     "See to it that it ends.",
     "It is known by what it is.",
+    "The id names another set by now.",
+    "The exception comes through.",
+    "The test shows what becomes of each call.",
+    "The segment goes with the handle.",
+    "It looks whether the set exists.",
+    "It is nearly always a slip.",
 ]
 #: Sentences that resemble those, and are plain.
 PLAIN = """
 The page says where semaphores are implemented and which tests exist.
 A user who may read the set gets a record.  Who removed it?  What now?
 The bytes are all the same.  It goes on a list.  There is no key.  It is no longer here.
+The error that comes out of a call is raised now.  A slippery set goes without a key.
 It writes as many messages as fit, so it is fast, so that the test ends.
 If it exists, open it, otherwise create it.  Ask whether it exists.
 """

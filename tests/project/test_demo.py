@@ -1,7 +1,7 @@
-"""examples/: the demo as it is, with a C side that fails in every way, and the quickstart.
+"""examples/: the demo, the demo with a C side that fails in every way, and the quickstart.
 
-The faults are compiled into the unchanged C program by a compiler of our own on the PATH, which
-includes peers/demo_faults.h first.
+A wrapper of the compiler on the PATH adds the faults to the unchanged C program: it includes
+peers/demo_faults.h first.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from helpers import ROOT, wait_until
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = ROOT / "examples"
 FAULTS = ROOT / "tests/peers/demo_faults.h"
 
@@ -40,7 +42,7 @@ def run_script(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def faulty_path(tmp_path: Path) -> Callable[[str], str]:
-    """A PATH whose compiler puts a fault into what it compiles: faulty_path(FAULT)."""
+    """A PATH whose compiler adds a fault to every program: faulty_path(FAULT)."""
 
     def make(fault: str) -> str:
         compiler = shutil.which("cc") or shutil.which("gcc")
@@ -67,7 +69,7 @@ def demo() -> ModuleType:
 
 
 def objects() -> list[str]:
-    """Every object of this namespace, as the kernel lists it."""
+    """Return every object of this namespace, as the kernel lists it."""
     return [
         line
         for table in ("sem", "shm", "msg")
@@ -76,16 +78,16 @@ def objects() -> list[str]:
 
 
 def receivers() -> list[int]:
-    """Who was the last to receive from each queue of this namespace."""
+    """Return the last process that received from each queue of this namespace."""
     lines = Path("/proc/sysvipc/msg").read_text().splitlines()
     column = lines[0].split().index("lrpid")
     return [int(line.split()[column]) for line in lines[1:]]
 
 
-# ------------------------------------------------------------------------- as it should be
+# ------------------------------------------------------------------------------- success
 
 
-def test_demo_takes_every_sample() -> None:
+def test_demo_receives_every_sample() -> None:
     result = run_script("demo.py")
     assert (result.returncode, result.stderr) == (0, "")
     assert "1000 of 1000 samples received, all of them correct" in result.stdout
@@ -119,7 +121,7 @@ def test_demo_picks_another_path_when_a_key_is_in_use(demo: ModuleType, tmp_path
         segment.detach()
 
 
-# ----------------------------------------------------------------------- as it may go wrong
+# ------------------------------------------------------------------------------ failures
 
 
 def test_demo_names_the_cure_for_a_missing_compiler(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_demo_names_the_cure_for_a_missing_compiler(tmp_path: Path) -> None:
     assert (result.stdout, result.stderr) == ("", "no C compiler: apt-get install gcc\n")
 
 
-def test_demo_tells_of_a_compiler_that_fails(faulty_path: Callable[[str], str]) -> None:
+def test_demo_reports_a_compiler_that_fails(faulty_path: Callable[[str], str]) -> None:
     result = run_script("demo.py", PATH=faulty_path("main=}"))
     assert result.returncode != 0
     assert result.stderr.endswith("cannot compile demo_producer.c: see above\n")
@@ -187,7 +189,7 @@ def test_demo_that_is_interrupted_leaves_no_object(faulty_path: Callable[[str], 
 
 @pytest.fixture
 def holding_pipe(tmp_path: Path) -> Iterator[Path]:
-    """A named pipe: its reader goes on when the test ends, and lets go of all."""
+    """A named pipe, whose readers continue when the test ends, and release everything."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     before = objects()
@@ -197,7 +199,7 @@ def holding_pipe(tmp_path: Path) -> Iterator[Path]:
     wait_until(lambda: objects() == before)
 
 
-def test_demo_tells_what_is_left_behind(
+def test_demo_lists_the_objects_left_behind(
     faulty_path: Callable[[str], str], holding_pipe: Path
 ) -> None:
     path = faulty_path("FAULT_STAYS_ATTACHED")

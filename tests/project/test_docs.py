@@ -1,6 +1,6 @@
-"""The README and the docs: their code runs, their output is what it prints, their links lead on.
+"""The README and the docs: their code runs and prints the output shown, and their links work.
 
-A block of text that follows a block of Python is what that prints.
+A block of text that follows a block of Python is its output.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from helpers import ROOT
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
@@ -28,7 +30,7 @@ class Block(NamedTuple):
     line: int
     language: str
     text: str
-    #: The block of text right behind it.
+    #: The block of text directly after it.
     output: str | None
 
     def __str__(self) -> str:
@@ -89,12 +91,12 @@ def test_python_runs(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [b for b in in_language("python") if b.output], ids=str)
-def test_python_prints_what_the_page_says(block: Block, tmp_path: Path) -> None:
+def test_python_prints_the_output_shown_on_the_page(block: Block, tmp_path: Path) -> None:
     assert run(block, tmp_path).stdout == block.output
 
 
 @pytest.mark.parametrize("block", in_language("sh"), ids=str)
-def test_shell_is_what_make_and_pip_understand(block: Block) -> None:
+def test_shell_commands_are_valid_for_make_and_pip(block: Block) -> None:
     for line in block.text.splitlines():
         words = line.split()
         installs = line in {"pip install .", "pip install sysv_ipc"}
@@ -102,7 +104,7 @@ def test_shell_is_what_make_and_pip_understand(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_block_tells_its_language(block: Block) -> None:
+def test_block_names_its_language(block: Block) -> None:
     assert block.language in LANGUAGES
 
 
@@ -152,10 +154,10 @@ def test_targets_that_a_page_names_exist(page: Path) -> None:
     assert named <= TARGETS
 
 
-def test_map_of_the_readme_names_what_exists() -> None:
+def test_map_of_the_readme_names_existing_files() -> None:
     named = re.findall(r"^\| `([\w./]+)`", read("README.md"), re.MULTILINE)
     assert len(named) > 5
-    # Beside an installed wheel there is no source tree: what is in it cannot be looked for.
+    # Next to an installed wheel there is no source tree, so its files cannot be checked.
     absent = "src/" if not (ROOT / "src").exists() else "?"
     named = [path for path in named if "/" in path and not path.startswith(absent)]
     assert [path for path in named if not (ROOT / path).exists()] == []
@@ -171,7 +173,7 @@ def test_map_of_the_readme_names_every_folder() -> None:
 
 
 def names_in(page: str) -> set[str]:
-    """Every name that stands in code of a page: `send(message)` tells of send and message."""
+    """Return every name in the code of a page: `send(message)` mentions send and message."""
     spans = re.findall(r"`([^`\n]+)`", read(page))
     return {name for span in spans for name in re.findall(r"\w+", span)}
 
@@ -190,7 +192,7 @@ def public(names: list[str]) -> set[str]:
         (sysv_ipc.MessageQueue, "message_queue"),
     ],
 )
-def test_page_tells_of_every_attribute(cls: type, page: str) -> None:
+def test_page_mentions_every_attribute(cls: type, page: str) -> None:
     assert public(dir(cls)) - names_in(f"docs/reference/{page}.md") == set()
 
 
@@ -208,7 +210,7 @@ def test_page_has_the_signature_of_the_constructor(cls: type, page: str) -> None
     assert f"`{signature}`" in read(f"docs/reference/{page}.md")
 
 
-def test_page_of_errors_tells_of_every_class() -> None:
+def test_page_of_errors_mentions_every_class() -> None:
     classes = {
         name
         for name, value in vars(sysv_ipc).items()
@@ -225,7 +227,7 @@ def test_bases_in_the_page_of_errors_are_true(name: str) -> None:
     assert set(re.findall(r"`(\w+)`", row[1])) <= bases
 
 
-def test_index_tells_of_every_function_and_constant() -> None:
+def test_index_mentions_every_function_and_constant() -> None:
     named = names_in("docs/reference/index.md")
     # Huge pages come in many sizes, and the classes of errors have a page of their own.
     missing = {

@@ -14,8 +14,8 @@ from helpers import FLAT_MEMORY, FREE_THREADED
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-#: Makes each interpreter anew; the module's name depends on the version.  Before 3.12 they share
-#: one GIL, from then on each has its own.
+#: Creates each interpreter; the module's name depends on the version.  Before 3.12 they share
+#: one GIL, since then each has its own.
 SUBINTERPRETERS = """
 import sys, threading
 try:
@@ -57,7 +57,7 @@ def in_threads(functions):
         raise failures[0]
 """
 
-#: What each interpreter does with the objects of the main one, and with its own.
+#: The code of each interpreter, which uses the objects of the main interpreter, and its own.
 USE = """
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, ExistentialError, MessageQueue, Semaphore, SharedMemory
@@ -121,7 +121,7 @@ def end():
 
 
 def run_beside(code: str, *arguments: str, **environment: str) -> None:
-    """Run code in an interpreter of its own, which may make others."""
+    """Run code in a new process, which may make more interpreters."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SUBINTERPRETERS + code, *arguments],
         capture_output=True,
@@ -150,7 +150,7 @@ end()
     run_beside(MAIN + code, USE)
 
 
-def test_interpreters_work_side_by_side() -> None:
+def test_interpreters_work_at_the_same_time() -> None:
     code = """
 def several():
     for _ in range(5):
@@ -164,7 +164,7 @@ end()
 
 
 def test_interpreters_wait_for_each_other() -> None:
-    """Each of two gets its turn only when the other has released it."""
+    """Each of the two interpreters waits until the other has released the semaphore."""
     code = """
 player = '''
 import sysv_ipc
@@ -183,7 +183,7 @@ end()
     run_beside(MAIN + code, USE)
 
 
-def test_an_interpreter_that_ends_leaves_the_others_alone() -> None:
+def test_an_interpreter_that_ends_does_not_affect_the_others() -> None:
     code = """
 started = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
 waiter = '''
@@ -205,7 +205,7 @@ end()
     run_beside(MAIN + code, USE)
 
 
-def test_an_error_that_nobody_catches_is_told_outside() -> None:
+def test_an_uncaught_error_in_an_interpreter_is_reported_outside() -> None:
     code = """
 try:
     run(f"import sysv_ipc; sysv_ipc.Semaphore({semaphore.key}, sysv_ipc.IPC_CREX)")
@@ -220,9 +220,9 @@ end()
     run_beside(MAIN + code, USE)
 
 
-#: An interpreter keeps memory of its own when it ends: before 3.14 all of pymalloc's, so that is
-#: left out here; and always its interned strings, so that what imports nothing of ours is
-#: compared, and a few names are allowed for.  The classes alone are far more than that.
+#: CPython does not free all memory of an interpreter that ends: before 3.14 that of pymalloc, which
+#: is not used here, and always interned strings.  Therefore this compares with interpreters that do
+#: not import the library, and allows for a few names.  Leaked classes would be far more than that.
 GROWTH = """
 def grown(code, count):
     def resident():
@@ -250,7 +250,7 @@ end()
     FREE_THREADED,
     reason="needs CPython with the GIL: without it, 3.13 never frees the classes of an interpreter",
 )
-def test_200_interpreters_leave_nothing_of_ours_behind() -> None:
+def test_200_interpreters_leak_no_memory_of_the_library() -> None:
     run_beside(MAIN + GROWTH, USE, **FLAT_MEMORY)
 
 
@@ -267,7 +267,7 @@ def load():
 """
 
 
-def test_copies_of_the_module_work_side_by_side(run_python: Run) -> None:
+def test_copies_of_the_module_work_at_the_same_time(run_python: Run) -> None:
     code = """
 first = load()
 kept = first.Semaphore(None, first.IPC_CREX, initial_value=1)
@@ -327,8 +327,8 @@ for copy, handle in zip(copies, handles):
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_an_older_copy_tells_the_cures_and_gives_its_own_records(run_python: Run) -> None:
-    """What is imported when it is first needed is then that of the newest copy."""
+def test_an_older_copy_adds_notes_and_returns_its_own_records(run_python: Run) -> None:
+    """A module that is imported on first use is that of the newest copy."""
     code = """
 first = load()
 second = load()
@@ -406,8 +406,8 @@ handle.remove()
     assert (done.stdout, done.stderr) == ("True\nbusy\n" * 2, "")
 
 
-def test_a_class_whose_module_has_gone_makes_no_handles(run_python: Run) -> None:
-    """The collector clears classes in any order; what runs meanwhile may still call them."""
+def test_a_class_whose_module_was_freed_makes_no_handles(run_python: Run) -> None:
+    """The collector clears classes in any order, and finalizers may still call them."""
     code = """
 import ctypes, os, sysv_ipc
 PY_TP_CLEAR = 51
@@ -455,7 +455,7 @@ main(int argc, char **argv)
 """
 
 
-def test_handlers_run_in_time_also_if_pythons_main_thread_is_not_the_first(tmp_path: Path) -> None:
+def test_handlers_run_in_time_if_pythons_main_thread_is_not_the_first(tmp_path: Path) -> None:
     """A program in C that embeds Python in another thread; its first thread gets the signals."""
     source, program = tmp_path / "embedding.c", tmp_path / "embedding"
     source.write_text(EMBEDDING)

@@ -1,7 +1,9 @@
-"""The module: its names, constants, functions, and being imported in all ways there are."""
+"""The module: its names, constants and functions, and all ways to import it."""
 
 from __future__ import annotations
 
+import asyncio
+import doctest
 import inspect
 import pickle
 import re
@@ -77,7 +79,7 @@ def test_timeouts_are_supported() -> None:
     assert sysv_ipc.SEMAPHORE_TIMEOUT_SUPPORTED is True
 
 
-def test_versions_are_the_distributions(run_python: Run) -> None:
+def test_versions_are_those_of_the_distribution(run_python: Run) -> None:
     code = "import importlib.metadata as m; print(m.version('sysv_ipc'))"
     assert run_python(code).stdout.strip() == sysv_ipc.VERSION == sysv_ipc.__version__
 
@@ -108,8 +110,8 @@ def test_a_star_import_gives_all_names_of_1_2_0() -> None:
     assert set(names.split()) <= set(public_names())
 
 
-def test_all_is_what_the_extension_has_in_public() -> None:
-    """__init__.py lists the names for readers and type checkers."""
+def test_all_lists_the_public_names_of_the_extension() -> None:
+    """__init__.py lists the names again, for readers and type checkers."""
     assert sorted(sysv_ipc.__all__) == sorted(
         name for name in vars(sysv_ipc._core) if not name.startswith("_")
     )
@@ -125,12 +127,12 @@ def test_types_say_that_they_are_from_the_package() -> None:
 
 # ------------------------------------------------------------------ docstrings, signatures
 
-#: Made by the library, or with the signature of the built-in that they are.
+#: Classes that only the library instantiates, or that have the signature of their built-in base.
 NOT_FOR_CALLERS = (tuple, BaseException, sysv_ipc.SemaphoreOperations)
 
 
 def callables() -> dict[str, Any]:
-    """Every public function, class and method, by its dotted name."""
+    """Return every public function, class and method, by its dotted name."""
     found: dict[str, Any] = {}
     for name in public_names():
         value = getattr(sysv_ipc, name)
@@ -184,6 +186,27 @@ def test_every_attribute_has_a_docstring(cls: Any) -> None:
     assert undocumented == []
 
 
+def documented() -> list[type]:
+    """Every public class with an example in its docstring, as all have that are not exceptions."""
+    values = [getattr(sysv_ipc, name) for name in public_names()]
+    classes = [value for value in values if isinstance(value, type)]
+    return [
+        *(cls for cls in classes if not issubclass(cls, Exception)),
+        sysv_ipc.Error,
+        *(getattr(sysv_ipc.aio, name) for name in sysv_ipc.aio.__all__),
+    ]
+
+
+@pytest.mark.parametrize("cls", documented(), ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_the_example_in_the_docstring_of_a_class_works(cls: type) -> None:
+    names = {**vars(sysv_ipc), "sysv_ipc": sysv_ipc, "asyncio": asyncio}
+    (example,) = doctest.DocTestFinder(recurse=False).find(cls, cls.__name__, globs=names)
+    shown: list[str] = []
+    assert example.examples
+    doctest.DocTestRunner().run(example, out=shown.append)
+    assert shown == []
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_classes_have_their_public_name(cls: Any) -> None:
     assert (cls.__module__, cls.__qualname__) == ("sysv_ipc", cls.__name__)
@@ -192,7 +215,7 @@ def test_classes_have_their_public_name(cls: Any) -> None:
 # -------------------------------------------------------------------------------- exists()
 
 
-def test_exists_tells_what_exists_of_each_kind(made: Any, table: str) -> None:
+def test_exists_returns_true_for_existing_objects_of_each_kind(made: Any, table: str) -> None:
     found = {name for name, cls in KINDS.items() if exists(made.key, cls)}
     assert found == {table}
     made.remove()
@@ -234,7 +257,7 @@ def test_exists_attaches_nothing(segment: SharedMemory) -> None:
     assert Path("/proc/self/maps").read_text().count("/SYSV") == before
 
 
-def test_a_segment_marked_for_removal_has_no_key_any_more(key: int) -> None:
+def test_a_segment_marked_for_removal_has_no_key(key: int) -> None:
     segment = SharedMemory(key, IPC_CREX)
     segment.remove()
     assert not exists(key, SharedMemory)
@@ -242,7 +265,7 @@ def test_a_segment_marked_for_removal_has_no_key_any_more(key: int) -> None:
 
 
 @pytest.mark.parametrize("key_value", [None, IPC_PRIVATE, 2**32, -(2**40)])
-def test_exists_refuses_what_names_nothing(table: str, key_value: Any) -> None:
+def test_exists_refuses_keys_that_name_no_object(table: str, key_value: Any) -> None:
     with pytest.raises(ArgumentError):
         exists(key_value, KINDS[table])
 
@@ -254,7 +277,7 @@ def test_exists_refuses_keys_of_a_wrong_type(table: str, key_value: Any) -> None
 
 
 @pytest.mark.parametrize("type_value", [int, object, type, "Semaphore", None, 1])
-def test_exists_refuses_what_is_no_kind(key: int, type_value: Any) -> None:
+def test_exists_refuses_other_types(key: int, type_value: Any) -> None:
     with pytest.raises(TypeError, match="type must be Semaphore"):
         exists(key, type_value)
 
@@ -279,7 +302,7 @@ def test_removing_by_id_removes(made: Any, table: str) -> None:
 
 @pytest.mark.parametrize("id", [2**31, -(2**31) - 1, 2**63, 2**64, 2**32, -(2**100)])
 def test_an_id_outside_c_s_int_overflows(table: str, id: int) -> None:
-    """The low 32 bits of some are those of an id that may exist."""
+    """The low 32 bits of some of them are an id that may exist."""
     with pytest.raises(OverflowError):
         REMOVE[table](id)
 
@@ -291,7 +314,7 @@ def test_an_id_is_not_cut_to_that_of_an_object(made: Any, table: str) -> None:
 
 
 @pytest.mark.parametrize("id", [-1, -(2**31), 2**31 - 1])
-def test_an_id_that_names_nothing_is_existential(table: str, id: int) -> None:
+def test_an_unused_id_raises_existential_error(table: str, id: int) -> None:
     with pytest.raises(ExistentialError, match=r"\[Errno 22\]") as caught:
         REMOVE[table](id)
     assert caught.value.id in (id, None)
@@ -333,7 +356,7 @@ def test_attach_read_only_gives_a_read_only_segment(segment: SharedMemory) -> No
 
 
 @pytest.mark.parametrize("id", [-1, 2**31 - 1])
-def test_attach_of_nothing_is_existential(id: int) -> None:
+def test_attach_to_an_unused_id_raises_existential_error(id: int) -> None:
     with pytest.raises(ExistentialError):
         sysv_ipc.attach(id)
 
@@ -342,7 +365,7 @@ def test_attach_of_nothing_is_existential(id: int) -> None:
 
 
 def test_importing_loads_little_of_the_standard_library(run_python: Run) -> None:
-    """Besides os, which every interpreter has loaded, and what is built in."""
+    """Except os, which every interpreter has loaded, and built-in modules."""
     code = """
 import atexit, errno, os, sys
 before = set(sys.modules)
@@ -352,7 +375,22 @@ print(*sorted(name for name in set(sys.modules) - before if not name.startswith(
     assert run_python(code).stdout.split() in ([], ["__future__"])
 
 
-def test_objects_that_live_until_the_interpreters_end_do_no_harm(run_python: Run) -> None:
+def test_aio_is_an_attribute_that_is_imported_when_it_is_used(run_python: Run) -> None:
+    code = """
+import sys, sysv_ipc
+print("asyncio" in sys.modules, "aio" in dir(sysv_ipc))
+print(sysv_ipc.aio.Semaphore.__module__, "aio" in vars(sysv_ipc))
+"""
+    assert run_python(code).stdout.split() == ["False", "True", "sysv_ipc.aio", "True"]
+
+
+def test_a_misspelt_name_of_the_package_is_an_attribute_error(run_python: Run) -> None:
+    done = run_python("import sysv_ipc; sysv_ipc.Semaphor")
+    assert "module 'sysv_ipc' has no attribute 'Semaphor'" in done.stderr
+    assert "Did you mean: 'Semaphore'?" in done.stderr
+
+
+def test_objects_that_live_until_the_interpreter_ends_cause_no_crash(run_python: Run) -> None:
     code = """
 import atexit, sys, sysv_ipc
 class Late:

@@ -1,4 +1,4 @@
-"""What the library needs of the place where it is put: chroot(2), other interpreters, machines."""
+"""The library after chroot(2), under other interpreters and on other machines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import pytest
 from helpers import ROOT
 
 import sysv_ipc
+
+pytestmark = pytest.mark.once
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -53,7 +55,7 @@ print(sorted(name for name in set(sys.modules) - before if name.startswith("sysv
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chroot(2)")
-def test_after_chroot_errors_have_their_cures_and_lists_all_records(
+def test_after_chroot_errors_have_notes_and_lists_have_all_records(
     run_python: RunPython, tmp_path: Path
 ) -> None:
     code = "import namespace; namespace.enter()\n" + AFTER_CHROOT
@@ -72,7 +74,7 @@ def test_after_chroot_errors_have_their_cures_and_lists_all_records(
     ]
 
 
-def test_what_the_core_needs_of_python_is_imported_with_it(run_python: RunPython) -> None:
+def test_python_modules_that_the_core_needs_are_imported_with_it(run_python: RunPython) -> None:
     code = "import sys, sysv_ipc; print(*sorted(x for x in sys.modules if 'sysv_ipc' in x))"
     assert run_python(code).stdout.split() == [
         "sysv_ipc",
@@ -86,11 +88,11 @@ def test_what_the_core_needs_of_python_is_imported_with_it(run_python: RunPython
 
 
 def test_freezers_find_no_numpy_in_the_stub() -> None:
-    """Nuitka takes what an extension's stub imports for the extension's own imports."""
+    """Nuitka treats the imports of an extension's stub as imports of the extension."""
     imported = {
         line.split()[1].split(".")[0]
         for line in (PACKAGE / "_core.pyi").read_text().splitlines()
-        if line.startswith(("import ", "from "))
+        if line.strip().startswith(("import ", "from "))
     }
     assert imported - {"sysv_ipc"} <= sys.stdlib_module_names
 
@@ -100,7 +102,7 @@ def test_freezers_find_no_numpy_in_the_stub() -> None:
 
 @pytest.fixture
 def without_extension(tmp_path: Path) -> Path:
-    """A folder with the package as another interpreter's installation leaves it."""
+    """A folder with the package, installed for another interpreter."""
     hidden = shutil.ignore_patterns("_core.*.so", "__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "site" / "sysv_ipc", ignore=hidden)
     (tmp_path / "site" / "sysv_ipc" / "_core.cpython-399-somewhere.so").touch()
@@ -108,7 +110,7 @@ def without_extension(tmp_path: Path) -> Path:
 
 
 def imports(place: Path, *arguments: str) -> str:
-    """Return the last line of what Python says to this import with only the package there."""
+    """Return the last line of Python's output for this import, with only the package there."""
     done = subprocess.run(
         [sys.executable, "-S", "-P", *arguments],
         env={**os.environ, "PYTHONPATH": str(place)},
@@ -129,7 +131,7 @@ def imports(place: Path, *arguments: str) -> str:
         ["-m", "sysv_ipc", "ls"],
     ],
 )
-def test_a_package_for_another_interpreter_says_so(
+def test_importing_a_package_for_another_interpreter_says_what_to_do(
     without_extension: Path, arguments: list[str]
 ) -> None:
     told = imports(without_extension, *arguments)
@@ -138,7 +140,9 @@ def test_a_package_for_another_interpreter_says_so(
     assert f"{sys.executable} -m pip install" in told
 
 
-def test_a_package_inside_a_zip_file_says_so(without_extension: Path, tmp_path: Path) -> None:
+def test_importing_from_a_zip_file_says_that_the_extension_is_missing(
+    without_extension: Path, tmp_path: Path
+) -> None:
     name = tmp_path / "all.zip"
     with zipfile.ZipFile(name, "w") as archive:
         archive.mkdir("sysv_ipc")
@@ -156,7 +160,7 @@ SOURCE = ROOT / "src"
 
 @pytest.fixture(scope="session")
 def without_wide_atomics(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is on a machine whose atomic instructions end at 32 bits."""
+    """The package, built as for a machine without 64-bit atomic instructions."""
     place = tmp_path_factory.mktemp("narrow")
     folder = place / "sysv_ipc"
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
@@ -214,7 +218,7 @@ def test_without_64_bit_atomics_only_those_are_refused(
 # ------------------------------------------------------------------------- other implementations
 
 
-def test_another_implementation_than_cpython_is_refused_in_words(tmp_path: Path) -> None:
+def test_another_implementation_than_cpython_is_refused_with_a_text(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.implementation.name = 'pypy'\n")
     done = subprocess.run(
         [sys.executable, "-m", "mesonbuild.mesonmain", "setup", str(tmp_path / "build")],

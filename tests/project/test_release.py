@@ -14,6 +14,8 @@ from helpers import ROOT
 
 import sysv_ipc
 
+pytestmark = pytest.mark.once
+
 WORKFLOW = ROOT / ".github/workflows/release.yml"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT: dict[str, Any] = PYPROJECT["project"]

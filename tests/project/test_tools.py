@@ -1,4 +1,4 @@
-"""The checks in tools/: each rule is caught, and what keeps the rules passes."""
+"""The checks in tools/: each violation of a rule is found, and correct code passes."""
 
 import importlib.util
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 import parallel
 import pytest
 from helpers import ROOT, TESTS
+
+pytestmark = pytest.mark.once
 
 TOOLS = ROOT / "tools"
 
@@ -44,7 +46,7 @@ def function(body: str, name: str = "work") -> str:
 
 
 def tool(name: str, *arguments: str | Path) -> tuple[int, str]:
-    """Run a script of tools/ and return its status and what it said."""
+    """Run a script of tools/ and return its status and output."""
     command = [sys.executable, TOOLS / name, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
@@ -52,7 +54,7 @@ def tool(name: str, *arguments: str | Path) -> tuple[int, str]:
 
 
 class Tree:
-    """A tree with the folders that the checks look into."""
+    """A tree with the folders that the checks read."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -68,7 +70,7 @@ class Tree:
         return tool("check_c.py", self.root)
 
     def expect(self, problem: str) -> None:
-        """One problem, and it begins so."""
+        """Check that there is one problem, which begins with this text."""
         rc, output = self.check()
         assert output.startswith(problem)
         assert output.count("\n") == 1
@@ -81,7 +83,7 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-def test_check_c_passes_what_keeps_the_rules(tree):
+def test_check_c_passes_correct_code(tree):
     (tree.core / "good.c").write_text(GOOD)
     (tree.os / "good.c").write_text('#include "os/os.h"\n#ifdef __linux__\n#endif\n')
     assert tree.check() == (0, "")
@@ -125,7 +127,7 @@ def test_check_c_finds_a_static_name_that_two_files_define(tree):
 
 
 def test_check_c_finds_a_circle_of_calls(tree):
-    """From one.c to two.c by a call, through three.c, and back by a table."""
+    """The calls lead from one.c to two.c, then through a table in three.c back to one.c."""
     (tree.core / "one.c").write_text("int\none(void)\n{\n    return two();\n}\n")
     (tree.core / "two.c").write_text("int\ntwo(void)\n{\n    return three.x;\n}\n")
     (tree.core / "three.c").write_text("const struct table three = {.call = one};\n")
@@ -148,7 +150,7 @@ def test_the_project_has_no_circle_of_calls():
     ],
 )
 @pytest.mark.parametrize("bad", ["x = strlen(s);", "os_a(PyLong_AsLong(o));", "return 1;"])
-def test_check_c_finds_what_may_not_run_without_the_gil(tree, begin, end, bad):
+def test_check_c_finds_calls_that_need_the_gil(tree, begin, end, bad):
     (tree.core / "bad.c").write_text(function(f"    {begin}\n    os_a(1);\n    {bad}\n    {end}\n"))
     tree.expect("src/core/bad.c:6: ")
 
@@ -216,7 +218,7 @@ def compile_extension(folder: Path, text: str) -> Path:
     return library
 
 
-def test_check_symbols_passes_what_keeps_the_rules(tmp_path):
+def test_check_symbols_passes_a_correct_library(tmp_path):
     text = """
         const int limit = 3;
         static int *const at[] = {(int *)&limit};
@@ -236,7 +238,7 @@ def test_check_symbols_passes_what_keeps_the_rules(tmp_path):
         ("_Thread_local int last;", "has writable data last"),
     ],
 )
-def test_check_symbols_finds_what_should_not_be_there(tmp_path, text, problem):
+def test_check_symbols_finds_forbidden_symbols(tmp_path, text, problem):
     library = compile_extension(tmp_path, text)
     rc, output = tool("check_symbols.py", library)
     assert output.startswith(f"{library}: {problem}")
@@ -244,7 +246,7 @@ def test_check_symbols_finds_what_should_not_be_there(tmp_path, text, problem):
     assert rc == 1
 
 
-def test_check_symbols_wants_the_init_function(tmp_path):
+def test_check_symbols_requires_the_init_function(tmp_path):
     source = tmp_path / "x.c"
     source.write_text("int x(void) { return 1; }\n")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "x.so", source], check=True)
@@ -269,7 +271,7 @@ def test_check_targets_names_the_packages_that_are_missing():
 
 @pytest.mark.parametrize("type", ["int", "__int128"])
 def test_check_targets_finds_atomics_that_need_a_library(tmp_path, type):
-    """There are none of 16 bytes on any machine whose compiler may not ask for more."""
+    """No compiler has inline atomics of 16 bytes without extra options."""
     spec = importlib.util.spec_from_file_location("check_targets", TOOLS / "check_targets.py")
     check_targets = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(check_targets)
@@ -294,7 +296,7 @@ def test_check_freezers_refuses_a_name_that_it_does_not_know():
 
 # ------------------------------------------------------------------- lists that name tests
 
-#: What selects tests by their paths, or sends a reader to one.
+#: Files that select tests by their paths, or refer to a test.
 NAME_TESTS = [
     ROOT / ".ci/run",
     ROOT / "Makefile",
@@ -320,7 +322,7 @@ def test_the_tests_that_a_list_names_exist(path: Path) -> None:
     assert missing == []
 
 
-def test_the_tests_that_are_kept_to_one_thread_exist() -> None:
+def test_the_tests_listed_for_one_thread_exist() -> None:
     files = {path.name: functions(path) for path in TESTS.rglob("test_*.py")}
     assert set(parallel.FILES) <= set(files)
     assert set(parallel.TESTS) <= set().union(*files.values())

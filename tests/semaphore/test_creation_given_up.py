@@ -1,4 +1,4 @@
-"""Constructors that do not get through: what they leave alone, and whom they do not wait for.
+"""Constructors that fail or are delayed: the objects they leave unchanged, and their waits.
 
 The mechanism is in src/core/semaphore/create.c and docs/design/creation.md.
 """
@@ -30,7 +30,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-# ------------------------------------------------------------------- the id of another by now
+# ------------------------------------------------------------------- ids of another object
 
 
 def give_id(kind: str, number: int, key: int, size: int) -> None:
@@ -46,8 +46,8 @@ def id_of(kind: str, key: int) -> int:
 
 
 @pytest.mark.parametrize("members", [1, 2, 5])
-def test_a_creator_leaves_the_set_alone_that_has_got_its_id(key: int, members: int) -> None:
-    """It finishes another one, also where the values went to the stranger's, which has one."""
+def test_a_creator_does_not_change_another_set_that_has_its_id(key: int, members: int) -> None:
+    """It finishes another set, even if the values were set in the other program's set."""
     with stopped_creator(key) as go_on:
         number = id_of("sem", key)
         sysv_ipc.remove_semaphore(number)
@@ -166,13 +166,13 @@ def test_a_segment_that_could_not_be_finished_is_removed(call: str, error: str) 
     assert (told.split()[0], left) == (str(getattr(errno, error)), "0")
 
 
-def test_an_exclusive_creator_says_that_there_is_one_which_a_sandbox_does_not_show() -> None:
+def test_an_exclusive_creator_reports_an_existing_set_that_a_sandbox_hides() -> None:
     statement = "import ctypes; ctypes.CDLL(None).semget(77, 1, 0o1600); Semaphore(77, IPC_CREX)"
     told, left = left_after("semctl:error=EINVAL", statement)
     assert (told.split()[0], left) == (str(errno.EEXIST), "1")
 
 
-# --------------------------------------------------------------------------- who waits for whom
+# --------------------------------------------------------------------------------- waiting
 
 
 @needs_seccomp
@@ -208,7 +208,7 @@ def test_on_an_old_kernel_another_user_waits_for_a_creator_too(
 
 
 @needs_seccomp
-def test_on_an_old_kernel_what_is_forbidden_stays_so(key: int) -> None:
+def test_on_an_old_kernel_forbidden_sets_stay_forbidden(key: int) -> None:
     made = Semaphore(key, IPC_CREX, 0o600, 1)
 
     def open_it() -> str:
@@ -231,7 +231,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
-#: Ways to ask for a set.
+#: Ways to open or create a set.
 OPENERS: dict[str, Callable[[int], object]] = {
     "Semaphore": lambda key: Semaphore(key),
     "open or create": lambda key: Semaphore(key, IPC_CREAT),
@@ -242,10 +242,10 @@ OPENERS: dict[str, Callable[[int], object]] = {
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_used_set_with_the_mode_of_an_unfinished_one_is_opened_whoever_has_the_lock(
+def test_a_used_set_with_the_mode_of_an_unfinished_one_is_opened_without_the_lock(
     key: int, opener: str
 ) -> None:
-    """A creation waits for the lock; ten that open take less."""
+    """A creation waits for the lock; ten openings take less time than that."""
     made = Semaphore(key, IPC_CREX, 0o611, 3)
 
     def compare() -> bool:
@@ -260,9 +260,7 @@ def test_a_used_set_with_the_mode_of_an_unfinished_one_is_opened_whoever_has_the
 @pytest.mark.parametrize(
     "statement", ["Semaphore(key, IPC_CREAT)", "SemaphoreSet(key, 1, IPC_CREAT)"]
 )
-def test_nobody_waits_for_a_lock_that_is_out_of_reach_to_open_a_used_set(
-    key: int, statement: str
-) -> None:
+def test_opening_a_used_set_does_not_wait_for_an_unavailable_lock(key: int, statement: str) -> None:
     lines = system_calls(
         "import os, sys\n"
         "from sysv_ipc import *\n"
@@ -279,7 +277,7 @@ def test_nobody_waits_for_a_lock_that_is_out_of_reach_to_open_a_used_set(
 
 
 @pytest.mark.parametrize("flags", [0, IPC_CREAT])
-def test_of_those_that_ask_for_an_unfinished_set_one_waits_long(key: int, flags: int) -> None:
+def test_only_one_of_several_openers_of_an_unfinished_set_waits_long(key: int, flags: int) -> None:
     number = LIBC.semget(key, 1, IPC_CREAT | 0o611)
 
     def compare() -> bool:
@@ -304,8 +302,8 @@ assert calls
 """
 
 
-def test_handlers_of_signals_find_the_lock_free(key: int) -> None:
-    """Such as that of a creator that begins again, because its set was removed."""
+def test_signal_handlers_run_without_the_lock(key: int) -> None:
+    """The creator begins again here, because its set was removed."""
     with stopped_creator(key, HANDLER) as go_on:
         sysv_ipc.remove_semaphore(id_of("sem", key))
         go_on(signal.SIGUSR1)
@@ -316,10 +314,10 @@ MARK_LIKE = [0o601, 0o623, 0o667]
 
 @pytest.mark.parametrize("mode", MARK_LIKE)
 @pytest.mark.parametrize("value", [0, 7, 32767])
-def test_a_mode_like_the_mark_is_not_taken_for_it_in_another_pid_namespace(
+def test_a_mode_equal_to_the_mark_is_not_mistaken_for_it_in_another_pid_namespace(
     key: int, mode: int, value: int
 ) -> None:
-    """There GETPID is 0 for who has set the values, as it is where nobody has."""
+    """GETPID is 0 there if a process has set the values, and also if none has."""
     made = Semaphore(key, IPC_CREX, mode, value)
     code = f"import sysv_ipc; print(sysv_ipc.Semaphore({key}, sysv_ipc.IPC_CREAT).id)"
     command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
@@ -329,7 +327,7 @@ def test_a_mode_like_the_mark_is_not_taken_for_it_in_another_pid_namespace(
     made.remove()
 
 
-def test_who_may_not_read_a_set_opens_it_all_the_same(key: int) -> None:
+def test_a_user_without_the_right_to_read_opens_a_set(key: int) -> None:
     made = Semaphore(key, IPC_CREX, 0o623, 1)
 
     def open_it() -> int:
@@ -342,7 +340,7 @@ def test_who_may_not_read_a_set_opens_it_all_the_same(key: int) -> None:
     made.remove()
 
 
-def test_who_holds_the_lock_cannot_keep_others_from_creating(key: int) -> None:
+def test_a_process_that_holds_the_lock_cannot_prevent_creations(key: int) -> None:
     import fcntl
 
     with open("/proc/self/ns/ipc", "rb") as lock:

@@ -37,12 +37,12 @@ def test_parameters_have_the_order_and_the_names_of_1_2_0(key: int) -> None:
     semaphore.remove()
 
 
-def test_creating_needs_that_there_is_none(semaphore: Semaphore) -> None:
+def test_exclusive_creation_fails_if_the_semaphore_exists(semaphore: Semaphore) -> None:
     with pytest.raises(ExistentialError, match=r"^\[Errno 17\] File exists: semaphore with key"):
         Semaphore(semaphore.key, IPC_CREX)
 
 
-def test_opening_needs_that_there_is_one(key: int) -> None:
+def test_opening_fails_if_the_semaphore_does_not_exist(key: int) -> None:
     with pytest.raises(ExistentialError, match=r"^\[Errno 2\] No such file or directory"):
         Semaphore(key)
 
@@ -91,7 +91,7 @@ def test_excl_alone_is_refused(key_value: int | None) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 32768, 2**31, 2**70, -(2**70)])
-def test_initial_value_out_of_range_is_refused_in_the_words_of_1_2_0(key: int, value: int) -> None:
+def test_initial_value_out_of_range_raises_the_text_of_1_2_0(key: int, value: int) -> None:
     with pytest.raises(ArgumentError) as caught:
         Semaphore(key, IPC_CREX, initial_value=value)
     assert (str(caught.value), caught.value.errno) == (VALUE_TEXT, 34)
@@ -159,7 +159,7 @@ def test_impossible_deltas_are_refused(semaphore: Semaphore, call: str, delta: i
 
 @pytest.mark.parametrize("delta", ["1", 1.0, None, []])
 @pytest.mark.parametrize("call", ["acquire", "release", "try_acquire"])
-def test_deltas_that_are_no_integers_are_refused(
+def test_deltas_that_are_not_integers_are_refused(
     semaphore: Semaphore, call: str, delta: object
 ) -> None:
     with pytest.raises(TypeError):
@@ -199,7 +199,7 @@ def test_too_many_and_doubled_arguments_are_refused(semaphore: Semaphore) -> Non
     assert semaphore.value == 1
 
 
-def test_try_acquire_tells_whether_it_took(semaphore: Semaphore) -> None:
+def test_try_acquire_returns_true_if_it_acquired(semaphore: Semaphore) -> None:
     assert semaphore.try_acquire() is True
     assert semaphore.try_acquire() is False
     semaphore.release(2)
@@ -227,7 +227,7 @@ def test_with_releases_and_never_hides_an_exception(semaphore: Semaphore) -> Non
     assert semaphore.value == 1
 
 
-def test_an_exception_goes_on_where_the_semaphore_is_gone() -> None:
+def test_an_exception_is_passed_on_if_the_semaphore_was_removed() -> None:
     semaphore = Semaphore(None, IPC_CREX, initial_value=1)
 
     def use() -> None:
@@ -240,7 +240,7 @@ def test_an_exception_goes_on_where_the_semaphore_is_gone() -> None:
     assert "no longer exists" in caught.value.__notes__[0]
 
 
-def test_with_raises_where_the_semaphore_is_gone() -> None:
+def test_with_raises_if_the_semaphore_was_removed() -> None:
     semaphore = Semaphore(None, IPC_CREX, initial_value=1)
     with pytest.raises(ExistentialError), semaphore:
         semaphore.remove()
@@ -331,7 +331,7 @@ def test_value_out_of_range_is_refused(semaphore: Semaphore, value: int) -> None
     assert semaphore.value == 1
 
 
-def test_an_exception_that_takes_no_note_is_not_hidden() -> None:
+def test_an_exception_that_refuses_notes_is_not_hidden() -> None:
     class OwnError(Exception):
         pass
 

@@ -72,7 +72,9 @@ def test_a_new_set_of_no_members_is_refused_after_one_that_exists(key: int) -> N
 
 
 @pytest.mark.parametrize("index", [3, -4, 70000, 2**31, 2**40, 2**63, 2**70, -(2**70)])
-def test_an_index_outside_the_set_is_told_with_its_size(trio: SemaphoreSet, index: int) -> None:
+def test_the_error_of_an_index_outside_the_set_names_its_size(
+    trio: SemaphoreSet, index: int
+) -> None:
     for call in (
         lambda: trio.op([(0, 1), (index, 1)]),
         lambda: trio.compile([(index, 1)]),
@@ -89,7 +91,7 @@ def test_an_index_outside_the_set_is_told_with_its_size(trio: SemaphoreSet, inde
 
 
 class Lying:
-    """A sequence that says it is as long as none can be."""
+    """A sequence that reports an impossible length."""
 
     def __len__(self) -> int:
         return 10**12
@@ -100,7 +102,7 @@ class Lying:
         return index
 
 
-def test_the_length_that_a_sequence_tells_is_not_believed(trio: SemaphoreSet) -> None:
+def test_the_reported_length_of_a_sequence_is_not_trusted(trio: SemaphoreSet) -> None:
     trio.values = Lying()  # type: ignore[assignment]
     assert trio.values == (0, 1, 2)
 
@@ -115,7 +117,7 @@ def test_the_length_that_a_sequence_tells_is_not_believed(trio: SemaphoreSet) ->
         lambda trio: trio.compile(itertools.repeat((0, 1))),
     ],
 )
-def test_what_never_ends_is_refused(
+def test_an_endless_iterable_is_refused(
     trio: SemaphoreSet, call: Callable[[SemaphoreSet], object]
 ) -> None:
     with pytest.raises(ArgumentError, match="more than 1000000 items") as caught:
@@ -124,7 +126,7 @@ def test_what_never_ends_is_refused(
     assert trio.values == (1, 2, 3)
 
 
-def test_initial_values_tell_how_many_members(key: int) -> None:
+def test_initial_values_determine_the_number_of_members(key: int) -> None:
     made = SemaphoreSet(key, flags=IPC_CREAT, initial_values=range(5))
     assert made.values == (0, 1, 2, 3, 4)
     made.remove()
@@ -136,7 +138,7 @@ def test_opening_never_changes_the_values(trio: SemaphoreSet, flags: int) -> Non
     assert SemaphoreSet(trio.key, 2, flags).values == (1, 2, 3)
 
 
-def test_opening_a_set_that_is_too_small_tells_both_sizes(trio: SemaphoreSet) -> None:
+def test_opening_a_set_that_is_too_small_names_both_sizes(trio: SemaphoreSet) -> None:
     for flags in (0, IPC_CREAT):
         with pytest.raises(ArgumentError, match="3 members, not 4"):
             SemaphoreSet(trio.key, 4, flags)
@@ -216,12 +218,12 @@ def test_an_index_outside_is_an_index_error(trio: SemaphoreSet, index: int) -> N
 
 
 @pytest.mark.parametrize("index", [slice(0, 2), "0", 1.0, None])
-def test_an_index_that_is_none_is_refused_clearly(trio: SemaphoreSet, index: Any) -> None:
+def test_an_index_of_a_wrong_type_is_refused(trio: SemaphoreSet, index: Any) -> None:
     with pytest.raises(TypeError, match="must be an integer"):
         trio[index]
 
 
-def test_members_and_sets_are_equal_only_to_their_like(trio: SemaphoreSet) -> None:
+def test_sets_and_members_equal_only_handles_of_the_same_one(trio: SemaphoreSet) -> None:
     things = [trio, trio[0], trio[1], trio[2]]
     for number, thing in enumerate(things):
         for other_number, other in enumerate([SemaphoreSet(trio.key), *SemaphoreSet(trio.key)]):
@@ -291,7 +293,7 @@ def test_negative_indexes_count_from_the_end(trio: SemaphoreSet) -> None:
     assert trio.values == (2, 2, 4)
 
 
-def test_a_wait_for_several_ends_only_when_all_are_there(trio: SemaphoreSet) -> None:
+def test_a_wait_for_several_members_ends_when_all_are_available(trio: SemaphoreSet) -> None:
     trio.values = (0, 0, 0)
     join = run_in_thread(lambda: trio.op([(0, -1), (1, -2)]))
     wait_until(lambda: trio[0].waiting_for_nonzero == 1)
@@ -303,7 +305,7 @@ def test_a_wait_for_several_ends_only_when_all_are_there(trio: SemaphoreSet) -> 
     assert trio.values == (0, 0, 0)
 
 
-def test_undo_is_of_the_operation_that_asks_for_it(trio: SemaphoreSet) -> None:
+def test_undo_applies_to_the_operation_with_the_flag(trio: SemaphoreSet) -> None:
     assert in_child(lambda: trio.op([(0, -1, SEM_UNDO), (1, -1), (2, 4, SEM_UNDO)]))
     assert trio.values == (1, 1, 3)
 
@@ -318,7 +320,7 @@ def test_five_hundred_operations_fit(trio: SemaphoreSet) -> None:
     assert trio[0].value == 501
 
 
-def test_any_iterable_of_operations_will_do(trio: SemaphoreSet) -> None:
+def test_any_iterable_of_operations_is_accepted(trio: SemaphoreSet) -> None:
     trio.op([number, 1] for number in range(3))
     assert trio.values == (2, 3, 4)
 
@@ -410,7 +412,7 @@ def test_impossible_members_are_refused(trio: SemaphoreSet, call: str) -> None:
     assert trio.values == (1, 2, 3)
 
 
-def test_compiled_operations_can_be_done_again_and_again(trio: SemaphoreSet) -> None:
+def test_compiled_operations_can_be_called_repeatedly(trio: SemaphoreSet) -> None:
     move = trio.compile([(2, -1), (0, 1)])
     assert [move(), move(), move(timeout=5)] == [True] * 3
     assert trio.values == (4, 2, 0)
@@ -440,7 +442,7 @@ def test_attributes_and_info_have_the_same_words(trio: SemaphoreSet) -> None:
     assert trio.o_time == info.last_operation_time > 0
 
 
-# --------------------------------------------------- ids that name another set by now
+# --------------------------------------------------- ids that name another set now
 
 
 def reused(number: int, members: int) -> SemaphoreSet:
@@ -453,7 +455,7 @@ def reused(number: int, members: int) -> SemaphoreSet:
 
 @pytest.mark.parametrize(("members", "now"), [(1000, 1), (1, 1000), (3, 2), (2, 3), (1, 32000)])
 def test_values_are_never_those_of_a_set_of_another_size(members: int, now: int) -> None:
-    """Neither read, which would show memory of ours, nor written, which would show it to others."""
+    """Reading would return uninitialised memory, and writing would copy it into the set."""
     stale = SemaphoreSet(sysv_ipc.IPC_PRIVATE, members)
     stale.remove()
     other = reused(stale.id, now)
@@ -469,7 +471,7 @@ def test_values_are_never_those_of_a_set_of_another_size(members: int, now: int)
 
 @pytest.fixture
 def large_sets() -> Iterator[None]:
-    """Let sets have more members than semop(2) can name."""
+    """Allow sets with more members than semop(2) can name."""
     path = Path("/proc/sys/kernel/sem")
     before = path.read_text()
     path.write_text("100000 10000000 500 32000")
@@ -477,7 +479,7 @@ def large_sets() -> Iterator[None]:
     path.write_text(before)
 
 
-def test_a_set_that_is_larger_than_any_area_harms_nothing(large_sets: None) -> None:
+def test_values_of_a_very_large_set_that_has_the_id_are_refused(large_sets: None) -> None:
     stale = SemaphoreSet(sysv_ipc.IPC_PRIVATE, 1)
     stale.remove()
     other = reused(stale.id, 99000)
@@ -512,8 +514,8 @@ def test_members_that_semop_cannot_name_are_refused(large_sets: None) -> None:
     many.remove()
 
 
-def test_a_tuple_that_is_not_filled_is_nowhere_to_be_found(run_python: Run) -> None:
-    """The collector runs in the middle, and gc.callbacks run anything then."""
+def test_a_tuple_that_is_not_filled_is_not_reachable(run_python: Run) -> None:
+    """The collector runs in the middle, and gc.callbacks can run any code."""
     code = """
 import gc, sysv_ipc
 many = sysv_ipc.SemaphoreSet(None, 5, sysv_ipc.IPC_CREX)
@@ -533,7 +535,7 @@ many.remove()
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
-def test_a_member_of_a_set_that_is_gone_says_so(trio: SemaphoreSet) -> None:
+def test_a_member_of_a_removed_set_raises_an_error(trio: SemaphoreSet) -> None:
     member = trio[0]
     trio.remove()
     for use in (lambda: member.set, lambda: trio[0].value):

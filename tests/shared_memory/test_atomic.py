@@ -1,4 +1,4 @@
-"""``SharedMemory.atomic()``: numbers that do not tear, what is refused, lifetimes, readers."""
+"""``SharedMemory.atomic()``: values, invalid arguments, lifetimes, concurrent use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sysv_ipc import (
     SharedMemory,
 )
 
-#: type -> its format in struct, its bits, whether it is signed.
+#: type -> its format in struct, its bits, and True if it is signed.
 TYPES = {"i32": ("=i", 32, True), "u32": ("=I", 32, False), "i64": ("=q", 64, True)}
 TYPES["u64"] = ("=Q", 64, False)
 
@@ -46,7 +46,7 @@ def limits(type: str) -> tuple[int, int]:
 
 
 def wrapped(type: str, number: int) -> int:
-    """What C makes of a number in this type."""
+    """Return the number as C converts it to this type."""
     low, high = limits(type)
     return (number - low) % (high - low + 1) + low
 
@@ -65,14 +65,14 @@ def type(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make(segment: SharedMemory, type: Any) -> Iterator[Make]:
-    """Make an atomic of each type at offset 16, between bytes that have to stay.
+    """Make an atomic of each type at offset 16, between bytes that must not change.
 
-    The test makes it, because nobody can detach while pytest holds one.
+    The test makes it, because detach() fails while pytest refers to an atomic.
     """
     segment.write(b"\xee" * 64)
     segment.atomic(16, type).store(0)
     yield lambda: segment.atomic(16, type)
-    # Of exceptions that were caught, the tracebacks hold it in a cycle.
+    # Tracebacks of caught exceptions refer to it in a cycle.
     gc.collect()
     size = TYPES[type][1] // 8
     assert segment.read(16) == b"\xee" * 16
@@ -118,7 +118,9 @@ def test_operations_return_the_number_before_and_wrap_as_in_c(
             assert atomic.load() == wrapped(type, function(before, value))
 
 
-def test_compare_exchange_sets_only_what_is_expected(make: Make, type: str) -> None:
+def test_compare_exchange_stores_only_if_the_number_is_the_expected_one(
+    make: Make, type: str
+) -> None:
     atomic = make()
     for before in numbers(type):
         for expected in numbers(type):
@@ -142,7 +144,7 @@ class Index:
 
 
 @pytest.mark.parametrize("value", [Index(), True, np.int8(5), np.uint64(5)], ids=repr)
-def test_whatever_is_an_integer_is_taken(make: Make, value: Any) -> None:
+def test_any_integer_like_object_is_accepted(make: Make, value: Any) -> None:
     atomic = make()
     atomic.store(value)
     assert atomic.load() == operator.index(value)
@@ -173,7 +175,7 @@ def test_numbers_outside_the_type_are_refused(make: Make, type: str) -> None:
 
 
 @pytest.mark.parametrize("value", [1.0, "1", None, b"1", [], 1j])
-def test_what_is_no_integer_is_a_type_error(make: Make, value: Any) -> None:
+def test_a_value_that_is_not_an_integer_is_a_type_error(make: Make, value: Any) -> None:
     atomic = make()
     atomic.store(9)
     for use in uses(atomic):
@@ -182,7 +184,7 @@ def test_what_is_no_integer_is_a_type_error(make: Make, value: Any) -> None:
     assert atomic.load() == 9
 
 
-def test_what_an_index_raises_comes_through(make: Make) -> None:
+def test_an_exception_of_an_index_is_passed_on(make: Make) -> None:
     atomic = make()
 
     class Bad:
@@ -246,7 +248,7 @@ def test_the_last_place_is_that_of_the_last_whole_number(
         segment.atomic(0 if last64 is None else last64 + 8, "u64")
 
 
-def test_a_segment_smaller_than_a_number_has_none() -> None:
+def test_a_segment_smaller_than_a_number_has_no_atomics() -> None:
     segment = SharedMemory(None, IPC_CREX, size=3)
     segment.remove()
     with pytest.raises(ArgumentError, match="past the end of a segment of 3 bytes"):
@@ -282,7 +284,7 @@ def test_a_read_only_attachment_can_be_loaded_and_no_more(segment: SharedMemory,
 # ------------------------------------------------------------------------------- the object
 
 
-def test_it_tells_what_it_is(segment: SharedMemory, type: Any) -> None:
+def test_its_repr_and_attributes_describe_it(segment: SharedMemory, type: Any) -> None:
     number = segment.atomic(24, type)
     assert (number.memory, number.offset, number.type) == (segment, 24, type)
     assert number.memory is segment
@@ -294,7 +296,7 @@ def test_it_tells_what_it_is(segment: SharedMemory, type: Any) -> None:
             delattr(number, name)
 
 
-def test_two_of_the_same_number_are_two(segment: SharedMemory) -> None:
+def test_two_atomics_of_the_same_number_are_different_objects(segment: SharedMemory) -> None:
     one, other = segment.atomic(0, "i32"), segment.atomic(0, "i32")
     assert one != other
     assert len({one, other, one}) == 2
@@ -395,7 +397,7 @@ def test_cycles_through_a_subclass_are_collected(segment: SharedMemory) -> None:
         me: object
 
         def __del__(self) -> None:
-            # Nothing is torn down yet, and never will be under our feet.
+            # The atomic is still usable: it is not cleared while it is referred to.
             loads.append(self.number.load())
 
     handle = Segment(segment.key)
@@ -475,7 +477,7 @@ def test_bits_of_several_processes_do_not_disturb_each_other(segment: SharedMemo
 
 
 def test_a_reader_never_sees_half_a_number(segment: SharedMemory) -> None:
-    """A writer in another process stores bytes that are all the same."""
+    """A writer in another process stores numbers whose bytes are all equal."""
     number = segment.atomic(8, "u64")
     stop = segment.atomic(0, "u32")
 
@@ -500,7 +502,7 @@ def test_a_forked_child_uses_the_atomics_of_its_parent(segment: SharedMemory) ->
     assert number.load() == 5
 
 
-def test_a_program_that_is_executed_opens_the_number_anew(segment: SharedMemory) -> None:
+def test_a_program_that_is_executed_opens_the_number_again(segment: SharedMemory) -> None:
     number = segment.atomic(0, "i32")
     code = "import sys, sysv_ipc; print(sysv_ipc.attach(int(sys.argv[1])).atomic(0, 'i32').add(5))"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""``Atomic.wait()`` and ``wake()``: what ends a wait, and what does not."""
+"""``Atomic.wait()`` and ``wake()``: events that end a wait, and events that do not."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from sysv_ipc import (
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-#: More than anybody has threads.
+#: More threads than any process has.
 ALL = 2**31 - 1
 
 
 @pytest.fixture(autouse=True)
 def nobody_holds_the_segment(segment: SharedMemory) -> Iterator[None]:
-    """Tracebacks of exceptions that were caught hold atomics in cycles."""
+    """Collect cycles, because tracebacks of caught exceptions refer to atomics."""
     yield
     gc.collect()
 
 
 def wait_for_waits(count: int = 1) -> None:
-    """Wait until so many threads of this process sleep in a wait for a number."""
+    """Wait until a number of threads of this process sleep in a wait for an atomic."""
 
     def waiting() -> bool:
         threads = [thread.native_id or 0 for thread in threading.enumerate()]
@@ -48,7 +48,7 @@ def wait_for_waits(count: int = 1) -> None:
 
 
 def wake_all(number: Atomic, count: int) -> None:
-    """Wake until so many have been woken: they may not all have begun to wait."""
+    """Wake until a number of waiters were woken; they may not all wait at first."""
     woken = 0
     while woken < count:
         woken += number.wake(ALL)
@@ -58,7 +58,7 @@ def wake_all(number: Atomic, count: int) -> None:
 
 
 @pytest.mark.parametrize("type", ["i32", "u32"])
-def test_a_number_that_is_another_already_is_not_waited_for(
+def test_a_wait_for_a_number_that_has_changed_already_returns_at_once(
     segment: SharedMemory, type: Any
 ) -> None:
     number = segment.atomic(4, type)
@@ -87,7 +87,7 @@ def test_a_change_and_a_wake_end_a_wait(segment: SharedMemory, way: str) -> None
         number.store(1)
         assert number.wake() == 1
     else:
-        # Who naps is not asleep in the kernel, and sees the change when it looks.
+        # A waiter that polls is not in the kernel, and sees the change at its next look.
         number.store(1)
         assert number.wake() in (0, 1)
     assert result() is True
@@ -102,8 +102,8 @@ def test_a_wake_without_a_change_ends_nothing(segment: SharedMemory) -> None:
     assert result() is True
 
 
-def test_a_number_that_changes_back_may_be_waited_for_still(segment: SharedMemory) -> None:
-    """As in C++20: what counts is the number when the waiter looks."""
+def test_a_wait_may_continue_if_the_number_changes_back(segment: SharedMemory) -> None:
+    """As in C++20, a waiter only compares the number when it wakes up."""
     number = segment.atomic(0, "u32")
     result = run_in_thread(lambda: number.wait(0))
     wait_for_waits()
@@ -115,7 +115,7 @@ def test_a_number_that_changes_back_may_be_waited_for_still(segment: SharedMemor
     assert result() is True
 
 
-def test_wake_wakes_as_many_as_it_is_told_and_tells_how_many(segment: SharedMemory) -> None:
+def test_wake_wakes_count_waiters_and_returns_their_number(segment: SharedMemory) -> None:
     number = segment.atomic(8, "i32")
     assert number.wake() == 0
     results = [run_in_thread(lambda: number.wait(0)) for _ in range(5)]
@@ -149,14 +149,14 @@ def test_another_attachment_is_the_same_number(segment: SharedMemory) -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1, 2**31, -(2**31), 2**64])
-def test_counts_that_wake_nobody_are_refused(segment: SharedMemory, count: int) -> None:
+def test_counts_below_1_are_refused(segment: SharedMemory, count: int) -> None:
     """FUTEX_WAKE with 0 would wake one."""
     with pytest.raises(ArgumentError, match="count must be from 1 to 2147483647"):
         segment.atomic(0, "u32").wake(count)
 
 
 @pytest.mark.parametrize("count", [1.0, "1", None])
-def test_counts_that_are_none_are_type_errors(segment: SharedMemory, count: Any) -> None:
+def test_counts_of_a_wrong_type_are_type_errors(segment: SharedMemory, count: Any) -> None:
     with pytest.raises(TypeError, match="count must be an integer"):
         segment.atomic(0, "u32").wake(count)
 
@@ -203,7 +203,7 @@ def test_a_handler_may_change_the_number_that_is_waited_for(segment: SharedMemor
 
 
 def test_processes_wake_each_other(segment: SharedMemory) -> None:
-    """Two sides hand the number to each other: even is the parent's turn."""
+    """Two processes take turns: if the number is even, it is the parent's turn."""
     rounds = 2000
 
     def take_turns(first: int) -> None:
@@ -220,7 +220,7 @@ def test_processes_wake_each_other(segment: SharedMemory) -> None:
     assert segment.atomic(0, "u32").load() == 2 * rounds
 
 
-def test_a_child_waits_for_its_parent_on_what_it_inherited(segment: SharedMemory) -> None:
+def test_a_child_waits_for_its_parent_with_an_inherited_atomic(segment: SharedMemory) -> None:
     number = segment.atomic(0, "u32")
     pid = fork(lambda: number.wait(0, 30))
     wait_until(lambda: blocked_process(pid, "futex"))
@@ -229,7 +229,7 @@ def test_a_child_waits_for_its_parent_on_what_it_inherited(segment: SharedMemory
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_a_waiter_that_is_killed_leaves_nobody_behind(segment: SharedMemory) -> None:
+def test_a_waiter_that_is_killed_is_not_counted_as_woken(segment: SharedMemory) -> None:
     number = segment.atomic(0, "u32")
     pid = fork(lambda: number.wait(0))
     wait_until(lambda: blocked_process(pid, "futex"))
@@ -238,7 +238,7 @@ def test_a_waiter_that_is_killed_leaves_nobody_behind(segment: SharedMemory) -> 
     assert number.wake(ALL) == 0
 
 
-def test_removing_the_segment_leaves_the_wait(segment: SharedMemory) -> None:
+def test_removing_the_segment_does_not_end_the_wait(segment: SharedMemory) -> None:
     number = segment.atomic(0, "u32")
     result = run_in_thread(lambda: number.wait(0))
     wait_for_waits()
@@ -312,15 +312,15 @@ def test_waits_leave_nothing_behind(segment: SharedMemory) -> None:
     assert timers() <= 1
 
 
-# ------------------------------------------------------ changes that nobody announces
+# ------------------------------------------------------------ changes without a wake
 
 
 @pytest.mark.parametrize("thread", ["main", "other"])
 @pytest.mark.parametrize("interval", [None, 0.01, 0.3])
-def test_a_change_without_a_wake_is_noticed_alike_in_all_threads(
+def test_a_change_without_a_wake_is_noticed_in_all_threads(
     run_python: Run, interval: float | None, thread: str
 ) -> None:
-    """A program in another language stores a number, and knows nothing of futexes."""
+    """A program in another language stores a number without futex(2)."""
     code = f"""
 import sys, threading, time, sysv_ipc
 from sleeping import waits_for_number
@@ -345,13 +345,13 @@ print(ended)
 
 
 @pytest.mark.parametrize("interval", [0, 0.0, -1, float("nan"), -float("inf")])
-def test_intervals_that_are_no_time_are_refused(segment: SharedMemory, interval: Any) -> None:
+def test_invalid_intervals_are_refused(segment: SharedMemory, interval: Any) -> None:
     number = segment.atomic(0, "u32")
     with pytest.raises(ArgumentError, match="interval must be None or a number of seconds above 0"):
         number.wait(1, 0, interval=interval)
 
 
-def test_an_interval_that_is_no_number_is_a_type_error(segment: SharedMemory) -> None:
+def test_an_interval_that_is_not_a_number_is_a_type_error(segment: SharedMemory) -> None:
     number = segment.atomic(0, "u32")
     with pytest.raises(TypeError, match="must be real number"):
         number.wait(1, 0, interval="soon")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Attaching: where, again, for reading only, in the place of another; and what goes wrong."""
+"""Attaching: at an address, again, read-only, in place of another segment; and its errors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from sysv_ipc import (
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_an_address_that_no_pointer_holds_is_refused(segment: SharedMemory) -> None:
-    """Its low bits are another address, or none, which lets the kernel choose."""
+def test_an_address_that_does_not_fit_a_pointer_is_refused(segment: SharedMemory) -> None:
+    """Its low bits are another address, or 0, which lets the kernel choose."""
     for address in (1 << 8 * struct.calcsize("P"), -PAGE_SIZE):
         with pytest.raises(ArgumentError, match="address must be from 0 to"):
             sysv_ipc.attach(segment.id, address)
@@ -91,7 +91,7 @@ def test_reading_the_address_and_detaching_leaves_nothing(segment: SharedMemory)
 
 
 def free_address() -> int:
-    """A page-aligned place where nothing is mapped."""
+    """Return a page-aligned address that is not mapped."""
     with mmap.mmap(-1, 64 * PAGE_SIZE) as region:
         return int(np.ndarray((1,), np.uint8, buffer=region).ctypes.data)
 
@@ -127,7 +127,7 @@ def test_an_address_that_is_taken_is_refused(segment: SharedMemory) -> None:
 
 
 @pytest.mark.parametrize("address", [-1, 2**64, "0", 1.5, b""])
-def test_addresses_that_are_none_are_refused(segment: SharedMemory, address: object) -> None:
+def test_invalid_addresses_are_refused(segment: SharedMemory, address: object) -> None:
     with pytest.raises((ArgumentError, TypeError), match="address"):
         segment.attach(address)  # type: ignore[arg-type]
     assert attached(segment) == 1
@@ -147,7 +147,7 @@ def test_remap_takes_only_the_handles_own_place(segment: SharedMemory) -> None:
     assert attached(segment) == 1
 
 
-def test_a_place_that_an_array_may_write_to_is_not_taken_for_reading(
+def test_a_place_with_a_writable_array_is_not_replaced_by_a_read_only_attachment(
     segment: SharedMemory,
 ) -> None:
     arrays = []
@@ -162,7 +162,7 @@ def test_a_place_that_an_array_may_write_to_is_not_taken_for_reading(
 
 
 def test_an_array_that_becomes_writable_later_never_crashes(run_python: Run) -> None:
-    """NumPy asks the handle's present attachment, the array points at a former one."""
+    """NumPy checks the handle's present attachment, but the array points to an earlier one."""
     code = """
 import random, sys, numpy as np, sysv_ipc as s
 memory = s.SharedMemory(s.IPC_PRIVATE, size=4096, init_character=None)
@@ -199,7 +199,7 @@ print("alive")
 
 
 def test_a_ghost_is_not_given_to_a_segment_that_gets_its_id(run_python: Run) -> None:
-    """kernel.shm_next_id makes quick what takes two million segments otherwise."""
+    """kernel.shm_next_id sets the id, which otherwise needs two million segments."""
     code = """
 import numpy as np, sysv_ipc as s
 def segment(number=None):
@@ -232,10 +232,10 @@ other.remove()
 
 
 @pytest.mark.parametrize("kilobytes", [64, 2048, 32768, 1048576])
-def test_no_neighbour_is_mapped_over_whatever_size_huge_pages_have(
+def test_no_neighbouring_mapping_is_replaced_with_huge_pages_of_any_size(
     kilobytes: int, tmp_path: Path
 ) -> None:
-    """A C library stands in, which takes a range for one of huge pages as the kernel does."""
+    """A preloaded C library imitates the kernel's treatment of a range of huge pages."""
     source = tmp_path / "huge.c"
     source.write_text(
         r"""
@@ -248,11 +248,11 @@ def test_no_neighbour_is_mapped_over_whatever_size_huge_pages_have(
 #include <sys/mman.h>
 #include <sys/types.h>
 
-/* Refuse to cut a huge page; tell what is mapped over the segment. */
+/* Refuse to cut a huge page; report mappings over the segment. */
 void *
-mmap64(void *address, size_t size, int protection, int flags, int file, off_t offset)
+mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset)
 {
-    static void *(*real)(void *, size_t, int, int, int, off_t);
+    static void *(*real)(void *, size_t, int, int, int, off64_t);
     if (real == NULL) {
         *(void **)&real = dlsym(RTLD_NEXT, "mmap64");
     }
@@ -305,9 +305,9 @@ fails(void)
 }
 
 void *
-mmap64(void *address, size_t size, int protection, int flags, int file, off_t offset)
+mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset)
 {
-    static void *(*real)(void *, size_t, int, int, int, off_t);
+    static void *(*real)(void *, size_t, int, int, int, off64_t);
     if (real == NULL) {
         *(void **)&real = dlsym(RTLD_NEXT, "mmap64");
     }
@@ -338,7 +338,7 @@ shmat(int id, const void *address, int flags)
 
 @pytest.mark.parametrize("act", ["detach", "attach", "attach over a ghost", "remap"])
 def test_a_hole_is_never_taken_for_an_attachment(tmp_path: Path, act: str) -> None:
-    """Not where the kernel has detached before it failed; what points there reads zeros."""
+    """Not even if the kernel detached before it failed; pointers to the hole read zeros."""
     source = tmp_path / "holes.c"
     source.write_text(HOLES)
     library = tmp_path / "holes.so"
@@ -365,7 +365,7 @@ try:
 except s.OutOfMemoryError:
     print("no memory")
 ctypes.CDLL(None).unsetenv(b"HOLES")
-# Whatever it says of itself is true, and nothing that points there crashes.
+# Its attributes are correct, and pointers into it do not crash.
 if memory.attached:
     memory.write(b"true")
     assert other.read(4) == b"true"
@@ -388,7 +388,7 @@ other.remove()
     assert done.stdout.endswith("alive\n")
 
 
-def test_remapping_keeps_what_arrays_need(run_python: Run) -> None:
+def test_remapping_keeps_the_memory_of_arrays(run_python: Run) -> None:
     code = """
 import sysv_ipc as s, numpy as np
 m = s.SharedMemory(None, s.IPC_CREX, size=8192, init_character=b"x")
@@ -409,7 +409,7 @@ print(a[0])
     assert run_python(code).stdout == "120 False\nTrue\nb'\\x01'\nrefused\n0\n"
 
 
-def test_remapping_keeps_the_pointer_that_has_left(run_python: Run) -> None:
+def test_remapping_keeps_an_attachment_whose_address_was_read(run_python: Run) -> None:
     code = """
 import ctypes, sysv_ipc as s
 m = s.SharedMemory(None, s.IPC_CREX, init_character=b"x")
@@ -440,7 +440,7 @@ def test_an_address_that_is_rounded_to_nothing_is_refused(
 
 
 @pytest.mark.parametrize("how", ["attach", "from_id"])
-def test_read_only_access_by_id_stays_so(segment: SharedMemory, how: str) -> None:
+def test_read_only_access_by_id_stays_read_only(segment: SharedMemory, how: str) -> None:
     opener: Any = sysv_ipc.attach if how == "attach" else SharedMemory.from_id
     handle = opener(segment.id, flags=SHM_RDONLY)
     assert handle.readonly
@@ -454,7 +454,7 @@ def test_read_only_access_by_id_stays_so(segment: SharedMemory, how: str) -> Non
     copied.detach()
 
 
-def test_who_may_only_read_attaches_again(segment: SharedMemory) -> None:
+def test_a_user_who_may_only_read_attaches_again(segment: SharedMemory) -> None:
     segment.mode = 0o644
 
     def use() -> bool:

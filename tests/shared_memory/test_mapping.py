@@ -1,4 +1,4 @@
-"""Attachments: views that pin them, zeros that take their place, failures, leaks, threads."""
+"""Attachments: views that prevent detaching, zeros that replace them, failures, leaks, threads."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_an_array_reads_zeros_after_another_attachment_has_taken_over(
     assert (array.max(), segment.read(3), attached(segment)) == (0, b"one", 1)
 
 
-def test_the_zeros_go_with_the_handle(segment: SharedMemory) -> None:
+def test_the_zeros_are_unmapped_with_the_handle(segment: SharedMemory) -> None:
     big = SharedMemory(None, IPC_CREX, size=1 << 30, init_character=None)
     before = address_space()
     for _ in range(3):
@@ -138,8 +138,8 @@ def test_the_zeros_go_with_the_handle(segment: SharedMemory) -> None:
 
 
 @pytest.mark.parametrize("again", ["None", "place", "attached", "init", "read-only"])
-def test_attaching_again_and_again_uses_no_more_address_space(key: int, again: str) -> None:
-    """Five hundred rounds of so much each would be more than a process has."""
+def test_attaching_repeatedly_uses_no_more_address_space(key: int, again: str) -> None:
+    """Five hundred leaks of this size would exceed the address space of a process."""
     flags = IPC_CREX | sysv_ipc.SHM_NORESERVE
     size = 1 << 40 if sys.maxsize > 2**32 else 1 << 25
     memory = SharedMemory(key, flags, size=size, init_character=None)
@@ -237,7 +237,7 @@ print(maps(), handle.attached)
         ("shmdt:error=EPERM:when=1", "", "handle.__init__(int(sys.argv[1]))"),
     ],
 )
-def test_what_fails_leaves_the_attachment_as_it_was(
+def test_a_call_that_fails_does_not_change_the_attachment(
     segment: SharedMemory, injection: str, exported: str, call: str
 ) -> None:
     segment.write(b"ok")
@@ -254,7 +254,7 @@ def test_what_fails_leaves_the_attachment_as_it_was(
 def test_threads_may_detach_and_attach_while_others_use_the_segment(
     segment: SharedMemory,
 ) -> None:
-    """Every outcome is a value or one of the two errors that say why not."""
+    """Every outcome is a value or one of the two documented errors."""
     stop = time.monotonic() + 1.5
     errors: list[BaseException] = []
     counts = dict.fromkeys(range(6), 0)
@@ -351,7 +351,7 @@ def test_a_new_segment_without_init_character_costs_no_memory() -> None:
 
 
 def runs_beside(call: Callable[[], object]) -> bool:
-    """Whether another thread runs in the middle half of a call, as only a released GIL lets it."""
+    """Return True if another thread runs during a call, which needs a released GIL."""
     ticks: list[float] = []
     stop = threading.Event()
 
@@ -393,5 +393,5 @@ def test_large_copies_let_other_threads_run(name: str) -> None:
     assert runs_beside(calls[name])
 
 
-def test_the_process_id_of_the_last_user_is_told(segment: SharedMemory) -> None:
+def test_last_pid_is_the_process_that_attached_or_detached_last(segment: SharedMemory) -> None:
     assert segment.last_pid == segment.creator_pid == os.getpid()

@@ -1,4 +1,4 @@
-"""``SharedMemory.ndarray()``: arrays that pin the segment they are in, and whatever takes them."""
+"""``SharedMemory.ndarray()``: arrays that keep their segment attached, and their uses."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def attached(segment: SharedMemory) -> int:
 def test_an_array_is_the_bytes_of_the_segment(
     segment: SharedMemory, dtype: Any, offset: int
 ) -> None:
-    """What NumPy makes of a copy of the bytes is the other source of truth."""
+    """The test compares with an array that NumPy makes from a copy of the bytes."""
     segment.write(bytes(range(200)) * 3)
     if dtype in ("?", "U3"):
-        # Not all bytes are characters, or truth values.
+        # Not all bytes are valid characters or truth values.
         segment.write(bytes(600))
     got = segment.ndarray((3, 4), dtype, offset)
     copy = np.ndarray((3, 4), dtype, segment.read(), offset)
@@ -50,7 +50,7 @@ def test_an_array_is_the_bytes_of_the_segment(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_what_is_written_to_an_array_is_in_the_segment(segment: SharedMemory, dtype: Any) -> None:
+def test_values_written_to_an_array_are_in_the_segment(segment: SharedMemory, dtype: Any) -> None:
     segment.write(b"\xff" * PAGE_SIZE)
     numbers = segment.ndarray(2, dtype, 5)
     numbers[...] = np.zeros(2, dtype)
@@ -90,7 +90,7 @@ def test_order_is_by_rows_or_by_columns(
 
 
 class Index:
-    """An integer in all but name, which counts how often it is asked."""
+    """An object with __index__() that counts its calls."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -120,12 +120,14 @@ class Index:
     ],
     ids=repr,
 )
-def test_a_shape_is_a_length_or_some(segment: SharedMemory, shape: Any, expected: Any) -> None:
+def test_a_shape_is_a_length_or_a_sequence_of_lengths(
+    segment: SharedMemory, shape: Any, expected: Any
+) -> None:
     assert segment.ndarray(shape, "u1").shape == expected
 
 
-def test_lengths_are_asked_once(segment: SharedMemory) -> None:
-    """What is checked is what is used: a length that grows would leave the segment."""
+def test_lengths_are_converted_once(segment: SharedMemory) -> None:
+    """A length that grew after the check would lead out of the segment."""
 
     class Growing(Index):
         def __index__(self) -> int:
@@ -184,7 +186,7 @@ def test_arguments_have_names(segment: SharedMemory) -> None:
     ],
     ids=repr,
 )
-def test_what_does_not_fit_is_an_argument_error(
+def test_an_array_that_does_not_fit_is_an_argument_error(
     segment: SharedMemory, arguments: tuple[Any, ...], text: str
 ) -> None:
     with pytest.raises(ArgumentError, match=text) as caught:
@@ -213,7 +215,7 @@ def test_what_does_not_fit_is_an_argument_error(
     ],
     ids=repr,
 )
-def test_what_is_of_a_wrong_type_is_a_type_error(
+def test_an_argument_of_a_wrong_type_is_a_type_error(
     segment: SharedMemory, arguments: tuple[Any, ...]
 ) -> None:
     with pytest.raises(TypeError):
@@ -300,8 +302,8 @@ def test_a_copy_does_not_pin(segment: SharedMemory) -> None:
     assert copy.sum() == 0
 
 
-def test_what_an_array_rests_on_cannot_be_released(segment: SharedMemory) -> None:
-    """The memoryview behind ``np.frombuffer()`` can, and then the array is a trap."""
+def test_the_base_of_an_array_cannot_be_released(segment: SharedMemory) -> None:
+    """The memoryview of ``np.frombuffer()`` can be released, and using the array then crashes."""
     numbers = segment.ndarray(16, "u1")
     base: Any = numbers.base
     assert not hasattr(base, "release")
@@ -351,13 +353,13 @@ def test_a_read_only_attachment_gives_read_only_arrays(segment: SharedMemory) ->
         (ctypes.c_char * 4).from_buffer(numbers)
 
 
-def test_a_subclass_is_collected_with_its_arrays_gone(segment: SharedMemory) -> None:
+def test_a_subclass_is_collected_after_its_arrays(segment: SharedMemory) -> None:
     class Segment(SharedMemory):
         base: object
         me: object
 
     handle = Segment(segment.key)
-    # NumPy's arrays take no part in garbage collection; what they rest on does.
+    # NumPy's arrays do not support garbage collection, but their base objects do.
     handle.base, handle.me = handle.ndarray(4, "u1").base, handle
     gone = weakref.ref(handle)
     del handle
@@ -411,7 +413,7 @@ def test_without_numpy_the_error_names_the_extra() -> None:
     assert (done.stdout, done.stderr) == (expected, "")
 
 
-def test_a_numpy_that_lacks_something_itself_says_so(tmp_path: Path) -> None:
+def test_a_broken_numpy_raises_its_own_error(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("import something_else_entirely\n")
     command = [sys.executable, "-c", WITHOUT_NUMPY.replace('sys.modules["numpy"] = None', "")]
     done = subprocess.run(
@@ -439,7 +441,7 @@ print("numpy" in sys.modules)
     assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
 
 
-# --------------------------------------------------------------------------- in good company
+# --------------------------------------------------------------------- with other libraries
 
 
 def test_struct_packs_into_a_segment_and_its_arrays(segment: SharedMemory) -> None:
@@ -464,7 +466,7 @@ def test_a_ctypes_structure_lies_in_a_segment(segment: SharedMemory) -> None:
     segment.detach()
 
 
-def test_an_array_of_the_array_module_goes_in_and_out(segment: SharedMemory) -> None:
+def test_an_array_of_the_array_module_is_written_and_read(segment: SharedMemory) -> None:
     numbers = array.array("d", [1.5, -2.5])
     segment.write(numbers, 8)
     assert segment.ndarray(2, "d", 8).tolist() == [1.5, -2.5]
@@ -475,7 +477,7 @@ def test_an_array_of_the_array_module_goes_in_and_out(segment: SharedMemory) -> 
         assert array.array("d", view) == numbers
 
 
-def test_a_memoryview_of_an_array_knows_its_shape(segment: SharedMemory) -> None:
+def test_a_memoryview_of_an_array_has_its_shape(segment: SharedMemory) -> None:
     numbers: Any = segment.ndarray((2, 3), "i4", order="F")
     with memoryview(numbers) as view:
         assert (view.shape, view.format, view.f_contiguous) == ((2, 3), np.dtype("i4").char, True)
@@ -490,7 +492,7 @@ def test_dlpack_shares_the_bytes(segment: SharedMemory) -> None:
 
 
 def test_the_example_with_pillow_and_arrow_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where one of the two is not installed the example says so; CI has both."""
+    """If one of the two is not installed, the example prints that; CI has both."""
     example = ROOT / "examples" / "buffers.py"
     runpy.run_path(str(example), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()

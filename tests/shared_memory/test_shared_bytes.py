@@ -91,7 +91,7 @@ def test_writing_nothing_at_the_end_is_fine(segment: SharedMemory) -> None:
 
 
 @pytest.mark.parametrize("data", [5, None, [1, 2], memoryview(b"abcdef")[::2]])
-def test_what_is_no_contiguous_buffer_is_refused(segment: SharedMemory, data: Any) -> None:
+def test_an_object_without_a_contiguous_buffer_is_refused(segment: SharedMemory, data: Any) -> None:
     with pytest.raises((TypeError, BufferError)):
         segment.write(data)
     assert segment.read() == bytes(SIZE)
@@ -129,7 +129,7 @@ def test_source_and_target_may_overlap(size: int) -> None:
 # -------------------------------------------------------------------------------- indexing
 
 
-def test_it_is_indexed_as_bytes_are(segment: SharedMemory) -> None:
+def test_it_is_indexed_like_bytes(segment: SharedMemory) -> None:
     segment.write(bytes(range(16)))
     model = segment.read()
     assert len(segment) == SIZE
@@ -231,7 +231,7 @@ def test_impossible_views_are_refused(segment: SharedMemory, arguments: dict[str
     segment.detach()
 
 
-def test_what_takes_buffers_takes_a_segment(segment: SharedMemory) -> None:
+def test_functions_that_take_buffers_take_a_segment(segment: SharedMemory) -> None:
     struct.pack_into("=Q", segment, 0, 0x1122334455667788)
     number = ctypes.c_uint64.from_buffer(segment, 0)
     assert number.value == 0x1122334455667788
@@ -274,7 +274,7 @@ INDEXES = [
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=str)
-def test_indexes_mean_what_they_mean_for_a_bytearray(index: Any) -> None:
+def test_indexes_have_the_same_meaning_as_for_a_bytearray(index: Any) -> None:
     segment = SharedMemory(None, IPC_CREX, size=10)
     segment.write(b"0123456789")
     model = bytearray(b"0123456789")
@@ -287,7 +287,7 @@ def test_indexes_mean_what_they_mean_for_a_bytearray(index: Any) -> None:
 
 
 @pytest.mark.parametrize("index", [1.5, "1", (), (1, 2), None, ...])
-def test_what_is_no_index_is_told(segment: SharedMemory, index: Any) -> None:
+def test_an_index_of_a_wrong_type_is_a_type_error(segment: SharedMemory, index: Any) -> None:
     with pytest.raises(TypeError, match="shared memory indices must be integers or slices"):
         segment[index]
     with pytest.raises(TypeError, match="shared memory indices must be integers or slices"):
@@ -295,7 +295,7 @@ def test_what_is_no_index_is_told(segment: SharedMemory, index: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [256, -1, 2**70])
-def test_what_is_no_byte_is_told(segment: SharedMemory, value: int) -> None:
+def test_a_value_that_is_not_a_byte_is_refused(segment: SharedMemory, value: int) -> None:
     with pytest.raises(ArgumentError, match="a byte must be from 0 to 255"):
         segment[0] = value
 

@@ -111,7 +111,7 @@ def test_a_size_beyond_memory_is_out_of_memory_or_refused(key: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, PAGE_SIZE - 1, PAGE_SIZE + 1, 8 * PAGE_SIZE])
-def test_opening_with_another_size_tells_both(segment: SharedMemory, size: int) -> None:
+def test_opening_with_another_size_names_both_sizes(segment: SharedMemory, size: int) -> None:
     with pytest.raises(OSError, match=rf"^\[Errno 22\] Invalid argument: .*{PAGE_SIZE}.*{size}"):
         SharedMemory(segment.key, size=size)
     assert segment.number_attached == 1
@@ -206,22 +206,22 @@ def test_attach_keeps_the_access_that_it_was_opened_with(segment: SharedMemory) 
 # ------------------------------------------------------------------------------ huge pages
 
 
-def test_huge_pages_that_are_not_there_are_out_of_memory(key: int) -> None:
+def test_unavailable_huge_pages_raise_out_of_memory_error(key: int) -> None:
     for flags in (SHM_HUGETLB, SHM_HUGETLB | sysv_ipc.SHM_HUGE_2MB, SHM_HUGETLB | SHM_NORESERVE):
         try:
             segment = SharedMemory(key, IPC_CREX | flags, size=64 << 20)
         except (OutOfMemoryError, PermissionsError, ArgumentError):
             assert not sysv_ipc.exists(key, SharedMemory)
         else:
-            # Somebody has set huge pages aside: then they work, views and all.
+            # The administrator has reserved huge pages, so they work, including views.
             assert segment.read(3) == b"   "
             memoryview(segment).release()
             discard(segment)
 
 
 @needs_seccomp
-def test_huge_pages_are_touched_also_where_the_kernel_has_no_call_for_it(key: int) -> None:
-    """Linux before 5.14: a page that is not to be had is no SIGBUS, and no EINVAL."""
+def test_huge_pages_are_touched_on_kernels_without_a_call_for_it(key: int) -> None:
+    """Linux before 5.14: a page that is not available causes neither SIGBUS nor EINVAL."""
 
     def create() -> tuple[str, bytes | None]:
         become_old()
@@ -289,7 +289,7 @@ def test_lock_and_unlock(segment: SharedMemory) -> None:
 # --------------------------------------------------------------------------------- removal
 
 
-def test_remove_now_use_on(key: int) -> None:
+def test_a_removed_segment_stays_usable_while_attached(key: int) -> None:
     segment = SharedMemory(key, IPC_CREX)
     assert not segment.marked_for_removal
     segment.remove()
@@ -336,7 +336,7 @@ def test_with_never_hides_an_exception(segment: SharedMemory) -> None:
     views.clear()
 
 
-def test_with_says_that_a_view_is_still_there(segment: SharedMemory) -> None:
+def test_with_raises_buffer_error_if_a_view_exists(segment: SharedMemory) -> None:
     other = SharedMemory(segment.key)
     with pytest.raises(BufferError), other:
         view = memoryview(other)
@@ -360,7 +360,7 @@ def test_with_says_that_a_view_is_still_there(segment: SharedMemory) -> None:
         lambda s: list(s),
     ],
 )
-def test_what_is_detached_says_so(
+def test_calls_on_a_detached_segment_raise_not_attached_error(
     segment: SharedMemory, use: Callable[[SharedMemory], object]
 ) -> None:
     segment.detach()

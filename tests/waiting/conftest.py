@@ -1,4 +1,4 @@
-"""Every test of waits leaves the signal that ends them as it was."""
+"""Restore the signal that interrupts waits after every test of waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sysv_ipc
 
 @pytest.fixture(autouse=True)
 def same_signal_afterwards() -> Iterator[None]:
-    """Bring back the signal that ends waits."""
+    """Restore the signal that interrupts waits."""
     before = sysv_ipc.set_wait_signal(None)
     sysv_ipc.set_wait_signal(before)
     yield

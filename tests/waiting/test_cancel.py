@@ -1,4 +1,4 @@
-"""``cancel()``: a wait ends with CancelledError or with its success, never both, never neither."""
+"""``cancel()``: a wait either ends with CancelledError or succeeds."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_a_wait_is_cancelled(
     assert getattr(error, "sent", 0) == 0
 
 
-def test_cancelling_what_nobody_waits_for_does_nothing(wait: calls.Wait, target: Any) -> None:
+def test_cancelling_without_a_wait_does_nothing(wait: calls.Wait, target: Any) -> None:
     target.cancel()
     soon(lambda: wait.end(target))
     wait.call(target, 60)
 
 
-def test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts(
+def test_a_signal_handler_may_cancel_the_wait_that_it_interrupts(
     wait: calls.Wait, target: Any
 ) -> None:
     with handled(signal.SIGALRM, lambda *_: target.cancel()):
@@ -57,7 +57,7 @@ def test_a_handler_of_signals_may_cancel_the_wait_that_it_interrupts(
 
 @pytest.mark.parametrize("wait", calls.TIMED, indirect=True)
 def test_a_handler_may_fork_in_the_middle_of_a_wait(wait: calls.Wait, target: Any) -> None:
-    """The child goes on with the wait of its parent, deadline and all."""
+    """The child continues the wait of its parent, with the same deadline."""
     statuses: list[int] = []
 
     def split(*_: object) -> None:
@@ -81,7 +81,7 @@ def test_a_wait_that_begins_later_is_not_cancelled(queue: MessageQueue) -> None:
     assert result() == (b"later", 1)
 
 
-def test_only_the_handle_that_is_cancelled_is_left(queue: MessageQueue) -> None:
+def test_cancel_ends_only_the_waits_of_its_handle(queue: MessageQueue) -> None:
     other = MessageQueue(queue.key)
     stays = run_in_thread(other.receive)
     wait_for_waits(1)
@@ -106,7 +106,7 @@ def test_a_member_is_a_handle_of_its_own() -> None:
 
 
 def wait_for_waits(count: int) -> None:
-    """Wait until so many threads of this process sleep in msgrcv(2)."""
+    """Wait until a number of threads of this process sleep in msgrcv(2)."""
 
     def waiting() -> bool:
         threads = [thread.native_id for thread in threading.enumerate()]
@@ -125,7 +125,7 @@ def test_all_waits_of_a_handle_are_cancelled_at_once(queue: MessageQueue) -> Non
 def test_each_wait_ends_with_success_or_cancelled_and_nothing_is_lost(
     queue: MessageQueue, way: str
 ) -> None:
-    """A sender and a canceller run against a receiver, with no agreement between them."""
+    """A sender and a canceller run without synchronisation against a receiver."""
     count = 20000 if way == "signal" else 2000
     received: list[int] = []
     cancelled = 0
@@ -152,7 +152,7 @@ def test_each_wait_ends_with_success_or_cancelled_and_nothing_is_lost(
     canceller = threading.Thread(target=cancel)
     receiver.start()
     canceller.start()
-    # A handle of its own: the sender, who may find the queue full, is not to be cancelled.
+    # With its own handle, the sender is not cancelled when it waits for room in the queue.
     sender = MessageQueue(queue.key)
     for number in range(count):
         sender.send(str(number))
@@ -165,7 +165,7 @@ def test_each_wait_ends_with_success_or_cancelled_and_nothing_is_lost(
     assert cancelled > 0
 
 
-def test_permits_are_neither_lost_nor_made(way: str) -> None:
+def test_permits_are_neither_lost_nor_added(way: str) -> None:
     semaphore = Semaphore(None, IPC_CREX, initial_value=2)
     stop = threading.Event()
     taken = [0] * 4
@@ -207,7 +207,7 @@ def test_a_fork_while_eight_threads_wait_leaves_both_sides_working(queue: Messag
     for _ in range(20):
 
         def work() -> None:
-            # The threads are not here; waits, deadlines and cancel() are.
+            # The threads do not exist in the child; waits, deadlines and cancel() work.
             own = MessageQueue(None, IPC_CREX)
             queue.cancel()
             with pytest.raises(sysv_ipc.BusyError):
@@ -236,7 +236,7 @@ def test_waits_leave_nothing_behind(queue: MessageQueue) -> None:
 def test_cancel_does_not_wait_for_the_gil_of_a_waiter(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    """A busy thread holds the GIL most of the time; cancel() ends all the same."""
+    """A busy thread holds the GIL most of the time; cancel() returns nevertheless."""
     code = """
 import threading, sysv_ipc
 queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)

@@ -23,7 +23,7 @@ from sysv_ipc import (
 
 
 def is_cancelled(wait: calls.Wait, target: Any) -> None:
-    """Make the call, which has to be cancelled; iteration ends without an error."""
+    """Return True if the call is cancelled; a cancelled iteration ends without an error."""
     with pytest.raises(
         StopIteration if wait.removed is StopIteration else CancelledError
     ) as caught:
@@ -44,7 +44,7 @@ def test_waits_that_begin_later_end_at_once_until_they_are_allowed_again(
     wait.call(target, 60)
 
 
-def test_a_call_that_need_not_block_succeeds_all_the_same(wait: calls.Wait, target: Any) -> None:
+def test_a_call_that_need_not_block_succeeds_when_cancelled(wait: calls.Wait, target: Any) -> None:
     wait.end(target)
     target.cancelled = True
     wait.call(target, 60)
@@ -82,7 +82,7 @@ def test_without_later_only_the_waits_in_progress_end(queue: MessageQueue) -> No
         queue.cancel(later=True, sooner=True)  # type: ignore[call-arg]
 
 
-def test_iteration_takes_what_is_there_and_then_ends_quietly(queue: MessageQueue) -> None:
+def test_iteration_takes_the_queued_messages_and_then_ends_quietly(queue: MessageQueue) -> None:
     queue.send_many(["one", "two"])
     queue.cancel(later=True)
     assert [message for message, _ in queue] == [b"one", b"two"]
@@ -139,7 +139,7 @@ def test_a_signal_handler_of_the_waiting_thread_stops_its_loop(queue: MessageQue
 
 
 def test_a_handler_between_the_test_and_the_wait_stops_the_loop(queue: MessageQueue) -> None:
-    """With a flag and cancel() alone the wait would begin after the handler, and never end."""
+    """With only a flag and cancel(), the wait would begin after the handler, and never end."""
     with handled(signal.SIGALRM, lambda *_: queue.cancel(later=True)):
         while not queue.cancelled:
             signal.raise_signal(signal.SIGALRM)

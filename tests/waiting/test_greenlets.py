@@ -1,4 +1,4 @@
-"""Greenlets, which switch stacks: not for sanitizers, which take that for a fault."""
+"""Greenlets, which switch stacks; sanitizers report that as an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_a_handler_that_switches_to_another_greenlet_in_a_wait_harms_nothing(
     run_python: Run,
 ) -> None:
-    """Switching copies the stack away, and puts another in its place."""
+    """A switch saves the stack elsewhere, and replaces it with another."""
     code = """
 import signal, greenlet, sysv_ipc as s
 queue, other = s.MessageQueue(None, s.IPC_CREX), s.MessageQueue(None, s.IPC_CREX)
@@ -39,7 +39,7 @@ def deep(n):
         except s.BusyError:
             pass
 deep(5)
-# The wait is in progress although its thread is not in a call.
+# The wait is in progress, although its thread is not in a system call.
 queue.cancel()
 queue.send("x")
 waiter.switch()

@@ -1,4 +1,4 @@
-"""Deadlines of every call that waits: one converter, one loop, one meaning."""
+"""Timeouts of every call that waits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ TEXT = "The timeout must be None or a non-negative number"
 #: Each call with a timeout.
 timed = pytest.mark.parametrize("wait", calls.TIMED, indirect=True)
 
-#: All that is for ever, or long enough.  The seconds from 2**31 on are more than a time_t of 32
-#: bits holds.
+#: Timeouts without limit, or long enough.  A time_t of 32 bits cannot hold 2**31 seconds or more.
 LONG = [
     *(None, 30, 30.0, 3600, fractions.Fraction(30), decimal.Decimal(30), math.inf, np.inf),
     *(2**31 - 1, 2**31, 3e9, 2**32 + 0.2, 2**33, 2**63, 9223372036.854775807, 1e300, 10**400),
@@ -45,7 +44,7 @@ NOT_NUMBERS: list[Any] = [
 
 
 def state(target: Any) -> object:
-    """What a wait could have changed."""
+    """Return the state that a wait could have changed."""
     if isinstance(target, calls.Number):
         return target.atomic.load()
     info = target.info()
@@ -53,7 +52,7 @@ def state(target: Any) -> object:
 
 
 def is_late(wait: calls.Wait, target: Any, timeout: Any) -> None:
-    """Make the call, whose time has to be up, and look how it tells so."""
+    """Make the call, which must time out, and check how it reports that."""
     if wait.late is not BusyError:
         assert wait.call(target, timeout) == wait.late
         return
@@ -65,7 +64,7 @@ def is_late(wait: calls.Wait, target: Any, timeout: Any) -> None:
 
 @timed
 @pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
-def test_a_wait_ends_when_time_is_up(wait: calls.Wait, target: Any, thread: bool, way: str) -> None:
+def test_a_wait_ends_at_its_timeout(wait: calls.Wait, target: Any, thread: bool, way: str) -> None:
     before = state(target)
 
     def late() -> float:
@@ -81,7 +80,7 @@ def test_a_wait_ends_when_time_is_up(wait: calls.Wait, target: Any, thread: bool
 
 @timed
 @pytest.mark.parametrize("timeout", [0, 0.0, 1e-300, 5e-324, 1e-9])
-def test_no_time_at_all_is_one_attempt(wait: calls.Wait, target: Any, timeout: float) -> None:
+def test_a_timeout_of_zero_is_one_attempt(wait: calls.Wait, target: Any, timeout: float) -> None:
     is_late(wait, target, timeout)
 
 
@@ -105,7 +104,7 @@ def test_impossible_timeouts_are_refused_before_anything_happens(
 
 
 @timed
-def test_what_comes_in_time_ends_the_wait(wait: calls.Wait, way: str) -> None:
+def test_an_event_before_the_timeout_ends_the_wait(wait: calls.Wait, way: str) -> None:
     for timeout in LONG:
         with wait.target() as target:
             soon(lambda target=target: wait.end(target))  # type: ignore[misc]
@@ -114,12 +113,12 @@ def test_what_comes_in_time_ends_the_wait(wait: calls.Wait, way: str) -> None:
 
 @timed
 def test_signals_do_not_prolong_a_timeout(wait: calls.Wait, target: Any, way: str) -> None:
-    """With the whole timeout again after each signal, it would never end."""
+    """If the timeout began again after each signal, the wait would never end."""
     start = time.monotonic()
     with alarms(0.005) as seen:
         is_late(wait, target, 0.1)
     assert 0.1 <= time.monotonic() - start < 10
-    # On a busy machine several may come as one.
+    # On a busy machine several signals may be merged.
     assert seen
 
 
@@ -146,7 +145,7 @@ def test_timeout_zero_does_not_wait(semaphore: Semaphore, timeout: float) -> Non
 
 
 @pytest.mark.parametrize("error", [KeyError, OverflowError])
-def test_an_exception_of_a_timeout_comes_through(
+def test_an_exception_of_a_timeout_is_passed_on(
     semaphore: Semaphore, error: type[Exception]
 ) -> None:
     class Timeout:
@@ -189,7 +188,7 @@ def test_a_timeout_of_many_is_for_all_of_them(queue: MessageQueue) -> None:
     assert 0.15 <= took < 10
 
 
-def test_a_timeout_while_others_wait_for_ever(queue: MessageQueue) -> None:
+def test_a_wait_times_out_while_others_wait_without_limit(queue: MessageQueue) -> None:
     """Each of 16 threads keeps its own time."""
     for_ever = [run_in_thread(queue.receive) for _ in range(8)]
     timed = [
@@ -203,7 +202,7 @@ def test_a_timeout_while_others_wait_for_ever(queue: MessageQueue) -> None:
 
 
 def test_timeouts_need_few_timers(queue: MessageQueue) -> None:
-    """A wait that ends gives its timer back: the system allows only so many."""
+    """A wait that ends releases its timer, because the system limits their number."""
     for _ in range(20000):
         with pytest.raises(BusyError):
             queue.receive(timeout=1e-9)
@@ -213,7 +212,7 @@ def test_timeouts_need_few_timers(queue: MessageQueue) -> None:
     assert timers() <= 1
 
 
-def test_where_no_timer_is_to_be_had_waits_poll(
+def test_waits_poll_if_no_timer_is_available(
     queue: MessageQueue, run_python: Callable[..., Any]
 ) -> None:
     code = """
@@ -245,7 +244,7 @@ def test_a_wait_in_a_thread_that_blocks_all_signals_ends(queue: MessageQueue) ->
     assert used in mask
 
 
-def test_waiters_are_where_the_kernel_sees_them(queue: MessageQueue) -> None:
+def test_waiters_sleep_in_the_system_call(queue: MessageQueue) -> None:
     """A timed wait sleeps in msgrcv(2): it does not poll."""
     ids: list[int] = []
 

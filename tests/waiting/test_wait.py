@@ -1,4 +1,4 @@
-"""What ends a wait, for every call that can wait: other threads, signals, removal; and the GIL."""
+"""The end of a wait, for every call that can wait: other threads, signals, removal; and the GIL."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ both_timeouts = pytest.mark.parametrize("timeout", [None, 60])
 
 
 @both_timeouts
-def test_what_another_thread_does_ends_the_wait(
+def test_an_action_of_another_thread_ends_the_wait(
     wait: calls.Wait, target: Any, timeout: float | None, way: str
 ) -> None:
-    """It runs meanwhile: the wait has let go of the GIL."""
+    """The other thread runs meanwhile, because the wait has released the GIL."""
     soon(lambda: wait.end(target))
     assert wait.call(target, timeout) in (True, target, None, 1, (3, 1), (b"end", 1), [(b"end", 1)])
 
 
-def test_a_handler_that_returns_lets_the_wait_go_on(
+def test_a_wait_continues_after_a_handler_that_returns(
     wait: calls.Wait, target: Any, way: str
 ) -> None:
     seen: list[int] = []
@@ -52,7 +52,7 @@ def test_a_handler_that_returns_lets_the_wait_go_on(
 def test_a_handler_that_raises_ends_the_wait_with_its_exception_alone(
     wait: calls.Wait, target: Any, timeout: float | None, restart: bool, way: str
 ) -> None:
-    """Also if the program wants its signals to restart system calls."""
+    """Even if the program's signals restart system calls."""
 
     def handler(*_: object) -> None:
         raise KeyError("from the handler")
@@ -77,7 +77,7 @@ def test_control_c_ends_the_wait(wait: calls.Wait, target: Any, way: str) -> Non
 def test_removal_ends_the_wait(
     wait: calls.Wait, target: Any, timeout: float | None, way: str
 ) -> None:
-    """A wait that polls is seldom inside of a call when its object goes: it ends all the same."""
+    """A wait that polls is seldom in a system call when its object is removed; it ends too."""
     soon(target.remove)
     with pytest.raises(wait.removed) as caught:  # type: ignore[call-overload]
         wait.call(target, timeout)
@@ -93,7 +93,7 @@ def nanoseconds(pair: Callable[[], object], pairs: int = 2000) -> float:
 
 
 @pytest.mark.parametrize("kind", ["semaphore", "queue"])
-def test_a_busy_thread_does_not_slow_what_need_not_wait(
+def test_a_busy_thread_does_not_slow_calls_that_need_not_wait(
     semaphore: Semaphore, queue: MessageQueue, kind: str
 ) -> None:
     def semaphore_pair() -> None:
@@ -123,7 +123,7 @@ def test_a_busy_thread_does_not_slow_what_need_not_wait(
     assert statistics.median(ratios) < 5
 
 
-def test_a_wait_that_has_succeeded_is_a_success_whatever_signal_comes(key: int) -> None:
+def test_a_wait_that_has_succeeded_is_a_success_despite_signals(key: int) -> None:
     """A permit taken while a signal arrives is never lost: 2 000 races."""
     semaphore = sysv_ipc.Semaphore(key, IPC_CREX, initial_value=0)
     parent = os.getpid()

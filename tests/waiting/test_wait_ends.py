@@ -1,4 +1,4 @@
-"""What becomes of threads that wait, in every call that can, when the process ends or changes."""
+"""Threads that wait, in every call that can wait, while the process ends or is replaced."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import pytest
 
 import sysv_ipc
 
-#: Starts a thread for each call of the table, one without a timeout and one with it, or four for
-#: each kind of wait of asyncio; then does what its second argument says.
+#: Starts two threads for each call of the table, without and with a timeout, or four for each
+#: kind of wait of asyncio; then ends as its second argument names.
 PROGRAM = """
 import asyncio, contextlib, os, signal, sys, threading, time, warnings
 import calls, sysv_ipc
 from sleeping import waits
 from sysv_ipc import IPC_CREX, aio
-# To fork beside threads is what is tried here.
+# This test forks in a process with threads on purpose.
 warnings.simplefilter("ignore", DeprecationWarning)
 kind, how, daemon = sys.argv[1], sys.argv[2], sys.argv[3] == "daemon"
 made, functions, ends = [], [], []
-# The first error imports what tells the cure.  Where there is no GIL, CPython 3.13 may never end
-# when a thread imports meanwhile.
+# The first error imports the module with the notes.  Without the GIL, CPython 3.13 may hang at
+# exit if a thread imports meanwhile.
 try:
     sysv_ipc.MessageQueue.from_id(-1)
 except sysv_ipc.ExistentialError:
@@ -38,7 +38,7 @@ if kind == "threads":
         for timeout in (None, 100) if wait.timed else (None,):
             target = wait.make()
             functions.append(lambda wait=wait, target=target, t=timeout: wait.call(target, t))
-            # A number's segment goes with the process.
+            # The segment of a number is removed with the process.
             if isinstance(target, calls.Number):
                 ends.append(lambda wait=wait, target=target: wait.end(target))
             else:
@@ -69,7 +69,7 @@ for thread in threads:
 def all_sleep():
     if kind == "threads":
         return all(waits(thread.native_id) for thread in threads)
-    # The worker threads of event loops wait; they are no threads of threading.
+    # The worker threads of event loops wait; the threading module does not list them.
     return sum(waits(int(one)) for one in os.listdir("/proc/self/task")) >= len(threads)
 
 def until_all_sleep():
@@ -120,7 +120,7 @@ elif how == "exec":
     os.execv("/bin/echo", ["echo", "new"])
 """
 
-#: How it ends, with daemon threads or not: status, and what it prints besides the ids.
+#: Each way to end, with daemon threads or not: the status, and the output after the ids.
 OUTCOMES = [
     ("SIGTERM with a handler", "daemon", 5, "handler"),
     ("SIGTERM with a handler", "joined", 5, "handler"),
@@ -138,7 +138,7 @@ OUTCOMES = [
 
 @functools.cache
 def ends(kind: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
-    """Let programs that wait come to all their ends, two programs at a time."""
+    """End programs that wait in each way, two programs at a time."""
 
     def end(how: str, threads: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", PROGRAM, kind, how, threads]
@@ -156,7 +156,7 @@ def ends(kind: str) -> dict[tuple[str, str], subprocess.CompletedProcess[str]]:
 
 @pytest.mark.parametrize(("how", "threads", "status", "printed"), OUTCOMES)
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
-def test_every_call_waits_when_the_end_comes(
+def test_every_call_waits_when_the_process_ends(
     kind: str, how: str, threads: str, status: int, printed: str
 ) -> None:
     done = ends(kind)[how, threads]

@@ -16,7 +16,7 @@ from sysv_ipc import MessageQueue, Semaphore
 Run = Callable[..., subprocess.CompletedProcess[str]]
 T = TypeVar("T")
 
-#: What an object that is collected at the very end does; each made waits or forks crash.
+#: Actions of an object that is collected at exit; each of them once made waits or forks crash.
 LAST_ACTS = {
     "waits": "other.receive(timeout=0.01)",
     "cancels": "queue.cancel()",
@@ -33,7 +33,7 @@ semaphore = sysv_ipc.Semaphore(None, IPC_CREX)
 memory = sysv_ipc.SharedMemory(None, IPC_CREX, init_character=bytes(1))
 number = memory.atomic(0, "u32")
 handles = [queue, other, semaphore, memory]
-# Functions whose globals are not cleared with the module.
+# Functions with globals that are not cleared with the module.
 space = {"queue": queue, "semaphore": semaphore, "number": number, "Error": sysv_ipc.Error}
 exec('''
 def worker(wait):
@@ -54,12 +54,12 @@ class Owner:
                 queue=queue, other=other, semaphore=semaphore, handles=handles,
                 Error=sysv_ipc.Error, fork=ctypes.CDLL(None).fork):
         def forked():
-            # CPython's own fork() refuses by now.
+            # CPython's os.fork() refuses to run at this point.
             pid = fork()
             if pid == 0:
                 end(0)
             wait(pid, 0)
-        # The threads are ended as soon as they want the interpreter back.
+        # The threads end as soon as they try to take the GIL.
         sleep(0.3)
         for _ in 1, 2, 3:
             try:
@@ -78,7 +78,7 @@ owner = Owner()
 
 
 @pytest.mark.parametrize("act", LAST_ACTS)
-def test_threads_that_are_ended_in_a_wait_leave_nothing_of_it(run_python: Run, act: str) -> None:
+def test_threads_that_end_in_a_wait_leave_nothing_behind(run_python: Run, act: str) -> None:
     done = run_python(WORKERS.replace("ACT", LAST_ACTS[act]))
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended well", "")
 
@@ -107,7 +107,7 @@ TAKES = {
 
 
 def end_beside(code: str, key: int | None, give: Callable[[], T]) -> tuple[list[T], bytes]:
-    """Let a consumer end while something is given to it: all results of that, and its output."""
+    """End a consumer while values are passed to it; return the results, and its output."""
     consumer = subprocess.Popen(
         [sys.executable, "-c", code, str(key)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -118,14 +118,14 @@ def end_beside(code: str, key: int | None, give: Callable[[], T]) -> tuple[list[
     given = []
     while consumer.poll() is None:
         given.append(give())
-        # As long as the consumer needs for one, so that it often waits for the next.
+        # As long as the consumer needs for one message, so that it often waits for the next.
         time.sleep(0.0005)
     with consumer.stdout as shown:
         return given, shown.read()
 
 
 def ends_under_load(queue: MessageQueue, code: str, ends: int) -> tuple[int, int]:
-    """Let consumers end while messages come: how many were sent, and how many are left or shown."""
+    """End consumers while messages arrive; return the numbers sent, and left or shown."""
     sent = there = 0
     for _ in range(ends):
         given, shown = end_beside(code, queue.key, lambda: queue.try_send(b"a message"))
@@ -146,7 +146,7 @@ def test_no_message_is_lost_when_the_interpreter_ends_around_a_consumer(
 
 
 def test_no_permit_is_lost_when_the_interpreter_ends(semaphore: Semaphore) -> None:
-    """The consumer shows each permit that it takes, and gives none back."""
+    """The consumer prints each permit that it takes, and releases none."""
     code = """
 import os, sys, threading, sysv_ipc
 semaphore = sysv_ipc.Semaphore(int(sys.argv[1]))
@@ -169,7 +169,7 @@ sys.stdin.read(1)
 
 
 def test_a_function_that_runs_at_the_end_may_use_and_join_a_daemon_thread(run_python: Run) -> None:
-    """Also one that was registered before the library was imported, which runs after its own."""
+    """Even if it was registered before the import of the library, so that it runs afterwards."""
     code = """
 import atexit
 @atexit.register
@@ -194,7 +194,7 @@ while not got:
     assert run_python(code).stdout == "first last stop\n"
 
 
-def test_a_wait_in_the_thread_that_ends_the_interpreter_is_as_any_other(run_python: Run) -> None:
+def test_the_thread_that_ends_the_interpreter_can_wait(run_python: Run) -> None:
     code = """
 import atexit
 @atexit.register
@@ -238,7 +238,7 @@ if __name__ == "__main__":
 def test_no_message_is_lost_when_a_child_of_multiprocessing_ends(
     queue: MessageQueue, tmp_path: Path, method: str, imported: str
 ) -> None:
-    """Such a child does not call what atexit has, but finalizers of multiprocessing."""
+    """Such a child does not call the functions of atexit, but the finalizers of multiprocessing."""
     program = tmp_path / "children.py"
     program.write_text(CHILD.replace("IMPORT", imported or "pass"))
     sent = there = 0
@@ -259,7 +259,7 @@ def test_no_message_is_lost_when_a_child_of_multiprocessing_ends(
 
 
 def test_cancel_still_ends_waits_in_the_last_functions(run_python: Run) -> None:
-    """Also in one that was registered before the library was imported."""
+    """Even in one that was registered before the library was imported."""
     code = """
 import atexit
 @atexit.register
@@ -286,7 +286,7 @@ thread.start()
     sys.version_info < (3, 12),
     reason="needs CPython 3.12 or newer: interpreters with GILs of their own",
 )
-def test_no_message_is_lost_if_only_another_interpreter_has_imported_us(
+def test_no_message_is_lost_if_only_another_interpreter_has_imported_the_library(
     queue: MessageQueue,
 ) -> None:
     code = """

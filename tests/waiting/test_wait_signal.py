@@ -1,4 +1,4 @@
-"""The signal that ends waits: it disturbs nobody, and nobody disturbs it."""
+"""The signal that interrupts waits does not affect the rest of a program, or the reverse."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_another_signal_can_be_chosen(queue: MessageQueue, number: int) -> None:
     assert sysv_ipc.set_wait_signal(before) == number
 
 
-def test_none_is_polling_and_comes_back(queue: MessageQueue) -> None:
+def test_none_means_polling_and_is_returned(queue: MessageQueue) -> None:
     before = sysv_ipc.set_wait_signal(None)
     with pytest.raises(BusyError):
         queue.receive(timeout=0.01)
@@ -67,13 +67,13 @@ def test_none_is_polling_and_comes_back(queue: MessageQueue) -> None:
 @pytest.mark.parametrize(
     "number", [0, -1, 65, 2**31, signal.SIGKILL, signal.SIGSEGV, signal.SIGCHLD]
 )
-def test_what_is_no_such_signal_is_refused(number: int) -> None:
+def test_an_invalid_signal_number_is_refused(number: int) -> None:
     with pytest.raises(ArgumentError, match="signal"):
         sysv_ipc.set_wait_signal(number)
 
 
 @pytest.mark.parametrize("value", ["USR1", 10.5, [], b"1"])
-def test_what_is_no_number_is_refused(value: object) -> None:
+def test_a_signal_that_is_not_a_number_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="signal number must be an integer"):
         sysv_ipc.set_wait_signal(value)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def test_a_signal_that_the_program_uses_is_refused() -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_signal_that_the_program_takes_later_is_said_and_waits_poll(run_python: Run) -> None:
+def test_a_signal_that_the_program_uses_later_causes_a_warning_and_polling(run_python: Run) -> None:
     code = (
         START
         + """
@@ -127,7 +127,7 @@ queue.remove()
     assert run_python(code).stdout == "raised 1\n"
 
 
-def test_a_programs_own_handlers_and_wakeup_descriptor_hear_nothing(run_python: Run) -> None:
+def test_handlers_and_wakeup_descriptor_of_a_program_are_not_called(run_python: Run) -> None:
     code = (
         START
         + """
@@ -152,8 +152,8 @@ queue.remove()
     assert (done.stdout, done.stderr) == ("nothing [] True\n", "")
 
 
-def test_a_program_with_handlers_for_all_realtime_signals_is_left_alone(run_python: Run) -> None:
-    """As some event loops have: there is none left for waits, which poll, and nothing is said."""
+def test_waits_poll_in_a_program_with_handlers_for_all_realtime_signals(run_python: Run) -> None:
+    """Some event loops have such handlers: no signal is left, and waits poll without warning."""
     code = (
         START
         + """
@@ -177,8 +177,10 @@ queue.remove()
     assert done.stderr == ""
 
 
-def test_a_thread_that_waits_for_all_signals_hears_only_its_own(run_python: Run) -> None:
-    """The usual way of daemons: all signals blocked, and one thread in sigwait(3)."""
+def test_a_thread_in_sigwait_for_all_signals_does_not_receive_those_of_waits(
+    run_python: Run,
+) -> None:
+    """Daemons often do this: all signals are blocked, and one thread is in sigwait(3)."""
     code = (
         START
         + """
@@ -206,12 +208,12 @@ queue.remove()
 
 
 @pytest.mark.parametrize("ender", ["time", "cancel"])
-def test_no_signal_is_left_pending_where_all_are_blocked(run_python: Run, ender: str) -> None:
-    """It would come out of the next sigwait(3) of this thread, which means others by it."""
+def test_no_signal_is_left_pending_if_all_are_blocked(run_python: Run, ender: str) -> None:
+    """The next sigwait(3) of this thread would return it, although that expects other signals."""
     code = (
         START
         + f"""
-# One that is named is unblocked for the time of the call.
+# A signal that the program has chosen is unblocked during the call.
 sysv_ipc.set_wait_signal(signal.SIGRTMIN + 4)
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 left = []; done = threading.Event()
@@ -237,7 +239,7 @@ queue.remove()
 
 
 def test_slow_calls_of_other_threads_are_not_interrupted(queue: MessageQueue) -> None:
-    """A child that cannot retry: cat(1) and a thread in read(2) through C."""
+    """Programs that do not retry after EINTR: cat(1), and a thread in read(2) called from C."""
     code = (
         START
         + """
@@ -262,7 +264,7 @@ queue.remove()
 
 
 def test_other_calls_of_the_waiting_thread_are_restarted(run_python: Run) -> None:
-    """A signal that is left over after a wait finds SA_RESTART."""
+    """A signal that arrives late, after a wait, restarts the call because of SA_RESTART."""
     code = (
         START
         + """
@@ -331,7 +333,7 @@ queue.remove()
     ["queue.receive()", "semaphore.acquire()", "many.op([(0, -1)])", "queue.send(b'x' * 20)"],
 )
 def test_ctrl_c_ends_a_wait_whenever_it_comes(run_python: Run, call: str, way: str) -> None:
-    """2 000 tries for each call, each with its own moment of 0 to 50 us after the beginning."""
+    """2 000 attempts for each call, each with a signal 0 to 50 us after the beginning."""
     code = (
         START
         + f"""
@@ -344,7 +346,7 @@ if {way!r} == "polling":
     sysv_ipc.set_wait_signal(None)
 go = threading.Event(); main = threading.main_thread().ident
 offsets = random.Random(7); done = 0; late = 0.0
-# A signal may come in the middle of anything: a barrier would not stand that.
+# A signal may arrive at any point, which a barrier does not survive.
 reader, writer = os.pipe()
 TRIES = 2000
 def interrupt():

@@ -1,4 +1,4 @@
-"""The signal that ends waits, when the program changes, blocks or uses up signals meanwhile."""
+"""The signal that interrupts waits, while the program changes, blocks or exhausts signals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_waiting_in_a_thread_while_the_signal_is_changed(queue: MessageQueue) ->
     assert time.monotonic() - start < 10
 
 
-#: What a program may do with the signal while a wait uses it.
+#: Changes that a program may make to the signal while a wait uses it.
 DISPOSITIONS = {
     "ignored": "signal.signal(number, signal.SIG_IGN)",
     "default": "signal.signal(number, signal.SIG_DFL)",
@@ -88,7 +88,7 @@ queue.remove(); semaphore.remove()
 def test_a_wait_of_the_main_thread_ends_although_another_thread_changes_the_signal(
     run_python: Run, number: int
 ) -> None:
-    """signal(2) from C: Python's function is for the main thread, which waits."""
+    """It calls signal(2) from C, because Python allows its function only in the main thread."""
     code = (
         START
         + f"""
@@ -125,14 +125,14 @@ def test_a_wait_ends_although_no_signal_can_be_queued(
         START
         + f"""
 import codecs, ctypes, resource
-# What another user may not read has to be imported before.
+# Modules that another user may not read are imported before setuid().
 codecs.lookup("ascii")
 libc = ctypes.CDLL(None)
 from sleeping import blocked_in_system_call
-# A user of its own, so that no other test has this one's trouble.
+# A user of its own, so that other tests are not affected by the limit.
 queue.remove()
 os.setgid(4711); os.setuid(4711)
-# What changes its user keeps /proc/self to root: prctl(2), PR_SET_DUMPABLE.
+# After a change of user, /proc/self belongs to root: prctl(2), PR_SET_DUMPABLE.
 libc.prctl(4, 1, 0, 0, 0)
 queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX)
 resource.setrlimit(resource.RLIMIT_SIGPENDING, (200, 200))
@@ -141,7 +141,7 @@ for number in [{handled}]:
     signal.signal(number, lambda *_: None)
 warnings.simplefilter("ignore")
 def hog(number=signal.SIGRTMIN + 3):
-    # Leaves no room in the user's queue of signals.
+    # Fill the user's queue of signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     try:
         while True:
@@ -197,7 +197,7 @@ queue.remove()
 def test_a_signal_that_the_program_blocks_stays_its_own(
     run_python: Run, way: str, blocked: str
 ) -> None:
-    """It may wait for it by sigwait(3) or signalfd(2), for which it needs no handler."""
+    """The program may wait for it with sigwait(3) or signalfd(2), which need no handler."""
     code = (
         START
         + f"""
@@ -219,7 +219,7 @@ def listen():
 thread = threading.Thread(target=listen); thread.start()
 for _ in range(20):
     os.kill(os.getpid(), number)
-    # The main thread waits, with a deadline, until the other has heard it.
+    # The main thread waits, with a timeout, until the other has received it.
     queue.receive(type=2, timeout=30)
 thread.join()
 print(heard == [number] * 20, sysv_ipc.set_wait_signal(None) == number)
@@ -229,10 +229,10 @@ queue.remove()
     assert run_python(code).stdout == "True False\n"
 
 
-def test_a_thread_that_blocks_all_signals_is_interrupted_by_the_one_that_was_named(
+def test_a_thread_that_blocks_all_signals_is_interrupted_by_the_chosen_signal(
     run_python: Run,
 ) -> None:
-    """Without a name it would poll, and be in no call for longer than a moment."""
+    """Without a chosen signal it would poll, and never stay in a system call."""
     code = (
         START
         + """
@@ -258,14 +258,14 @@ queue.remove()
 
 
 def test_ctrl_c_ends_a_cancel_that_cannot_reach_its_wait() -> None:
-    """strace(1) lets no signal through."""
+    """strace(1) suppresses every signal."""
     code = (
         START
         + """
 from sleeping import blocked_in_system_call
 ended = []
 def work():
-    # The timer's signal, which is the process's, is not to end the wait.
+    # The signal of the timer, which goes to the process, must not end the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
     try:
         queue.receive()

@@ -12,7 +12,7 @@ import sysv_ipc
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
-#: What each interpreter does.
+#: The code of each interpreter.
 CODE = {
     "a timeout": """
 try:
@@ -84,8 +84,8 @@ if sys.version_info >= (3, 12):
 """,
 }
 
-#: Threads of aio that take their time to go, after the last line of their code: what is theirs
-#: alone goes last.  They call the loop, which is where this gives them something.
+#: Threads of aio that end slowly, after the last line of their code: their thread-local objects
+#: are freed last.  The threads call the loop, and this code gives them such an object there.
 SLOWLY = """
 import asyncio, threading, time
 
@@ -132,12 +132,12 @@ print(queue.receive(timeout=10))
 """
 
 
-#: Isolated ones have no threads in 3.11.
+#: Isolated interpreters have no threads in 3.11.
 KINDS = ["isolated", "legacy"] if sys.version_info >= (3, 12) else ["legacy"]
 
 
 def check(run_python: RunPython, queue: sysv_ipc.MessageQueue, kind: str, code: str) -> None:
-    """Run this in interpreters of this kind."""
+    """Run the code in interpreters of this kind."""
     done = run_python(PROGRAM, kind, queue.id, code)
     assert (done.stdout, done.stderr, done.returncode) == ("(b'and still', 1)\n", "", 0)
 
@@ -150,7 +150,7 @@ def test_interpreters_wait_and_are_destroyed(
     check(run_python, queue, kind, CODE[name])
 
 
-@pytest.mark.parametrize("threads", ["that go at once", "that go slowly"])
+@pytest.mark.parametrize("threads", ["that end at once", "that end slowly"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [name for name in CODE if name.startswith("aio")])
 def test_interpreters_whose_tasks_have_waited_are_destroyed(
@@ -158,7 +158,7 @@ def test_interpreters_whose_tasks_have_waited_are_destroyed(
 ) -> None:
     if sys.version_info[:2] == (3, 12) and kind == "isolated":
         pytest.skip("needs CPython 3.11, or 3.13 and newer: on 3.12, import asyncio crashes here")
-    code = (SLOWLY if threads == "that go slowly" else "") + CODE[name]
+    code = (SLOWLY if threads == "that end slowly" else "") + CODE[name]
     if sys.version_info < (3, 12):
         # 3.11 does not destroy an interpreter that has threads.
         code += "tasks.close()\n"

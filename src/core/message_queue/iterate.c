@@ -115,8 +115,9 @@ const char core_messages_iterate_doc[] = PyDoc_STR(
     "\n"
     "It ends when the queue is removed or cancelled for later, like an\n"
     "iteration over the queue itself.  timeout is the limit for each\n"
-    "message, in seconds; the iterator raises BusyError when it has passed.\n"
-    "type, except_type and the other exceptions are those of receive().");
+    "message, in seconds; None means no limit.  The iterator raises\n"
+    "BusyError (ENOMSG) when the time is up.  type, except_type and the\n"
+    "other exceptions are those of receive().  See msgop(2).");
 
 static PyType_Slot message_iterator_slots[] = {
     {Py_tp_dealloc, message_iterator_dealloc},

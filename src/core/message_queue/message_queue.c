@@ -158,9 +158,7 @@ message_queue_get_max_message_size(PyObject *op, void *Py_UNUSED(closure))
 
 PyDoc_STRVAR(
     message_queue_doc,
-    "MessageQueue(key, flags=0, mode=0o600, max_message_size=2048)\n"
-    "--\n"
-    "\n"
+    "MessageQueue(key, flags=0, mode=0o600, max_message_size=2048)\n--\n\n"
     "A System V message queue.\n"
     "\n"
     "key, flags and mode are those of Semaphore.  max_message_size is the\n"
@@ -168,27 +166,39 @@ PyDoc_STRVAR(
     "receives.  It belongs to the handle; the kernel's limits are\n"
     "kernel.msgmax for a message and max_size for the queue.\n"
     "\n"
-    "Raises ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
-    "ArgumentError (EINVAL), LimitError (ENOSPC), OutOfMemoryError (ENOMEM).\n"
-    "See msgget(2).");
+    ">>> queue = MessageQueue(None, IPC_CREX)\n"
+    ">>> queue.send(b\"the job is done\", type=7)\n"
+    ">>> queue.receive(timeout=1)\n"
+    "(b'the job is done', 7)\n"
+    ">>> queue.remove()\n"
+    "\n"
+    "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
+    "ArgumentError (EINVAL), LimitError (ENOSPC) or OutOfMemoryError\n"
+    "(ENOMEM) on failure.  See msgget(2).");
 
-PyDoc_STRVAR(info_doc,
-             "info($self, /)\n--\n\n"
-             "Return a MessageQueueInfo, from one system call (IPC_STAT).");
+PyDoc_STRVAR(info_doc, "info($self, /)\n"
+                       "--\n"
+                       "\n"
+                       "Return a MessageQueueInfo, from one system call.\n"
+                       "\n"
+                       "See msgctl(2), IPC_STAT.");
 PyDoc_STRVAR(
     remove_doc,
     "remove($self, /)\n--\n\n"
-    "Remove the queue and its messages.  Waits raise ExistentialError.\n"
+    "Remove the queue and its messages.  Blocked calls raise an error.\n"
     "\n"
-    "Raises PermissionsError (EPERM) unless the caller is owner, creator or\n"
-    "root, ExistentialError (EINVAL) if it no longer exists.  See msgctl(2), "
-    "IPC_RMID.");
+    "The error is ExistentialError (EIDRM).  Raise PermissionsError (EPERM)\n"
+    "if the caller is not the owner, the creator or root, and\n"
+    "ExistentialError (EINVAL) if the queue no longer exists.  See\n"
+    "msgctl(2), IPC_RMID.");
 PyDoc_STRVAR(
     from_id_doc,
     "from_id($type, /, id, max_message_size=2048)\n--\n\n"
-    "Open the queue with this id, as msgctl(2) takes it.\n"
+    "Open the queue with this id.\n"
     "\n"
-    "Raises ExistentialError (EINVAL) if there is no queue with this id.");
+    "max_message_size is in bytes, as for the constructor.  Raise\n"
+    "ExistentialError (EINVAL) if no queue has this id, and PermissionsError\n"
+    "(EACCES).  See msgctl(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same queue.");
 

@@ -74,8 +74,9 @@ core_messages_peek(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 const char core_messages_peek_doc[] = PyDoc_STR(
     "peek($self, /, index=0)\n--\n\n"
-    "Copy the message at a place of the queue, 0 the first: (bytes, type).\n"
+    "Return a copy of the message at an index: (bytes, type).\n"
     "\n"
-    "The message stays queued.  None past the end.  Linux only (MSG_COPY), "
-    "else\n"
-    "Error (ENOSYS).  Other errors are those of receive().");
+    "The first message has index 0.  The message stays queued.  Return None\n"
+    "if the queue has fewer messages.  Raise Error (ENOSYS) on systems other\n"
+    "than Linux, which lack MSG_COPY; the other errors are those of\n"
+    "receive().  See msgop(2).");

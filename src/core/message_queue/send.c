@@ -299,30 +299,32 @@ core_messages_send_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 const char core_messages_send_doc[] = PyDoc_STR(
     "send($self, /, message, block=True, type=1, *, timeout=None)\n--\n\n"
-    "Put a message on the queue, waiting while the queue is full.\n"
+    "Put a message on the queue.  Wait while the queue is full.\n"
     "\n"
-    "message is any C-contiguous buffer, or a str, sent as UTF-8.  type is\n"
-    "a C long of at least 1.  timeout is in seconds; None means no limit.  A\n"
-    "message longer than the queue's max_size never fits: send() waits until\n"
-    "its timeout, or forever.  Raises BusyError (EAGAIN) if the queue is "
-    "full\n"
-    "and block is false or the timeout has passed; CancelledError "
-    "(ECANCELED)\n"
-    "after cancel(); ArgumentError (EINVAL) if the message is longer than\n"
-    "max_message_size or kernel.msgmax; ExistentialError (EINVAL, EIDRM) if\n"
-    "the queue was or is removed; PermissionsError (EACCES).  See msgop(2).");
+    "message is any C-contiguous buffer, or a str, which is encoded as\n"
+    "UTF-8.  type is a C long of at least 1.  timeout is in seconds; None\n"
+    "means no limit.  A message longer than the queue's max_size never fits:\n"
+    "send() waits until its timeout, or without end.\n"
+    "\n"
+    "Raise BusyError (EAGAIN) if the queue is full and block is false or the\n"
+    "time is up; CancelledError (ECANCELED) after cancel(); ArgumentError\n"
+    "(EINVAL) if the message is longer than max_message_size or\n"
+    "kernel.msgmax; ExistentialError (EINVAL, EIDRM) if the queue was\n"
+    "removed, before or during the wait; and PermissionsError (EACCES).  See\n"
+    "msgop(2).");
 const char core_messages_try_send_doc[] = PyDoc_STR(
     "try_send($self, /, message, type=1)\n--\n\n"
-    "Send a message if the queue has room.  Return True, otherwise False.\n"
+    "Send a message and return True, or return False if the queue is full.\n"
     "\n"
-    "Never waits.  The other exceptions are those of send().");
+    "This never waits.  The other exceptions are those of send().  See\n"
+    "msgop(2).");
 const char core_messages_send_many_doc[] = PyDoc_STR(
-    "send_many($self, /, messages, type=1, block=True, *, "
-    "timeout=None)\n--\n\n"
+    "send_many($self, /, messages, type=1, block=True, *, timeout=None)\n"
+    "--\n\n"
     "Send messages in order.  Return the number of messages sent.\n"
     "\n"
     "All messages are taken from the iterable and checked before the first\n"
     "one is sent.  If the queue becomes full and block is false, or if the\n"
-    "timeout for all of them passes, the rest is not sent.  If an exception\n"
-    "is raised in the middle, its attribute sent is the number of messages\n"
-    "sent.  The exceptions are those of send().");
+    "time for all of them is up, the rest is not sent.  If an exception is\n"
+    "raised in the middle, its attribute sent is the number of messages\n"
+    "sent.  The exceptions are those of send().  See msgop(2).");

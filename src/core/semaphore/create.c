@@ -144,7 +144,7 @@ set_is_untouched(int id)
         return rc < 0 ? rc : 0;
     }
     /* Read one number at a time: GETALL ignores the size of the array, and the
-     * id may name another, larger set by now. */
+     * id may name another, larger set now. */
     static int (*const numbers[])(int id, int index) = {
         os_sem_get_pid, os_sem_get_value, os_sem_get_ncnt, os_sem_get_zcnt};
     for (int i = 0; i < (int)info.sem.nsems; i++) {

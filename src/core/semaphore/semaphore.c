@@ -280,6 +280,12 @@ PyDoc_STRVAR(
     "its value.  Without a mode, opening requests the best access that\n"
     "the caller has.\n"
     "\n"
+    ">>> semaphore = Semaphore(None, IPC_CREX, initial_value=1)\n"
+    ">>> with semaphore:\n"
+    "...     print(semaphore.value)\n"
+    "0\n"
+    ">>> semaphore.remove()\n"
+    "\n"
     "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
     "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC) or\n"
     "OutOfMemoryError (ENOMEM) on failure.  See semget(2).");

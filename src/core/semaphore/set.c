@@ -376,6 +376,13 @@ PyDoc_STRVAR(
     "without them.  len(), s[i] and iteration give the members as\n"
     "Semaphore objects.\n"
     "\n"
+    ">>> pools = SemaphoreSet(None, 2, IPC_CREX, initial_values=[1, 5])\n"
+    ">>> pools.op([(0, -1), (1, -3)], timeout=1)\n"
+    "True\n"
+    ">>> pools.values\n"
+    "(0, 2)\n"
+    ">>> pools.remove()\n"
+    "\n"
     "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
     "ArgumentError (EINVAL, ERANGE), LimitError (ENOSPC) or\n"
     "OutOfMemoryError (ENOMEM) on failure.  See semget(2).");

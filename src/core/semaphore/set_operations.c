@@ -420,7 +420,15 @@ PyDoc_STRVAR(
     "\n"
     "Calling the object, f(timeout=None), does the operations in one\n"
     "system call, like SemaphoreSet.op().  They are done on the set that\n"
-    "the handle referred to when they were compiled.");
+    "the handle referred to when they were compiled.\n"
+    "\n"
+    ">>> pools = SemaphoreSet(None, 2, IPC_CREX, initial_values=[1, 5])\n"
+    ">>> take = pools.compile([(0, -1), (1, -3)])\n"
+    ">>> take(timeout=1)\n"
+    "True\n"
+    ">>> pools.remove()\n"
+    "\n"
+    "See semop(2).");
 
 static PyMemberDef operations_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET,

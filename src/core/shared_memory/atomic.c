@@ -483,18 +483,15 @@ atomic_get_type(PyObject *op, void *Py_UNUSED(closure))
     return PyUnicode_FromString(atomic(op)->type->name);
 }
 
-/* ------------------------------------------------------------------- docs */
-
 const char core_shared_memory_atomic_doc[] = PyDoc_STR(
     "atomic($self, /, offset, type)\n--\n\n"
     "Return an Atomic, a number that processes can change atomically.\n"
     "\n"
     "type is 'i32', 'u32', 'i64' or 'u64'.  offset is in bytes, a\n"
     "multiple of the size of the type.  While the atomic exists, detach()\n"
-    "raises BufferError.  Raise ArgumentError (EINVAL) for another type,\n"
-    "or an offset that is not aligned or not in the segment;\n"
-    "NotAttachedError; and Error (ENOSYS) for 'i64' and 'u64' on machines\n"
-    "without 64-bit atomics.");
+    "raises BufferError.  Raise ArgumentError (EINVAL) for another type or\n"
+    "an offset that is unaligned or not in the segment; NotAttachedError;\n"
+    "and Error (ENOSYS) for 'i64' and 'u64' without 64-bit atomics.");
 
 PyDoc_STRVAR(
     atomic_doc,
@@ -503,19 +500,24 @@ PyDoc_STRVAR(
     "Each operation is atomic for all processes and threads, in any\n"
     "language, and all of them see all operations in one order (C11's\n"
     "seq_cst).  None takes a lock; only wait() and wake() make system\n"
-    "calls.  A number outside the range of the type raises ArgumentError\n"
-    "(EINVAL).  Writing through a read-only attachment raises\n"
-    "ReadOnlyError.");
+    "calls.  Raise ArgumentError (EINVAL) for a number that the type cannot\n"
+    "hold, and ReadOnlyError if the attachment is read-only.\n"
+    "\n"
+    ">>> memory = SharedMemory(None, IPC_CREX, init_character=None)\n"
+    ">>> counter = memory.atomic(0, 'u32')\n"
+    ">>> counter.add(5), counter.load()\n"
+    "(0, 5)\n"
+    ">>> memory.remove()");
 PyDoc_STRVAR(load_doc, "load($self, /)\n--\n\nReturn the number.");
 PyDoc_STRVAR(store_doc, "store($self, value, /)\n--\n\nSet the number.");
 PyDoc_STRVAR(exchange_doc, "exchange($self, value, /)\n--\n\n"
                            "Set the number.  Return the previous one.");
 PyDoc_STRVAR(add_doc,
              "add($self, value, /)\n--\n\n"
-             "Add to the number (it wraps around).  Return the previous one.");
+             "Add to the number; it wraps around.  Return the previous one.");
 PyDoc_STRVAR(sub_doc,
              "sub($self, value, /)\n--\n\n"
-             "Subtract (the number wraps around).  Return the previous one.");
+             "Subtract; the number wraps around.  Return the previous one.");
 PyDoc_STRVAR(and_doc,
              "and_($self, value, /)\n--\n\n"
              "Keep the bits that value has too.  Return the previous number.");
@@ -531,22 +533,21 @@ PyDoc_STRVAR(
     "wait($self, /, expected, timeout=None, *, interval=None)\n--\n\n"
     "Wait while the number is expected.  Return True after it changed.\n"
     "\n"
-    "A program that changes the number calls wake(), or FUTEX_WAKE in C.\n"
-    "A change without a wake is noticed when the wait next reads the\n"
-    "number: every interval seconds, or by default about ten times a\n"
-    "second.  A wake while the number is still expected, or is expected\n"
-    "again, does not end the wait.  timeout is in seconds; None means no\n"
-    "limit.  Raise BusyError (EAGAIN) if the time is up, CancelledError\n"
-    "(ECANCELED) after cancel(), and ArgumentError (EINVAL) for a 64-bit\n"
-    "type or an interval that is not above 0.  See futex(2), FUTEX_WAIT.");
+    "A program that changes the number calls wake(), or FUTEX_WAKE in C.  A\n"
+    "change without a wake is noticed when the wait next reads the number:\n"
+    "every interval seconds, or by default about ten times a second.  A wake\n"
+    "while the number is still expected, or is expected again, does not end\n"
+    "the wait.  timeout is in seconds; None means no limit.  Raise BusyError\n"
+    "(EAGAIN) if the time is up, CancelledError (ECANCELED) after cancel(),\n"
+    "and ArgumentError (EINVAL) for a 64-bit type or an interval that is not\n"
+    "above 0.  See futex(2), FUTEX_WAIT.");
 PyDoc_STRVAR(
     wake_doc,
     "wake($self, /, count=1)\n--\n\n"
-    "Wake up to count threads that wait for the number to change.\n"
+    "Wake up to count threads, in any process, that wait for a change.\n"
     "\n"
-    "Return the number of threads; they may be in any process.  Raise\n"
-    "ArgumentError (EINVAL) for a 64-bit type or a count below 1, and\n"
-    "ReadOnlyError.  See futex(2), FUTEX_WAKE.");
+    "Return their number.  Raise ArgumentError (EINVAL) for a 64-bit type or\n"
+    "a count below 1, and ReadOnlyError.  See futex(2), FUTEX_WAKE.");
 static PyMethodDef atomic_methods[] = {
     {"load", atomic_load_, METH_NOARGS, load_doc},
     {"store", atomic_store_, METH_O, store_doc},

@@ -136,7 +136,7 @@ attach_lock_held(struct core_mapping *mapping, void *address, int flags,
         add_ghost_lock_held(mapping, ghost);
         attachment->exported = false;
         /* The pages of a ghost may have to be writable, which the segment's
-         * mode may forbid by now.  At a new address, reading is enough. */
+         * mode may forbid now.  At a new address, reading is enough. */
         if (rc != -EACCES || !attachment->readonly || address != NULL) {
             return rc;
         }

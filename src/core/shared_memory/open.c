@@ -83,7 +83,7 @@ segment_initialize(const struct core_request *request, int id,
 }
 
 /* Return true if this is the segment that was created for this request.  If
- * another process has removed it, its id may name another segment by now.  A
+ * another process has removed it, its id may name another segment now.  A
  * segment that is removed while it is attached loses its key. */
 static bool
 segment_is_as_created(const struct os_segment *now,

@@ -366,6 +366,13 @@ PyDoc_STRVAR(
     "as large.  With flags 0, leave out size, or give the size of the\n"
     "segment.  A mode without 0o200 attaches read-only.\n"
     "\n"
+    ">>> memory = SharedMemory(None, IPC_CREX, size=4096)\n"
+    ">>> memory.write(b'four words of text')\n"
+    ">>> memory[:4]\n"
+    "b'four'\n"
+    ">>> memory.remove()\n"
+    ">>> memory.detach()\n"
+    "\n"
     "Raise ExistentialError (EEXIST, ENOENT), PermissionsError (EACCES),\n"
     "ArgumentError (EINVAL), LimitError (ENOSPC) or OutOfMemoryError\n"
     "(ENOMEM) on failure.  See shmget(2) and shmop(2).");

@@ -2,7 +2,6 @@
 
 import argparse
 import binascii
-import itertools
 import sys
 import time
 from typing import Any
@@ -53,7 +52,8 @@ def send(options: argparse.Namespace) -> int:
             messages = []
     _require_sizes(messages)
     total = len(messages) * options.count
-    repeated = itertools.chain.from_iterable(itertools.repeat(messages, options.count))
+    # itertools.repeat() takes no count beyond sys.maxsize, which has 31 bits on some machines.
+    repeated = (message for _ in range(options.count) for message in messages)
     with Held(queue) as held:
         for number, message in enumerate(repeated):
             part = f"{number} of {total} messages were sent"
