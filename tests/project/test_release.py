@@ -132,7 +132,7 @@ def test_only_the_job_that_uploads_may_act_for_the_project() -> None:
 
 
 def test_doctest_imports_every_module_of_the_installed_package(tmp_path: Path) -> None:
-    options = ("-p", "no:cacheprovider", "-c", "/dev/null", "--doctest-modules", "-q")
+    options = ("-p", "no:cacheprovider", "-c", "/dev/null", "--doctest-modules", "--collect-only")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(PACKAGE)],
         capture_output=True,
@@ -140,5 +140,5 @@ def test_doctest_imports_every_module_of_the_installed_package(tmp_path: Path) -
         cwd=tmp_path,
         timeout=60,
     )
-    no_tests_collected = 5
-    assert done.returncode == no_tests_collected, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sysv_ipc.Semaphore" in done.stdout
