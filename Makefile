@@ -79,6 +79,10 @@ site: build/site/.built ## build the site of docs/, look at it in Chromium and s
 package: $(stamp)-built ## build, check and test the sdist and the wheel; ARGS goes to pytest
 	@$(run) tools/check_packaging.py '$(PYTHON)' $(ARGS)
 
+.PHONY: wheels
+wheels: $(stamp)-build $(stamp)-wheels ## build wheels for five kinds of machines in dist/ and check them (minutes); ARGS are names
+	@$(run) tools/make_wheels.py $(ARGS)
+
 .PHONY: freezers
 freezers: $(stamp)-freezers ## freeze a program with PyInstaller, cx_Freeze and Nuitka (minutes); ARGS are names
 	@$(venv)-freezers/bin/python tools/check_freezers.py $(ARGS)
@@ -88,13 +92,13 @@ clean: ## remove everything that make created
 	rm -rf build .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
+$(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-wheels $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
 	@tools/setup.sh '$(PYTHON)' $(venv) $*
 	@touch $@
 
 # The rivals of the benchmarks have their own environment: 1.2.0 has the same name.
-$(stamp)-rivals: $(stamp)-build pyproject.toml tools/setup.sh
-	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals compare
+$(stamp)-rivals: $(stamp)-build benchmarks/rivals.txt tools/setup.sh
+	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals benchmarks/rivals.txt
 	@touch $@
 
 # Sphinx has one too, which needs nothing of the library.

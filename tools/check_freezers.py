@@ -12,44 +12,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-#: Modules that the extension imports itself (cures, listing) are used first, before imports of the
-#: program could have added them.
-PROGRAM = """
-import sysv_ipc
-
-try:
-    sysv_ipc.Semaphore(0x7777)
-except sysv_ipc.ExistentialError as error:
-    assert error.__notes__ == ["To create it: Semaphore(30583, IPC_CREX)."], error.__notes__
-semaphore = sysv_ipc.Semaphore(0x7777, sysv_ipc.IPC_CREX, initial_value=1)
-segment = sysv_ipc.SharedMemory(0x7777, sysv_ipc.IPC_CREX)
-(record,) = sysv_ipc.semaphores(members=True)
-assert record.members[0].value == 1
-(record,) = sysv_ipc.shared_memories(pids=True)
-assert record.pids and record.number_attached == 1
-
-import asyncio
+#: The program, and a check that no freezer has added NumPy.
+PROGRAM = (
+    (Path(__file__).parent / "try_package.py").read_text()
+    + """
 import importlib.util
-import pickle
-import sys
-
-import sysv_ipc.aio
-import sysv_ipc.cli
-
-
-async def acquire():
-    await sysv_ipc.aio.Semaphore.from_id(semaphore.id).acquire()
-
-
-asyncio.run(acquire())
-assert pickle.loads(pickle.dumps(semaphore)) == semaphore
-assert sysv_ipc.cli.main(["ls"]) == 0
-segment.detach()
-segment.remove()
-semaphore.remove()
 assert "numpy" not in sys.modules and importlib.util.find_spec("numpy") is None
-print("everything works")
 """
+)
 
 
 def pyinstaller(folder: Path, program: Path) -> Path:

@@ -70,6 +70,7 @@ stubs() {
 check 'format' tools/format.sh "$venv" --check
 check 'ruff' ruff check --quiet .
 check 'rules for C' python tools/check_c.py
+check 'workflows' zizmor --offline --quiet --persona=auditor .github
 check 'plain English' python tools/check_words.py
 check 'completions and man page' python tools/shell_files.py --check
 check 'gcc warnings' build lint-gcc gcc

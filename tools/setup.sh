@@ -1,11 +1,11 @@
 #!/bin/sh
 # Create or update a virtual environment with one of the dependency groups of
-# pyproject.toml.  First check that the machine has everything that is needed;
+# pyproject.toml, or with a requirements file, *.txt.  First check that the machine has everything that is needed;
 # otherwise name the command that installs it.
 set -eu
 
 if [ $# -ne 3 ]; then
-    echo 'usage: tools/setup.sh PYTHON VENV GROUP' >&2
+    echo 'usage: tools/setup.sh PYTHON VENV GROUP|FILE.txt' >&2
     exit 2
 fi
 python=$1 venv=$2 group=$3
@@ -77,14 +77,17 @@ fi
 # Groups need pip 25.1; older interpreters contain an older pip.  Prefer an older
 # release with a wheel to the newest, which may need a compiler for another
 # language.
-echo "installing the packages of group $group into $venv"
+echo "installing the packages of $group into $venv"
 pip() {
     "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
         --prefer-binary "$@" ||
-        fail "pip could not install the packages of group $group: it needs a package index (PyPI)"
+        fail "pip could not install the packages of $group: it needs a package index (PyPI)"
 }
 "$venv/bin/python" -c '
 import importlib.metadata, sys
 version = importlib.metadata.version("pip").split(".")
 sys.exit((int(version[0]), int(version[1])) < (25, 1))' || pip --upgrade 'pip>=25.1'
-pip --group "$group"
+case $group in
+*.txt) pip --requirement "$group" ;;
+*) pip --group "$group" ;;
+esac

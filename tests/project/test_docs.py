@@ -28,7 +28,7 @@ LANGUAGES = {"c", "perl", "php", "pycon", "python", "ruby", "sh", "text", "yaml"
 #: tests/project/test_tutorial.py runs its commands.
 TUTORIAL = ROOT / "docs/tutorial.md"
 #: How pages install the library; `make package` tests that.
-INSTALL = {"python3 -m venv env", ". env/bin/activate", "pip install ."}
+INSTALL = {"python3 -m venv env", ". env/bin/activate", "pip install .", "pip install sysv_ipc"}
 
 
 class Block(NamedTuple):
