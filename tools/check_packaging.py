@@ -115,6 +115,7 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
     """Exit unless the wheel contains modules, stubs, metadata and the licence, and nothing else."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     info = f"sysv_ipc-{project['version']}.dist-info"
+    data = f"sysv_ipc-{project['version']}.data/data"
     package = {
         name.removeprefix("src/")
         for name in files
@@ -131,7 +132,7 @@ def check_wheel(wheel: Path, files: list[str]) -> None:
         f"{info}/WHEEL",
         f"{info}/entry_points.txt",
         f"{info}/licenses/LICENSE",
-        *(f"sysv_ipc-{version[1]}.data/data/{name}" for name in files if name.startswith("share/")),
+        *(f"{data}/{name}" for name in files if name.startswith("share/")),
     }
     with zipfile.ZipFile(wheel) as archive:
         found = set(archive.namelist())
