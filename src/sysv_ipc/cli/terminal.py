@@ -5,7 +5,6 @@ off, FORCE_COLOR turns them on in a pipe too, and TERM=dumb means a terminal tha
 """
 
 import contextlib
-import functools
 import os
 import re
 import shutil
@@ -84,7 +83,6 @@ def cells(text: str) -> int:
     return sum(map(_cells_of_character, text))
 
 
-@functools.lru_cache(1024)
 def _cells_of_character(character: str) -> int:
     if unicodedata.combining(character) or unicodedata.category(character) == "Cf":
         return 0
@@ -106,7 +104,6 @@ def shortened(text: str, room: int) -> str:
     return kept + mark
 
 
-@functools.lru_cache(4)
 def _mark(encoding: str) -> str:
     try:
         "…".encode(encoding)
