@@ -67,8 +67,13 @@ bench-plots: $(stamp)-build $(stamp)-plot ## draw the last full result for docs/
 	@$(run) -m benchmarks.plots $(ARGS)
 
 .PHONY: docs
-docs: $(stamp)-built $(stamp)-test ## run every code block of the README and the docs
-	@$(run) -m pytest tests/project/test_docs.py $(ARGS)
+docs: build/site/.built $(stamp)-built $(stamp)-test ## build the site of docs/ and run every code block of it and of the README
+	@$(run) -m pytest tests/project/test_docs.py tests/project/test_faq.py tests/project/test_tutorial.py $(ARGS)
+
+.PHONY: site
+site: build/site/.built ## build the site of docs/, look at it in Chromium and save pictures; ARGS goes to pytest
+	@PYTHONPATH=tools $(venv)-docs/bin/python -m pytest --confcutdir=tests/site tests/site $(ARGS)
+	@$(venv)-docs/bin/python tools/site_pictures.py build/site build/pictures
 
 .PHONY: package
 package: $(stamp)-built ## build, check and test the sdist and the wheel; ARGS goes to pytest
@@ -80,7 +85,7 @@ freezers: $(stamp)-freezers ## freeze a program with PyInstaller, cx_Freeze and 
 
 .PHONY: clean
 clean: ## remove everything that make created
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(stamp)-%: pyproject.toml tools/setup.sh
@@ -90,6 +95,17 @@ $(stamp)-build $(stamp)-test $(stamp)-threads $(stamp)-lint $(stamp)-plot: $(sta
 # The rivals of the benchmarks have their own environment: 1.2.0 has the same name.
 $(stamp)-rivals: $(stamp)-build pyproject.toml tools/setup.sh
 	@PIP_NO_BINARY=sysv-ipc tools/setup.sh '$(PYTHON)' $(venv)-rivals compare
+	@touch $@
+
+# Sphinx has one too, which needs nothing of the library.
+$(stamp)-docs: pyproject.toml tools/setup.sh
+	@tools/setup.sh '$(PYTHON)' $(venv)-docs docs
+	@touch $@
+
+# Links that lead nowhere are warnings, and warnings are errors.  -E: every page
+# has the side bar, which lists all pages.
+build/site/.built: $(stamp)-docs CHANGES.md $(shell find docs -mindepth 1)
+	@$(venv)-docs/bin/sphinx-build -E -W --keep-going -q -d build/doctrees docs build/site
 	@touch $@
 
 # The freezers have one too: packages of the tests would add NumPy to the program.
