@@ -1,4 +1,4 @@
-"""What a user sees: whole screens at 80x24 and 200x50, compared with the files in screens/.
+"""Whole screens at 80x24 and 200x50, as a user sees them, compared with the files in screens/.
 
 The namespaces of the program have 600 objects, one of them a segment that 21 processes have
 attached.  With SYSV_IPC_WRITE_SCREENS=1 the files are written; read them before a commit.

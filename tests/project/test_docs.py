@@ -95,6 +95,9 @@ def run(block: Block) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
 
 
+SHELL = [b for b in in_language("sh") if b.page != TUTORIAL and not in_example(b)]
+
+
 def read(name: str) -> str:
     return (ROOT / name).read_text()
 
@@ -113,11 +116,7 @@ def test_python_prints_the_output_shown_on_the_page(block: Block) -> None:
     assert run(block).stdout == block.output
 
 
-@pytest.mark.parametrize(
-    "block",
-    [b for b in in_language("sh") if b.page != TUTORIAL and not in_example(b)],
-    ids=str,
-)
+@pytest.mark.parametrize("block", SHELL, ids=str)
 def test_shell_commands_are_valid_for_make_and_pip(block: Block) -> None:
     for line in block.text.splitlines():
         words = line.split()
