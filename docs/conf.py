@@ -13,8 +13,7 @@ _metadata = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").r
 project = "sysv_ipc"
 author = "the sysv_ipc contributors"
 copyright = author
-# The build back end may provide the version instead.
-release = _metadata["project"].get("version", "")
+release = _metadata["project"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.intersphinx", "sphinx_copybutton"]
 # The pages of the reference have entries down to the third level.
