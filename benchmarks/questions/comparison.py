@@ -4,6 +4,9 @@ Every way to send has a process of its own at the other end.  It answers the mes
 an answer, so that the same process serves both columns: a message and its answer, and messages one
 after another, of which the last asks for an answer.  Connections are made after the fork, because
 those of ZeroMQ and Redis cannot be inherited.
+
+The figure is the CPU time of all processes that take part, the server included.  Unlike the time
+that passes, it hardly depends on other work of the machine.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ SERVER = "redis-server"
 
 #: How to send and how to receive.
 End = tuple[Callable[[bytes], object], Callable[[], bytes]]
+#: Returns the nanoseconds of CPU time that processes have used.
+Clock = Callable[[], int]
 #: Connects one of the two processes; the argument is True in the one that measures.
 Connect = Callable[[bool], End]
 
@@ -93,8 +98,11 @@ def zeromq(zmq: Any, folder: str, stack: contextlib.ExitStack) -> Connect:
     return connect
 
 
-def redis_lists(redis: Any, folder: str, stack: contextlib.ExitStack) -> Connect:
-    """Start a server on a Unix socket, without persistence, and use a list for each direction."""
+def redis_lists(redis: Any, folder: str, stack: contextlib.ExitStack) -> tuple[Connect, int]:
+    """Start a server on a Unix socket, without persistence, and use a list for each direction.
+
+    Return the pid of the server too.
+    """
     path = f"{folder}/redis"
     options = ["--port", "0", "--unixsocket", path, "--save", "", "--dir", folder]
     server = subprocess.Popen(
@@ -113,11 +121,16 @@ def redis_lists(redis: Any, folder: str, stack: contextlib.ExitStack) -> Connect
         out, back = ("there", "back") if here else ("back", "there")
         return partial(client.rpush, out), lambda: client.blpop(back)[1]
 
-    return connect
+    return connect, server.pid
 
 
-def make_ways(bench: Bench, folder: str, stack: contextlib.ExitStack) -> dict[str, Connect]:
-    """Create the objects and the server; the stack removes them."""
+def make_ways(
+    bench: Bench, folder: str, stack: contextlib.ExitStack
+) -> tuple[dict[str, Connect], dict[str, int]]:
+    """Create the objects and the server; the stack removes them.
+
+    Return the ways to connect, and the pids of servers.
+    """
     context = multiprocessing.get_context("fork")
     queues = sysv_ipc.MessageQueue(None, IPC_CREX), sysv_ipc.MessageQueue(None, IPC_CREX)
     theirs = context.Queue(), context.Queue()
@@ -125,6 +138,7 @@ def make_ways(bench: Bench, folder: str, stack: contextlib.ExitStack) -> dict[st
         stack.callback(queue.remove)
     for kept in theirs:
         stack.callback(kept.close)
+    servers = {}
     ways = {
         OURS: two_queues("send", "receive", queues, first=True),
         "multiprocessing.Queue": two_queues("put", "get", theirs),
@@ -140,8 +154,8 @@ def make_ways(bench: Bench, folder: str, stack: contextlib.ExitStack) -> dict[st
         ways["ZeroMQ"] = zeromq(zmq, folder, stack)
     redis = import_rival(bench, "redis")
     if redis and shutil.which(SERVER):
-        ways["Redis"] = redis_lists(redis, folder, stack)
-    return ways
+        ways["Redis"], servers["Redis"] = redis_lists(redis, folder, stack)
+    return ways, servers
 
 
 def start_other_end(connect: Connect) -> int:
@@ -167,45 +181,56 @@ def end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def there_and_back(way: End) -> Contestant:
+def cpu_clock(*pids: int) -> Clock:
+    """Return a clock that adds the CPU times of processes; see clock_getcpuclockid(3)."""
+    cpuclock_sched = 2
+    clocks = [~pid << 3 | cpuclock_sched for pid in pids]
+    return lambda: sum(map(time.clock_gettime_ns, clocks))
+
+
+def there_and_back(way: End, now: Clock) -> Contestant:
     """Return the contestant that sends a request and waits for its answer."""
     send, receive = way
 
     def run(count: int) -> float:
-        start = time.perf_counter_ns()
+        start = now()
         for _ in range(count):
             send(REQUEST)
             receive()
-        return (time.perf_counter_ns() - start) / count
+        return (now() - start) / count
 
     return run
 
 
-def one_way(way: End) -> Contestant:
+def one_way(way: End, now: Clock) -> Contestant:
     """Return the contestant that sends messages and waits for one answer at the end."""
     send, receive = way
 
     def run(count: int) -> float:
-        start = time.perf_counter_ns()
+        start = now()
         for _ in range(count - 1):
             send(MESSAGE)
         send(REQUEST)
         receive()
-        return (time.perf_counter_ns() - start) / count
+        return (now() - start) / count
 
     return run
 
 
 def ask(bench: Bench) -> Iterator[Table]:
-    table = Table("64 bytes between two processes")
+    table = Table("64 bytes between two processes, CPU time")
     few = bench.few(5 if bench.quick else 200, 0.002 if bench.quick else 0.01)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        ways = make_ways(bench, folder, stack)
-        for connect in ways.values():
-            stack.callback(end, start_other_end(connect))
+        ways, servers = make_ways(bench, folder, stack)
+        clocks = {}
+        for name, connect in ways.items():
+            pid = start_other_end(connect)
+            stack.callback(end, pid)
+            others = [servers[name]] if name in servers else []
+            clocks[name] = cpu_clock(os.getpid(), pid, *others)
         ends = {name: connect(True) for name, connect in ways.items()}
-        trips = few.measure({name: there_and_back(way) for name, way in ends.items()})
-        streams = few.measure({name: one_way(way) for name, way in ends.items()})
+        trips = few.measure({name: there_and_back(ends[name], clocks[name]) for name in ends})
+        streams = few.measure({name: one_way(ends[name], clocks[name]) for name in ends})
     add_rows(table, "there and back", trips, OURS)
     add_rows(table, "one way", streams, OURS)
     modules = [module for name in ("zmq", "redis") if (module := import_rival(bench, name))]
