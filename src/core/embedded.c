@@ -29,28 +29,28 @@ last_name(const struct core_embedded *embedded)
 static void
 set_file(PyObject *module, PyObject *code, PyObject *package, const char *name)
 {
-    PyObject *parts = NULL, *path = NULL, *import = NULL, *done = NULL;
+    PyObject *folder = NULL, *path = NULL, *import = NULL, *done = NULL;
     PyObject *init = PyModule_GetFilenameObject(package);
     if (init != NULL) {
-        parts = PyObject_CallMethod(init, "rpartition", "s", "/");
+        Py_ssize_t slash =
+            PyUnicode_FindChar(init, '/', 0, PyUnicode_GetLength(init), -1);
+        folder = PyUnicode_Substring(init, 0, slash + 1);
     }
-    if (parts != NULL) {
-        path = PyUnicode_FromFormat("%S/%s.py", PyTuple_GetItem(parts, 0),
-                                    name);
+    if (folder != NULL) {
+        path = PyUnicode_FromFormat("%U%s.py", folder, name);
     }
-    if (path != NULL &&
-        PyModule_AddObjectRef(module, "__file__", path) == 0) {
+    if (path != NULL && PyModule_AddObjectRef(module, "__file__", path) == 0) {
         import = import_loaded("_imp");
     }
     if (import != NULL) {
-        done = PyObject_CallMethod(import, "_fix_co_filename", "OO", code,
-                                   path);
+        done =
+            PyObject_CallMethod(import, "_fix_co_filename", "OO", code, path);
     }
     PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(import);
     Py_XDECREF(path);
-    Py_XDECREF(parts);
+    Py_XDECREF(folder);
     Py_XDECREF(init);
 }
 
@@ -116,10 +116,10 @@ core_embedded_function(const struct core_embedded *embedded,
         return NULL;
     }
     PyObject *names = Py_BuildValue("(s)", function);
-    PyObject *module = names == NULL
-                           ? NULL
-                           : PyImport_ImportModuleLevel(embedded->name, NULL,
-                                                        NULL, names, 0);
+    PyObject *module =
+        names == NULL
+            ? NULL
+            : PyImport_ImportModuleLevel(embedded->name, NULL, NULL, names, 0);
     PyObject *result =
         module == NULL ? NULL : PyObject_GetAttrString(module, function);
     Py_XDECREF(module);
