@@ -14,7 +14,7 @@ stamp := $(venv)/.for-$(subst /,-,$(subst $(space),-,$(PYTHON)))
 run := $(venv)/bin/python
 
 # Folders are in the list because their time changes when a file is removed.
-sources := $(shell find src -name __pycache__ -prune -o -print)
+sources := tools/embed.py $(shell find src -name __pycache__ -prune -o -print)
 
 .PHONY: help
 help: ## list the targets (this is the default)

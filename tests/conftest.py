@@ -25,9 +25,6 @@ import system_calls
 from helpers import TESTS, Peer
 
 import sysv_ipc
-
-# Forked children that have dropped to another user may not read the library's folder.
-import sysv_ipc.cures
 from sysv_ipc import IPC_CREX, aio
 
 # `make site` runs these tests in the environment of the docs.

@@ -26,7 +26,8 @@ LINE, FUNCTION, FILE = 79, 60, 600
 #: The headers from the lowest floor to the highest.
 FLOORS = (
     *("os/call.h", "os/os.h", "os/semun.h", "os/wait/wait.h", "os/wait/list.h"),
-    *("core/state.h", "core/kind.h", "core/error.h", "core/warning.h", "core/args.h"),
+    *("core/state.h", "core/kind.h", "core/embedded.h"),
+    *("core/error.h", "core/warning.h", "core/args.h"),
     *("core/handle.h", "core/identity.h", "core/key.h", "core/wait.h", "core/open.h"),
     *("core/info.h", "core/listing.h", "core/finish.h"),
     *("core/semaphore/semaphore.h", "core/semaphore/set.h"),

@@ -5,6 +5,7 @@
  * The module state is set once.  The attributes of an exception are written
  * while no other thread has it. */
 #include "core/error.h"
+#include "core/embedded.h"
 
 #include <errno.h>
 
@@ -106,18 +107,19 @@ add_attributes(CoreState *state, PyObject *error, const struct made *made,
 static int
 add_cure(CoreState *state, PyObject *error, const struct made *made)
 {
-    /* The module is being made, and has not imported cures.py yet. */
-    PyObject *add_notes = state->add_notes;
     PyObject *type = NULL, *done = NULL;
-    if (add_notes == NULL) {
-        return 0;
-    }
+    PyObject *add_notes =
+        core_embedded_function(&core_embedded_cures, "add_notes");
     if (made->target.kind != NULL) {
         type = state->kinds[made->target.kind->index].type;
     }
-    done = PyObject_CallFunction(
-        add_notes, "OisO", error, (int)made->operation,
-        core_operation_verb(made->operation), type != NULL ? type : Py_None);
+    if (add_notes != NULL) {
+        done = PyObject_CallFunction(add_notes, "OisO", error,
+                                     (int)made->operation,
+                                     core_operation_verb(made->operation),
+                                     type != NULL ? type : Py_None);
+    }
+    Py_XDECREF(add_notes);
     Py_XDECREF(done);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();

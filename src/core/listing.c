@@ -2,6 +2,7 @@
  * MSG_STAT_ANY return one object for each index of the kernel's tables.
  * listing.py adds facts that only /proc has.  No state. */
 #include "core/listing.h"
+#include "core/embedded.h"
 #include "core/info.h"
 
 #include <errno.h>
@@ -63,16 +64,17 @@ list_kind(PyObject *module, const struct core_kind *kind)
  * sys.modules[...] the imported module may be a newer one, with other
  * classes. */
 static PyObject *
-complete(PyObject *module, PyObject *records, PyObject *function, bool flag)
+complete(PyObject *module, PyObject *records, const char *name, bool flag)
 {
-    PyObject *result = NULL;
-    if (records != NULL && function == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "sysv_ipc has been unloaded");
+    PyObject *result = NULL, *function = NULL;
+    if (records != NULL) {
+        function = core_embedded_function(&core_embedded_listing, name);
     }
-    else if (records != NULL) {
+    if (function != NULL) {
         result = PyObject_CallFunctionObjArgs(function, module, records,
                                               flag ? Py_True : Py_False, NULL);
     }
+    Py_XDECREF(function);
     Py_XDECREF(records);
     return result;
 }
@@ -104,8 +106,8 @@ semaphores(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *records = list_kind(
         module, core_state_of_module(module)->kinds[CORE_KIND_semaphore].kind);
-    PyObject *function = core_state_of_module(module)->with_members;
-    return members ? complete(module, records, function, members) : records;
+    return members ? complete(module, records, "with_members", members)
+                   : records;
 }
 
 static PyObject *
@@ -121,8 +123,7 @@ shared_memories(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     PyObject *records = list_kind(
         module,
         core_state_of_module(module)->kinds[CORE_KIND_shared_memory].kind);
-    return complete(module, records, core_state_of_module(module)->with_memory,
-                    pids);
+    return complete(module, records, "with_memory", pids);
 }
 
 static PyObject *

@@ -282,24 +282,6 @@ add_type(PyObject *module, PyType_Spec *spec, vectorcallfunc call)
     return type;
 }
 
-/* Import the Python modules that the core calls.  A later import could fail:
- * after chroot(2) the files may be out of reach. */
-static int
-import_python_part(CoreState *state)
-{
-    PyObject *cures = PyImport_ImportModule("sysv_ipc.cures");
-    PyObject *listing =
-        cures == NULL ? NULL : PyImport_ImportModule("sysv_ipc.listing");
-    if (listing != NULL) {
-        state->add_notes = PyObject_GetAttrString(cures, "add_notes");
-        state->with_members = PyObject_GetAttrString(listing, "with_members");
-        state->with_memory = PyObject_GetAttrString(listing, "with_memory");
-    }
-    Py_XDECREF(cures);
-    Py_XDECREF(listing);
-    return PyErr_Occurred() ? -1 : core_finish_register();
-}
-
 static int
 core_exec(PyObject *module)
 {
@@ -334,8 +316,7 @@ core_exec(PyObject *module)
     if (add_constants(module) < 0 || core_info_init(module, state) < 0) {
         return -1;
     }
-    /* This is last because it imports names from this module. */
-    return import_python_part(state);
+    return core_finish_register();
 }
 
 static int

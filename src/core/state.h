@@ -122,9 +122,6 @@ struct core_kind_state {
     X(busy_no_message)        \
     X(ArgumentWarning)        \
     X(target_name)            \
-    X(add_notes)              \
-    X(with_members)           \
-    X(with_memory)            \
     X(detail_name)            \
     CORE_RECORDS(X)
 

@@ -25,9 +25,6 @@ except ModuleNotFoundError:
 
     raise_missing()
 
-# The extension imports these modules.  Programs such as PyInstaller find them here.
-from sysv_ipc import cures, listing  # noqa: F401
-
 # Type checkers read the first branch.  At run time the first use of aio imports it (PEP 562),
 # because it imports asyncio, which takes a hundred times as long as this package.
 TYPE_CHECKING = False

@@ -1,6 +1,7 @@
 """The notes of exceptions: what to do, with facts about the object and the system.
 
-src/core/error.c calls add_notes().  The extension imports this module at the end of its own import.
+src/core/error.c calls add_notes().  The extension contains the code of this module, and runs it at
+its first use: see src/core/embedded.c.
 """
 
 import os
@@ -37,7 +38,7 @@ def add_notes(error: Error, operation: int, verb: str, cls: type | None) -> None
 
 
 def _notes(error: Error, operation: int, verb: str, cls: type | None) -> list[str]:
-    # This module imports as little as possible, because it is imported with the package.
+    # Imports at the top of this module are few, because its first use may be after chroot(2).
     import errno
 
     # ValueError is the base class of ArgumentError.  After del sys.modules[...] the extension that

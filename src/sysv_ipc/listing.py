@@ -1,13 +1,13 @@
 """Fields of lists that are not in the kernel's tables: members, memory, processes.
 
-src/core/listing.c calls this module.  The extension imports it at the end of its own import, and
-passes itself to each call: after ``del sys.modules[...]`` several extensions may exist, each with
-its own classes.
+src/core/listing.c calls this module.  The extension contains its code, and runs it at its first
+use: see src/core/embedded.c.  It passes itself to each call: after ``del sys.modules[...]`` several
+extensions may exist, each with its own classes.
 """
 
 import os
 
-# This module imports as little as possible, because it is imported with the package.  It uses
+# This module imports as little as possible, because its first use may be after chroot(2).  It uses
 # lists instead of generators, because CPython 3.12 and 3.13 crash without memory for a generator.
 TYPE_CHECKING = False
 if TYPE_CHECKING:

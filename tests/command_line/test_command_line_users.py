@@ -108,7 +108,6 @@ def test_objects_never_used_have_no_process(queue: MessageQueue) -> None:
 #: The command line as a user who may not read the library's folder.
 AS_USER = """
 import os, sys
-import sysv_ipc.cures, sysv_ipc.listing
 from sysv_ipc.cli import commands, main
 commands.parser().parse_args(["ls"])
 os.setgid(int(sys.argv[1]))

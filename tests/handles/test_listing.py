@@ -28,8 +28,6 @@ from helpers import (
 )
 
 import sysv_ipc
-
-# Imported here because a child that has changed its root cannot import it.
 import sysv_ipc.listing
 from sysv_ipc import (
     IPC_CREX,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,18 +71,101 @@ def test_after_chroot_errors_have_notes_and_lists_have_all_records(
         "[(None, (), False)]",
         "1",
         f"{0x20202020} 1",
-        "[]",
+        "['sysv_ipc.cures', 'sysv_ipc.listing']",
     ]
 
 
-def test_python_modules_that_the_core_needs_are_imported_with_it(run_python: RunPython) -> None:
+# ------------------------------------------------------- modules whose code is in the extension
+
+#: Uses both modules for the first time.
+FIRST_USE = """
+import sys, sysv_ipc
+try:
+    sysv_ipc.remove_semaphore(2**31 - 1)
+except sysv_ipc.ExistentialError as error:
+    note = error.__notes__[0].partition(",")[0]
+sysv_ipc.shared_memories()
+"""
+NOTE = "The object never existed"
+
+
+def test_the_package_is_imported_without_the_modules_for_errors_and_lists(
+    run_python: RunPython,
+) -> None:
     code = "import sys, sysv_ipc; print(*sorted(x for x in sys.modules if 'sysv_ipc' in x))"
-    assert run_python(code).stdout.split() == [
-        "sysv_ipc",
-        "sysv_ipc._core",
-        "sysv_ipc.cures",
-        "sysv_ipc.listing",
-    ]
+    assert run_python(code).stdout.split() == ["sysv_ipc", "sysv_ipc._core"]
+
+
+@pytest.mark.parametrize("options", [[], ["-OO"]])
+def test_the_modules_are_there_after_their_first_use(options: list[str]) -> None:
+    code = FIRST_USE + "print(note, sysv_ipc.cures.__file__, sysv_ipc.listing.__file__)"
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    files = f"{PACKAGE / 'cures.py'} {PACKAGE / 'listing.py'}"
+    assert (done.stdout, done.stderr) == (f"{NOTE} {files}\n", "")
+
+
+def test_the_code_in_the_extension_is_that_of_the_files(run_python: RunPython) -> None:
+    code = """
+import runpy
+for module in sysv_ipc.cures, sysv_ipc.listing:
+    file = runpy.run_path(module.__file__)
+    functions = [name for name, value in file.items() if hasattr(value, "__code__")]
+    print(len(functions) > 8, [name for name in functions
+                               if getattr(module, name).__code__ != file[name].__code__])
+"""
+    assert run_python(FIRST_USE + code).stdout.splitlines() == ["True []", "True []"]
+
+
+def test_a_traceback_shows_the_lines_of_the_file(run_python: RunPython) -> None:
+    done = run_python(FIRST_USE + "sysv_ipc.listing._stat('/missing')")
+    assert f'File "{PACKAGE / "listing.py"}", line' in done.stderr
+    assert 'with open(f"{folder}/stat", "rb") as file:' in done.stderr
+
+
+def test_the_core_uses_a_module_that_the_program_has_imported(run_python: RunPython) -> None:
+    code = """
+import sysv_ipc.listing
+sysv_ipc.listing.with_memory = lambda core, records, pids: "the program's"
+print(sysv_ipc.shared_memories())
+"""
+    assert run_python(code).stdout == "the program's\n"
+
+
+def test_a_first_use_in_code_without_built_in_names_has_notes(run_python: RunPython) -> None:
+    code = """
+import sysv_ipc
+try:
+    exec("call(2**31 - 1)", {"call": sysv_ipc.remove_semaphore, "__builtins__": {}})
+except sysv_ipc.ExistentialError as error:
+    print(error.__notes__[0].partition(",")[0])
+"""
+    assert run_python(code).stdout == f"{NOTE}\n"
+
+
+def test_threads_that_use_a_module_for_the_first_time_at_once_share_it(
+    run_python: RunPython,
+) -> None:
+    code = """
+import sys, sysv_ipc, threading
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+found = []
+def use():
+    barrier.wait()
+    try:
+        sysv_ipc.remove_semaphore(2**31 - 1)
+    except sysv_ipc.ExistentialError as error:
+        found.append((len(error.__notes__), sys.modules["sysv_ipc.cures"]))
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(found), {notes for notes, _ in found}, len({module for _, module in found}))
+"""
+    assert run_python(code).stdout == "8 {1} 1\n"
 
 
 # ------------------------------------------------------------------------------------- freezers
@@ -160,10 +244,17 @@ SOURCE = ROOT / "src"
 
 @pytest.fixture(scope="session")
 def without_wide_atomics(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built as for a machine without 64-bit atomic instructions."""
+    """The package, built as for a machine without 64-bit atomic instructions.
+
+    The code of Python modules in it is marked as that of another interpreter.
+    """
     place = tmp_path_factory.mktemp("narrow")
     folder = place / "sysv_ipc"
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    code = place / "embedded_code.c"
+    modules = [SOURCE / "sysv_ipc" / name for name in ("cures.py", "listing.py")]
+    subprocess.run([sys.executable, ROOT / "tools/embed.py", code, *modules], check=True)
+    code.write_text(re.sub(r"(core_embedded_magic) = \d+;", r"\1 = 1;", code.read_text()))
     narrow = "__GCC_ATOMIC_LLONG_LOCK_FREE"
     command = ["gcc", "-shared", "-fPIC", "-O0", "-w", "-std=gnu11", "-D_GNU_SOURCE"]
     command += [f"-U{narrow}", f"-D{narrow}=1", '-DSYSV_IPC_VERSION="narrow"']
@@ -172,7 +263,7 @@ def without_wide_atomics(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sysconfig.get_path("include"),
         "-I",
         str(SOURCE),
-        *map(str, SOURCE.rglob("*.c")),
+        *map(str, [code, *SOURCE.rglob("*.c")]),
     ]
     extension = folder / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     subprocess.run([*command, "-o", str(extension), "-lpthread", "-lrt"], check=True, timeout=100)
@@ -198,10 +289,13 @@ finally:
 """
 
 
-@pytest.mark.skipif(
+needs_gil = pytest.mark.skipif(
     bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
     reason="needs CPython with the GIL: without it the compiler refuses such a machine",
 )
+
+
+@needs_gil
 def test_without_64_bit_atomics_only_those_are_refused(
     without_wide_atomics: Path, run_python: RunPython
 ) -> None:
@@ -213,6 +307,16 @@ def test_without_64_bit_atomics_only_those_are_refused(
     for line, name in zip(refused, ("i64", "u64"), strict=True):
         assert line.startswith("Error 38 True [Errno 38] ")
         assert line.endswith(f"64 bits, which {name} needs: use i32 or u32")
+
+
+@needs_gil
+def test_an_interpreter_with_other_bytecode_imports_the_files(
+    without_wide_atomics: Path, run_python: RunPython
+) -> None:
+    code = FIRST_USE + "print(note, sysv_ipc.listing.__spec__.origin)"
+    done = run_python(code, env={**os.environ, "PYTHONPATH": str(without_wide_atomics)})
+    file = without_wide_atomics / "sysv_ipc" / "listing.py"
+    assert done.stdout == f"{NOTE} {file}\n"
 
 
 # ------------------------------------------------------------------------- other implementations
