@@ -751,9 +751,9 @@ class Semaphore:
     def from_id(cls, id: SupportsIndex, index: SupportsIndex = 0) -> Self:
         """Open the member of the set with this id that has this index.
 
-        Raise ExistentialError (EINVAL) if no set has this id, ArgumentError
-        (EINVAL) if the set has no such member, and PermissionsError
-        (EACCES).  See semctl(2).
+        A set that may not be read is opened too; its calls then fail.  Raise
+        ExistentialError (EINVAL) if no set has this id, and ArgumentError
+        (EINVAL) if the set has no such member.  See semctl(2).
         """
     def info(self) -> SemaphoreInfo:
         """Return a SemaphoreInfo of the whole set, from one system call.
@@ -962,8 +962,9 @@ class SemaphoreSet:
     def from_id(cls, id: SupportsIndex, /) -> Self:
         """Open the set with this id.
 
-        Raise ExistentialError (EINVAL) if no set has this id, and
-        PermissionsError (EACCES).  See semctl(2).
+        A set that may not be read is opened too; its calls then
+        fail.  Raise ExistentialError (EINVAL) if no set has this id.
+        See semctl(2).
         """
     def info(self) -> SemaphoreInfo:
         """Return a SemaphoreInfo of the set, from one system call.

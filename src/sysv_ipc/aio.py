@@ -71,7 +71,7 @@ class _Handle:
         self.handle.remove()
 
     def close(self) -> None:
-        """End all waits with ValueError; no call can wait any more.  The object itself stays."""
+        """End all waits with ValueError, and later awaited calls too.  The object itself stays."""
         self._waits.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -356,9 +356,9 @@ PyDoc_STRVAR(
     "from_id($type, /, id, index=0)\n--\n\n"
     "Open the member of the set with this id that has this index.\n"
     "\n"
-    "Raise ExistentialError (EINVAL) if no set has this id, ArgumentError\n"
-    "(EINVAL) if the set has no such member, and PermissionsError\n"
-    "(EACCES).  See semctl(2).");
+    "A set that may not be read is opened too; its calls then fail.  Raise\n"
+    "ExistentialError (EINVAL) if no set has this id, and ArgumentError\n"
+    "(EINVAL) if the set has no such member.  See semctl(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same semaphore.");
 

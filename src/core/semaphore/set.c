@@ -447,8 +447,9 @@ PyDoc_STRVAR(from_id_doc,
              "from_id($type, id, /)\n--\n\n"
              "Open the set with this id.\n"
              "\n"
-             "Raise ExistentialError (EINVAL) if no set has this id, and\n"
-             "PermissionsError (EACCES).  See semctl(2).");
+             "A set that may not be read is opened too; its calls then\n"
+             "fail.  Raise ExistentialError (EINVAL) if no set has this id.\n"
+             "See semctl(2).");
 PyDoc_STRVAR(reduce_doc, "__reduce__($self, /)\n--\n\n"
                          "Pickle by id: the copy opens the same set.");
 
