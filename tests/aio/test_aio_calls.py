@@ -96,37 +96,28 @@ async def test_a_message_that_waits_is_sent_as_it_was_when_the_call_was_made(
 
 
 @in_each_loop
-async def test_tasks_get_permits_in_the_order_in_which_they_asked(permits: aio.Semaphore) -> None:
+async def test_tasks_get_permits_and_messages_in_the_order_in_which_they_asked(
+    permits: aio.Semaphore, messages: aio.MessageQueue
+) -> None:
     inside: list[int] = []
+    received: list[int] = []
 
     async def use(number: int) -> None:
         async with permits:
             inside.append(number)
             await asyncio.sleep(0)
             assert permits.handle.value == 0
-
-    await asyncio.gather(*map(use, range(200)))
-    assert inside == list(range(200))
-    assert permits.handle.value == 1
-
-
-@in_loop
-async def test_tasks_get_messages_in_the_order_in_which_they_asked(
-    messages: aio.MessageQueue,
-) -> None:
-    order: list[int] = []
-
-    async def receive(number: int) -> None:
         await messages.receive()
-        order.append(number)
+        received.append(number)
 
     async with asyncio.TaskGroup() as group:
         for number in range(300):
-            group.create_task(receive(number))
+            group.create_task(use(number))
             await asyncio.sleep(0)
             if number % 3 == 2:
                 messages.handle.send_many(["x"] * 3)
-    assert order == list(range(300))
+    assert inside == received == list(range(300))
+    assert permits.handle.value == 1
 
 
 @in_each_loop
@@ -245,7 +236,7 @@ async def test_without_time_a_call_tries_once_also_if_another_task_waits(
 async def test_removal_ends_all_waits_with_errors_that_say_as_much_as_those_of_the_library(
     wait: calls.Wait, target: Any, opened: Any
 ) -> None:
-    tasks: Any = [asyncio.ensure_future(wait.call(opened, None)) for _ in range(3)]  # type: ignore[call-overload]
+    tasks = [start(wait, opened) for _ in range(3)]
     # The kernel reports the removal only to a thread that is blocked.
     while not any(map(threads_in, ("semop", "msgrcv", "msgsnd"))):
         await asyncio.sleep(0.001)
@@ -264,7 +255,7 @@ async def test_removal_ends_all_waits_with_errors_that_say_as_much_as_those_of_t
 async def test_close_ends_the_waits_of_all_tasks(
     wait: calls.Wait, target: Any, opened: Any
 ) -> None:
-    tasks: Any = [asyncio.ensure_future(wait.call(opened, None)) for _ in range(3)]  # type: ignore[call-overload]
+    tasks = [start(wait, opened) for _ in range(3)]
     await begun(*tasks)
     before = contents(target)
     for _ in range(2):
