@@ -138,7 +138,6 @@ class _WaitQueue:
 
     def leave(self, waiter: "_Waiter") -> None:
         """Remove a waiter, and wake the head.  Runs in the thread of the loop."""
-        waiter.gone = True
         if waiter.timer is not None:
             waiter.timer.cancel()
         self.waiters.pop(waiter, None)

@@ -61,7 +61,7 @@ class _Handle:
         like all other errors.
         """
         try:
-            wait = self._waits.wait(make(), limit(*values))
+            wait: Any = self._waits.wait(make(), limit(*values))
         except Exception as error:
             return _raise(error)
         # A warning that it was never awaited shows this.
@@ -312,7 +312,7 @@ class MessageQueue(_Handle):
             return Request(
                 "send",
                 partial(handle.send, kept, False, number),
-                lambda own: [own.send(kept, True, number)],  # type: ignore[func-returns-value]
+                lambda own: [own.send(kept, True, number)],
                 None,
             )
 

@@ -99,6 +99,6 @@ def test_an_object_that_was_never_initialised_says_so(kind: Any) -> None:
             if use.empty:
                 continue
             with pytest.raises(ExistentialError, match="was never initialised"):
-                # What a coroutine raises comes from its first step.
+                # A coroutine raises it in its first step.
                 use.call(one).send(None)  # type: ignore[attr-defined]
         one.close()

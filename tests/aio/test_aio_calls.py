@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import gc
 import inspect
 import os
 import pickle
@@ -13,7 +11,16 @@ from typing import Any
 
 import calls
 import pytest
-from helpers import RunPython, begun, blocked, fill, in_each_loop, in_loop, threads_in, wait_until
+from helpers import (
+    RunPython,
+    begun,
+    blocked,
+    contents,
+    fill,
+    in_each_loop,
+    in_loop,
+    start,
+)
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, ArgumentError, BusyError, ExistentialError, aio
@@ -87,8 +94,8 @@ async def test_a_message_that_waits_is_sent_as_it_was_when_the_call_was_made(
     given = bytearray(b"before" * 200)
     # The first has a thread; the second waits behind it.
     tasks = [asyncio.create_task(messages.send(given, type=9)) for _ in range(2)]
-    await begun(*tasks)
     given[:] = b"after!" * 200
+    await begun(*tasks)
     for _ in range(filled):
         messages.handle.receive(type=99)
     await asyncio.gather(*tasks)
@@ -182,18 +189,6 @@ async def test_a_semaphore_whose_handle_does_not_block_does_not_wait(
 # ----------------------------------------------------------------------------- how waits end
 
 
-def start(wait: calls.Wait, opened: Any, timeout: float | None = None) -> asyncio.Task[Any]:
-    """Return a task that makes the call."""
-    coroutine: Any = wait.call(opened, timeout)
-    return asyncio.create_task(coroutine)
-
-
-def contents(handle: Any) -> object:
-    """Return what an object holds."""
-    names = ("value", "values", "current_messages")
-    return [getattr(handle, name) for name in names if hasattr(handle, name)]
-
-
 @pytest.mark.parametrize("timeout", [None, float("inf"), 1e300])
 @in_each_loop
 async def test_each_call_waits_until_it_can_be_done(
@@ -238,8 +233,7 @@ async def test_removal_ends_all_waits_with_errors_that_say_as_much_as_those_of_t
 ) -> None:
     tasks = [start(wait, opened) for _ in range(3)]
     # The kernel reports the removal only to a thread that is blocked.
-    while not any(map(threads_in, ("semop", "msgrcv", "msgsnd"))):
-        await asyncio.sleep(0.001)
+    await blocked()
     target.remove()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert len({id(result) for result in results}) == 3
@@ -359,29 +353,3 @@ def test_misspelt_keywords_are_errors_for_type_checkers_too(messages: aio.Messag
 def test_the_module_is_imported_only_when_asked_for(run_python: RunPython) -> None:
     code = "import sys, sysv_ipc; print('asyncio' in sys.modules, 'sysv_ipc.aio' in sys.modules)"
     assert run_python(code).stdout == "False False\n"
-
-
-def test_an_object_whose_call_failed_goes_with_its_last_reference() -> None:
-    collected: list[str] = []
-
-    class Queue(aio.MessageQueue):
-        def __del__(self) -> None:
-            collected.append("gone")
-
-    async def main(when: str) -> None:
-        queue = Queue(None, IPC_CREX)
-        if when == "before":
-            queue.remove()
-        else:
-            asyncio.get_running_loop().call_later(0.01, queue.handle.remove)
-        with contextlib.suppress(ExistentialError):
-            await queue.receive()
-
-    gc.disable()
-    try:
-        for when in ("before", "meanwhile"):
-            asyncio.run(main(when))
-        # The worker thread drops its reference a moment later.
-        wait_until(lambda: len(collected) == 2)
-    finally:
-        gc.enable()

@@ -8,23 +8,39 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+import calls
 import pytest
-from helpers import blocked, cancel, in_child, in_each_loop, in_loop, threads_in, wait_until
+from helpers import (
+    blocked,
+    cancel,
+    contents,
+    in_child,
+    in_each_loop,
+    in_loop,
+    start,
+    threads_in,
+    wait_until,
+)
 
 from sysv_ipc import BusyError, aio
-
 
 # --------------------------------------------------------------------------------- messages
 
 
 @in_each_loop
-async def test_a_cancelled_task_leaves_its_place_to_the_next(messages: aio.MessageQueue) -> None:
+async def test_a_cancelled_task_or_closed_coroutine_leaves_its_place_to_the_next(
+    messages: aio.MessageQueue,
+) -> None:
+    coroutine = messages.receive()
+    coroutine.send(None)
     tasks = [asyncio.create_task(messages.receive()) for _ in range(5)]
     await blocked("msgrcv")
+    coroutine.close()
     for which in (0, 3):
         tasks[which].cancel()
-    await asyncio.sleep(0)
+    await blocked("msgrcv")
     messages.handle.send_many(["a", "b", "c"])
     assert [(await tasks[i])[0] for i in (1, 2, 4)] == [b"a", b"b", b"c"]
 
@@ -161,8 +177,8 @@ async def test_each_send_tells_whether_it_was_done_whatever_ends_it(
     messages.handle.max_size = 60
     receiver = threading.Thread(target=receive)
     receiver.start()
-    for start in range(0, 4000, 8):
-        tasks = [asyncio.create_task(send(start + i)) for i in range(8)]
+    for first in range(0, 4000, 8):
+        tasks = [asyncio.create_task(send(first + i)) for i in range(8)]
         await asyncio.sleep(source.random() * 3e-3)
         for task in source.sample(tasks, 4):
             task.cancel()
@@ -204,6 +220,38 @@ async def acquired_too_late(permits: aio.Semaphore) -> asyncio.Task[bool]:
     return task
 
 
+NOT_UNDONE = [calls.AIO_WAITS["MessageQueue.send"], calls.AIO_WAITS["SemaphoreSet.op"]]
+
+
+@pytest.mark.parametrize("made", [False, True])
+@in_each_loop
+async def test_a_cancelled_call_has_either_happened_or_not(
+    wait: calls.Wait, target: Any, opened: Any, made: bool
+) -> None:
+    """Only send() and op() cannot be undone; a second task waits behind the first."""
+    first, second = start(wait, opened), start(wait, opened)
+    await blocked()
+    before = contents(target)
+    if made:
+        wait.end(target)
+        # Before the loop runs and the first one has its result.
+        wait_until(lambda: not threads_in())
+    second.cancel()
+    first.cancel()
+    done = made and wait in NOT_UNDONE
+    for task, was_done in ((second, False), (first, done)):
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert caught.value.done is was_done  # type: ignore[attr-defined]
+    if made:
+        with wait.target() as same:
+            wait.end(same)
+            if done:
+                wait.call(same, 0)
+            before = contents(same)
+    assert contents(target) == before
+
+
 @in_each_loop
 async def test_a_permit_that_a_cancelled_task_has_not_got_yet_is_released_at_once(
     permits: aio.Semaphore,
@@ -212,41 +260,6 @@ async def test_a_permit_that_a_cancelled_task_has_not_got_yet_is_released_at_onc
         await cancel(await acquired_too_late(permits))
         assert permits.handle.value == 1
         assert await permits.acquire(timeout=0) is True
-
-
-@in_loop
-async def test_sets_get_back_what_was_taken_for_a_cancelled_task(members: aio.SemaphoreSet) -> None:
-    task = asyncio.create_task(members.acquire(0, 2))
-    await blocked("semop")
-    members.release(0, 2)
-    wait_until(lambda: members.handle.values == (0, 0, 0))
-    await cancel(task)
-    assert members.handle.values == (1, 0, 1)
-    zero = asyncio.create_task(members.zero(0))
-    await blocked("semop")
-    await cancel(zero)
-    assert members.handle.values == (1, 0, 1)
-
-
-@pytest.mark.parametrize("done", [False, True])
-@in_loop
-async def test_a_cancelled_operation_tells_whether_it_was_done(
-    members: aio.SemaphoreSet, done: bool
-) -> None:
-    first = asyncio.create_task(members.op([(0, -1), (1, 1)]))
-    second = asyncio.create_task(members.op([(0, -1), (1, 1)]))
-    await blocked("semop")
-    if done:
-        members.release(0)
-        wait_until(lambda: members.handle.values == (0, 1, 0))
-    # Before the loop runs and the first one has its result.
-    second.cancel()
-    first.cancel()
-    for task, was_done in ((second, False), (first, done)):
-        with pytest.raises(asyncio.CancelledError) as caught:
-            await task
-        assert caught.value.done is was_done  # type: ignore[attr-defined]
-    assert members.handle.values == (0, int(done), 0)
 
 
 @in_loop

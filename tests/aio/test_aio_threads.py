@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -187,19 +188,6 @@ def test_a_permit_for_a_task_of_a_stopped_loop_is_released_or_belongs_to_the_tas
 # --------------------------------------------------------------------- coroutines and objects
 
 
-@in_loop
-async def test_a_coroutine_that_is_closed_while_it_waits_leaves_its_place(
-    messages: aio.MessageQueue,
-) -> None:
-    waiting = messages.receive()
-    waiting.send(None)
-    task = asyncio.create_task(messages.receive())
-    await blocked("msgrcv")
-    waiting.close()
-    messages.handle.send("for the next")
-    assert await asyncio.wait_for(task, 10) == (b"for the next", 1)
-
-
 def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
     permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop
 ) -> None:
@@ -267,18 +255,32 @@ async def test_an_object_may_be_closed_by_the_collector_in_any_thread(
             await queue.receive(timeout=0)
 
 
-def test_an_object_that_is_dropped_leaves_no_thread(messages: aio.MessageQueue) -> None:
+@pytest.mark.parametrize("end", ["time is up", "removed before", "removed meanwhile"])
+def test_an_object_whose_call_failed_goes_with_its_last_reference_and_leaves_no_thread(
+    end: str,
+) -> None:
     before = threads()
 
-    def use_and_drop() -> weakref.ref[aio.MessageQueue]:
-        same = aio.MessageQueue(messages.key)
-        with pytest.raises(BusyError):
-            asyncio.run(same.receive(timeout=0.01))
-        return weakref.ref(same)
+    async def main() -> weakref.ref[aio.MessageQueue]:
+        queue = aio.MessageQueue(None, IPC_CREX)
+        remove = queue.handle.remove
+        if end == "removed meanwhile":
+            asyncio.get_running_loop().call_later(0.01, remove)
+        elif end == "removed before":
+            remove()
+        with contextlib.suppress(BusyError, sysv_ipc.ExistentialError):
+            await queue.receive(timeout=0.01 if end == "time is up" else 10)
+        if end == "time is up":
+            remove()
+        return weakref.ref(queue)
 
-    dead = use_and_drop()
-    gc.collect()
-    assert dead() is None
+    gc.disable()
+    try:
+        dead = asyncio.run(main())
+        # The worker thread drops its reference a moment later.
+        wait_until(lambda: dead() is None)
+    finally:
+        gc.enable()
     wait_until(lambda: not threads() - before)
 
 
@@ -301,8 +303,17 @@ async def test_a_forked_child_has_threads_of_its_own_and_leaves_the_parents_wait
         for queue in (aio.MessageQueue(None, IPC_CREX), messages):
             with pytest.raises(BusyError):
                 asyncio.run(queue.receive(type=1, timeout=0.01))
+            asyncio.run(asyncio.wait_for(acquire(), 10))
             if queue is not messages:
                 queue.remove()
+
+    async def acquire() -> None:
+        permits = aio.Semaphore(None, IPC_CREX)
+        waiting = asyncio.create_task(permits.acquire())
+        await blocked("semop")
+        permits.release()
+        assert await waiting
+        permits.remove()
 
     def work() -> None:
         # The tasks are the parent's: ending them here ends nothing there.
@@ -321,6 +332,22 @@ async def test_a_forked_child_has_threads_of_its_own_and_leaves_the_parents_wait
     assert await task == (b"to the parent", 1)
     await sending
     assert messages.handle.receive(False) == (b"y" * 2048, 3)
+
+
+def test_a_forked_child_may_continue_a_stopped_loop(
+    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    task = wait_in(stopped_loop, messages.receive(type=1))
+
+    def work() -> None:
+        # It does not wait behind the parent's task.
+        messages.handle.send("to the child", type=1)
+        receive = asyncio.wait_for(messages.receive(type=1), 2)
+        assert stopped_loop.run_until_complete(receive) == (b"to the child", 1)
+
+    assert os.waitpid(fork(work), 0)[1] == 0
+    messages.handle.send("to the parent")
+    assert stopped_loop.run_until_complete(task) == (b"to the parent", 1)
 
 
 END = """
