@@ -61,11 +61,11 @@ class _Handle:
         like all other errors.
         """
         try:
-            wait: Any = self._waits.wait(make(), limit(*values))
+            wait = self._waits.wait(make(), limit(*values))
         except Exception as error:
             return _raise(error)
         # A warning that it was never awaited shows this.
-        wait.__qualname__ = make.__qualname__
+        wait.__qualname__ = make.__qualname__  # type: ignore[attr-defined]
         return wait
 
     @property

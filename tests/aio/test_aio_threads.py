@@ -320,7 +320,7 @@ async def test_a_forked_child_has_threads_of_its_own_and_leaves_the_parents_wait
         receiver: Any = task.get_coro()
         with pytest.raises(asyncio.CancelledError):
             receiver.throw(asyncio.CancelledError())
-        sending.get_coro().close()  # type: ignore[union-attr]
+        sending.get_coro().close()
         # A loop is running in this thread.
         assert run_in_thread(use)() is None
 
