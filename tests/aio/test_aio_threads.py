@@ -211,6 +211,21 @@ def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
     assert asyncio.run(permits.acquire(timeout=10)) is True
 
 
+@in_loop
+async def test_a_permit_that_comes_while_its_coroutine_is_closed_is_released(
+    permits: aio.Semaphore,
+) -> None:
+    """Nothing waits here for the worker thread, which has the permit and releases it itself."""
+    for _ in range(20):
+        permits.handle.acquire()
+        waiting = permits.acquire()
+        waiting.send(None)
+        await blocked("semop")
+        permits.release()
+        waiting.close()
+        wait_until(lambda: threads_in("semop") == 0 and permits.handle.value == 1)
+
+
 @in_each_loop
 async def test_an_object_may_be_closed_by_the_collector_in_any_thread(
     messages: aio.MessageQueue,
