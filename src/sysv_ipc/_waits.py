@@ -147,11 +147,6 @@ class _WaitQueue:
         elif self.waits.queues.get(self.key) is self:
             self.waits.queues.pop(self.key, None)
 
-    def wake_all(self) -> None:
-        """Let all waiters look what has happened."""
-        for waiter in list(self.waiters):
-            waiter.wake()
-
 
 class _Waiter:
     """A task in a wait queue."""
@@ -325,9 +320,7 @@ class Waits:
     def close(self) -> None:
         """End all waits."""
         self.closed = True
-        for queue in list(self.queues.values()):
-            with contextlib.suppress(RuntimeError):
-                queue.loop.call_soon_threadsafe(queue.wake_all)
+        # The end of a call wakes the head of its queue, and each task that leaves wakes the next.
         for call in [call for call in list(_calls) if call.waiter.queue.waits is self]:
             call.abandon(wait=False)
         if not _workers.LINGER and not _workers.is_worker():

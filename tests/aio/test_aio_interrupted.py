@@ -162,7 +162,7 @@ async def still_works(messages: aio.MessageQueue) -> None:
 
 
 @sets_profile
-@pytest.mark.parametrize("what", ["cancel", "fetch"])
+@pytest.mark.parametrize("what", ["take", "take after another", "cancel"])
 @pytest.mark.parametrize("undo", [False, True])
 def test_an_interrupt_at_any_point_loses_no_permit(undo: bool, what: str) -> None:
     async def main(handler: Handler) -> None:
@@ -170,6 +170,10 @@ def test_an_interrupt_at_any_point_loses_no_permit(undo: bool, what: str) -> Non
         permits.handle.undo = undo
         task = asyncio.create_task(permits.acquire(delta=2))
         await blocked("semop")
+        if what == "take after another":
+            first, task = task, asyncio.create_task(permits.acquire(delta=2))
+            await asyncio.sleep(0)
+            first.cancel()
         permits.release(2)
         wait_until(lambda: permits.handle.value == 0)
         if what == "cancel":
