@@ -46,20 +46,18 @@ class Request(NamedTuple):
     undo: Callable[[Any, Any], Callable[[], object]] | None
 
 
-class _Results(deque[tuple[Any, Any]]):
-    """At most one handle and result: one of several takes it, the task or who undoes the call."""
+#: At most one handle and result; one of several takes it: the task, or a thread that undoes it.
+_Results = deque[tuple[Any, Any]]
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
 
-    def undo(self) -> bool:
-        """Undo the call if its result is still here; return whether that is impossible."""
-        # An object that has been removed needs nothing.
-        with contextlib.suppress(IndexError, sysv_ipc.Error):
-            if self.request.undo is not None:
-                undo = self.request.undo(*self[0])
-                deque(zip(map(deque.pop, [self]), map(operator.call, [undo]), strict=True), 0)
-        return bool(self)
+def _undo(results: _Results, request: Request) -> bool:
+    """Undo the call if its result is still here; return whether that is impossible."""
+    # An object that has been removed needs nothing.
+    with contextlib.suppress(IndexError, sysv_ipc.Error):
+        if request.undo is not None:
+            undo = request.undo(*results[0])
+            deque(zip(map(deque.pop, [results]), map(operator.call, [undo]), strict=True), 0)
+    return bool(results)
 
 
 class _Call:
@@ -68,7 +66,7 @@ class _Call:
     def __init__(self, handle: Any, waiter: "_Waiter") -> None:
         self.handle = handle
         self.waiter = waiter
-        self.results = _Results(waiter.request)
+        self.results: _Results = deque()
         #: At most one.  A task removes it, because it would be part of a reference cycle here.
         self.errors: list[BaseException] = []
         #: Set by the worker thread, in this order.
@@ -89,13 +87,13 @@ class _Call:
                 self.errors.append(error.with_traceback(None))
         self.finished = True
         if self.abandoned:
-            self.results.undo()
+            _undo(self.results, self.waiter.request)
         self.news.put(None)
         try:
             self.waiter.queue.loop.call_soon_threadsafe(self.waiter.wake)
         except RuntimeError:
             # The loop has been closed.
-            self.results.undo()
+            _undo(self.results, self.waiter.request)
 
     def abandon(self, wait: bool) -> bool:
         """End the call; wait for that unless told otherwise.
@@ -113,7 +111,7 @@ class _Call:
         while wait and self.started and not self.finished:
             with contextlib.suppress(Empty):
                 self.news.get(timeout=1)
-        return self.finished and self.results.undo()
+        return self.finished and _undo(self.results, self.waiter.request)
 
 
 class _WaitQueue:
@@ -163,7 +161,7 @@ class _Waiter:
         #: The handle of its calls, and the last one of these.
         self.handle: Any = None
         self.call: _Call | None = None
-        self.results = _Results(request)
+        self.results: _Results = deque()
 
     async def pause(self) -> None:
         """Wait until something has happened."""
@@ -186,7 +184,7 @@ class _Waiter:
         """Undo everything; return whether a call has succeeded that cannot be undone."""
         self.gone = True
         done = self.call is not None and self.call.abandon(wait=not collected)
-        done = self.results.undo() or done
+        done = _undo(self.results, self.request) or done
         if not collected:
             self.queue.waits.recycle(self)
             self.queue.leave(self)
