@@ -286,7 +286,8 @@ TABLE: dict[Any, dict[str, Method | Attribute]] = {
 }
 
 #: The methods of asyncio's classes, of which most are coroutine functions.
-_OF_AIO = {"from_id": method(""), "remove": method("owner"), "close": method("", empty=True)}
+_OF_AIO = {name: method("", empty=True) for name in ("from_id", "close")}
+_OF_AIO["remove"] = method("owner")
 _OF_AIO_TOO = attributes("", "id key")
 AIO: dict[Any, dict[str, Method | Attribute]] = {
     aio.Semaphore: {
@@ -323,7 +324,7 @@ class Use:
 
 def uses(cls: Any) -> Iterator[Use]:
     """Return every use of a handle of a class, with each row of good arguments."""
-    for name, row in TABLE[cls].items():
+    for name, row in (TABLE | AIO)[cls].items():
         if isinstance(row, Method):
             for number, arguments in enumerate(row.arguments):
                 yield Use(

@@ -20,9 +20,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import calls
 import pytest
 import uvloop
-from sleeping import blocked_in_system_call, blocked_process, waits
+from sleeping import WAITS, blocked_in_system_call, blocked_process, waits
 
 import sysv_ipc
 
@@ -338,17 +339,30 @@ async def begun(*tasks: asyncio.Task[Any]) -> None:
     assert not any(task.done() for task in tasks)
 
 
-def threads_in(name: str) -> int:
-    """Return how many threads of this process sleep in a system call."""
+def start(wait: calls.Wait, opened: Any, timeout: float | None = None) -> asyncio.Task[Any]:
+    """Return a task that makes a call which waits."""
+    coroutine: Any = wait.call(opened, timeout)
+    return asyncio.create_task(coroutine)
+
+
+def contents(handle: Any) -> object:
+    """Return what an object holds."""
+    names = ("value", "values", "current_messages")
+    return [getattr(handle, name) for name in names if hasattr(handle, name)]
+
+
+def threads_in(*names: str) -> int:
+    """Return how many threads of this process sleep in a system call, or in any wait."""
     threads = map(int, os.listdir("/proc/self/task"))
-    return sum(blocked_in_system_call(thread, name) for thread in threads)
+    return sum(blocked_in_system_call(thread, *(names or WAITS)) for thread in threads)
 
 
-async def blocked(name: str, count: int = 1) -> None:
-    """Run the event loop until a number of its worker threads sleep in a system call."""
+async def blocked(name: str | None = None, count: int = 1) -> None:
+    """Run the event loop until a number of its worker threads sleep in that system call."""
+    names = [name] if name else []
     deadline = time.monotonic() + 10
-    while threads_in(name) != count:
-        assert time.monotonic() < deadline, f"{threads_in(name)} threads sleep in {name}"
+    while threads_in(*names) != count:
+        assert time.monotonic() < deadline, f"{threads_in(*names)} threads sleep in {names}"
         await asyncio.sleep(0.001)
 
 

@@ -6,7 +6,9 @@ import system_calls
 
 NUMBERS = system_calls.known()
 #: The system calls in which the library waits; futex(2) has other purposes too.
-WAITS = ("semtimedop", "msgsnd", "msgrcv")
+WAITS = ("semop", "msgsnd", "msgrcv")
+#: semop(2) and semtimedop(2) are one call here: C libraries, and qemu, make either of the other.
+SEMOP = ("semop", "semtimedop")
 
 
 def blocked_in_system_call(thread_id: int, *names: str) -> bool:
@@ -40,11 +42,10 @@ def _sleeps_in(path: str, names: tuple[str, ...]) -> bool:
 
 
 def _is_call(words: list[str], name: str) -> bool:
-    # Some C libraries, and qemu, call semtimedop(2) instead of semop(2).
-    numbers = NUMBERS[name] + (NUMBERS["semop"] if name == "semtimedop" else [])
     return any(
         words[0] == str(number) and (first is None or int(words[1], 16) & 0xFFFF == first)
-        for number, first in numbers
+        for same in (SEMOP if name in SEMOP else (name,))
+        for number, first in NUMBERS[same]
     )
 
 

@@ -39,34 +39,36 @@ class Request(NamedTuple):
     name: Hashable
     #: Implemented in C: try without blocking; raise BusyError if the call would block.
     attempt: Callable[[], Any]
-    #: block(handle): wait; None if the task has to try again itself.
-    block: Callable[[Any], Any]
+    #: block(handle): wait; return a list with the result, or an empty one if the task has to try.
+    block: Callable[[Any], list[Any]]
     #: undo(handle, result) returns a function, implemented in C, that takes the result back.  None:
     #: that is impossible, and a cancelled task learns whether the call was done.
     undo: Callable[[Any, Any], Callable[[], object]] | None
 
 
-class _Results(deque[Any]):
-    """At most one result, which one of several may take: a task, or who takes it back."""
+#: At most one handle and result; one of several takes it: the task, or a thread that undoes it.
+_Results = deque[tuple[Any, Any]]
 
-    def take_back(self, request: Request, handle: Any) -> None:
-        """Undo the call, if it can be undone and its result is still here."""
-        # An object that has been removed needs nothing.
-        with contextlib.suppress(IndexError, sysv_ipc.Error):
-            if request.undo is not None:
-                undo = request.undo(handle, self[0])
-                deque(zip(map(deque.pop, [self]), map(operator.call, [undo]), strict=True), 0)
+
+def _undo(results: _Results, request: Request) -> bool:
+    """Undo the call if its result is still here; return whether that is impossible."""
+    # An object that has been removed needs nothing.
+    with contextlib.suppress(IndexError, sysv_ipc.Error):
+        if request.undo is not None:
+            undo = request.undo(*results[0])
+            deque(zip(map(deque.pop, [results]), map(operator.call, [undo]), strict=True), 0)
+    return bool(results)
 
 
 class _Call:
     """A blocking call in a worker thread."""
 
-    def __init__(self, waits: "Waits", handle: Any, waiter: "_Waiter") -> None:
-        self.waits = waits
+    def __init__(self, handle: Any, waiter: "_Waiter") -> None:
         self.handle = handle
         self.waiter = waiter
-        self.results = _Results()
-        self.error: BaseException | None = None
+        self.results: _Results = deque()
+        #: At most one.  A task removes it, because it would be part of a reference cycle here.
+        self.errors: list[BaseException] = []
         #: Set by the worker thread, in this order.
         self.started = self.finished = False
         #: Set when the task does not want the result any more.
@@ -79,24 +81,19 @@ class _Call:
         self.started = True
         if not self.abandoned:
             try:
-                result = self.waiter.request.block(self.handle)
-                if result is not None:
-                    self.results.append(result)
+                results = self.waiter.request.block(self.handle)
+                self.results.extend([(self.handle, result) for result in results])
             except BaseException as error:
-                self.error = error.with_traceback(None)
+                self.errors.append(error.with_traceback(None))
         self.finished = True
         if self.abandoned:
-            self.take_back()
+            _undo(self.results, self.waiter.request)
         self.news.put(None)
         try:
             self.waiter.queue.loop.call_soon_threadsafe(self.waiter.wake)
         except RuntimeError:
             # The loop has been closed.
-            self.take_back()
-
-    def take_back(self) -> None:
-        """Undo the call if it has succeeded and no task has got the result."""
-        self.results.take_back(self.waiter.request, self.handle)
+            _undo(self.results, self.waiter.request)
 
     def abandon(self, wait: bool) -> bool:
         """End the call; wait for that unless told otherwise.
@@ -114,14 +111,7 @@ class _Call:
         while wait and self.started and not self.finished:
             with contextlib.suppress(Empty):
                 self.news.get(timeout=1)
-        if self.finished:
-            self.take_back()
-        return bool(self.results)
-
-    def take_error(self) -> BaseException | None:
-        """Return the error once: kept here, it would be part of a reference cycle."""
-        error, self.error = self.error, None
-        return error
+        return self.finished and _undo(self.results, self.waiter.request)
 
 
 class _WaitQueue:
@@ -146,7 +136,6 @@ class _WaitQueue:
 
     def leave(self, waiter: "_Waiter") -> None:
         """Remove a waiter, and wake the head.  Runs in the thread of the loop."""
-        waiter.gone = True
         if waiter.timer is not None:
             waiter.timer.cancel()
         self.waiters.pop(waiter, None)
@@ -155,11 +144,6 @@ class _WaitQueue:
             first.wake()
         elif self.waits.queues.get(self.key) is self:
             self.waits.queues.pop(self.key, None)
-
-    def wake_all(self) -> None:
-        """Let all waiters look what has happened."""
-        for waiter in list(self.waiters):
-            waiter.wake()
 
 
 class _Waiter:
@@ -177,9 +161,7 @@ class _Waiter:
         #: The handle of its calls, and the last one of these.
         self.handle: Any = None
         self.call: _Call | None = None
-        #: The result, and the handle that it was taken with.
-        self.results = _Results()
-        self.taken_with: Any = None
+        self.results: _Results = deque()
 
     async def pause(self) -> None:
         """Wait until something has happened."""
@@ -202,21 +184,18 @@ class _Waiter:
         """Undo everything; return whether a call has succeeded that cannot be undone."""
         self.gone = True
         done = self.call is not None and self.call.abandon(wait=not collected)
-        self.results.take_back(self.request, self.taken_with)
-        if collected:
-            self.leave_soon()
-        else:
+        done = _undo(self.results, self.request) or done
+        if not collected:
             self.queue.waits.recycle(self)
             self.queue.leave(self)
-        return done or bool(self.results)
-
-    def leave_soon(self) -> None:
-        """Leave the queue, in whatever thread and in the middle of whatever this is."""
+            return done
+        # This may be any thread, in the middle of anything.
         try:
             self.queue.loop.call_soon_threadsafe(self.queue.leave, self)
         except RuntimeError:
             # The loop has been closed: nothing else happens in its thread.
             self.queue.leave(self)
+        return done
 
 
 class Waits:
@@ -272,7 +251,7 @@ class Waits:
                 error.done = done  # type: ignore[attr-defined]
             raise
         # No function is called from the last line of leave() to here, so no signal handler runs.
-        return waiter.results[0]
+        return waiter.results[0][1]
 
     async def _serve(self, waiter: _Waiter) -> None:
         """Give the waiter its result."""
@@ -285,9 +264,9 @@ class Waits:
             if queue.error is not None:
                 raise copy.copy(queue.error)
             expired = waiter.expired
-            waiter.taken_with = self.handle
             try:
-                waiter.results.extend(map(operator.call, [waiter.request.attempt]))
+                attempt = map(operator.call, [waiter.request.attempt])
+                waiter.results.extend(zip([self.handle], attempt, strict=False))
             except sysv_ipc.BusyError:
                 if expired:
                     raise
@@ -296,8 +275,11 @@ class Waits:
     async def _block(self, waiter: _Waiter) -> None:
         """Make the blocking call, and give the waiter its result, if it has one."""
         if waiter.handle is None:
-            waiter.handle = self._make_handle()
-        call = waiter.call = _Call(self, waiter.handle, waiter)
+            try:
+                waiter.handle = self.free.pop()
+            except IndexError:
+                waiter.handle = copy.copy(self.handle)
+        call = waiter.call = _Call(waiter.handle, waiter)
         # In this order: either close() and _end() see the call, or this sees what they have set.
         _calls.add(call)
         self.check_open()
@@ -312,20 +294,13 @@ class Waits:
                 waiter.handle = None
                 return
         _calls.discard(call)
-        if isinstance(call.error, sysv_ipc.ExistentialError):
+        if call.errors and isinstance(call.errors[0], sysv_ipc.ExistentialError):
             # The kernel reports the removal only to calls that are blocked.
-            waiter.queue.error = copy.copy(call.error)
-        if call.error is not None and not isinstance(call.error, sysv_ipc.CancelledError):
-            raise call.take_error()  # type: ignore[misc]
-        waiter.taken_with = call.handle
+            waiter.queue.error = copy.copy(call.errors[0])
+        if call.errors and not isinstance(call.errors[0], sysv_ipc.CancelledError):
+            raise call.errors.pop()
         with contextlib.suppress(IndexError):
             waiter.results.extend(map(deque.pop, [call.results]))
-
-    def _make_handle(self) -> Any:
-        try:
-            return self.free.pop()
-        except IndexError:
-            return copy.copy(self.handle)
 
     def recycle(self, waiter: _Waiter) -> None:
         """Keep the handle of a waiter's calls, unless a call is still on its way."""
@@ -343,10 +318,8 @@ class Waits:
     def close(self) -> None:
         """End all waits."""
         self.closed = True
-        for queue in list(self.queues.values()):
-            with contextlib.suppress(RuntimeError):
-                queue.loop.call_soon_threadsafe(queue.wake_all)
-        for call in [call for call in list(_calls) if call.waits is self]:
+        # The end of a call wakes the head of its queue, and each task that leaves wakes the next.
+        for call in [call for call in list(_calls) if call.waiter.queue.waits is self]:
             call.abandon(wait=False)
         if not _workers.LINGER and not _workers.is_worker():
             _workers.wait_until_at_most(len(_calls))
@@ -361,5 +334,4 @@ def _end() -> None:
     _workers.join_all()
 
 
-os.register_at_fork(after_in_child=_calls.clear)
 _core._call_at_end(_end)

@@ -25,9 +25,9 @@ __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]
 _Timeout = SupportsFloat | SupportsIndex | None
 _Operations = Iterable[Sequence[SupportsIndex]]
 _Message = tuple[bytes, int]
-#: Returns how many seconds a call may wait, or raises what is wrong with the arguments.
-_Limit = Callable[[], float | None]
+_Undo = Callable[[Any, Any], Callable[[], object]]
 _Init = TypeVar("_Init", bound=Callable[..., None])
+_Class = TypeVar("_Class", bound="_Handle")
 
 
 class _Handle:
@@ -35,24 +35,38 @@ class _Handle:
 
     #: The class of the synchronous object.
     _kind: Any
+    #: The synchronous object, for everything that does not wait.
     handle: Any
     _waits: Waits
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Create an object whose handle refuses everything until it is initialised."""
         self = super().__new__(cls)
-        self._set(cls._kind.__new__(cls._kind))
+        self.handle = cls._kind.__new__(cls._kind)
+        self._waits = Waits(self.handle)
         return self
-
-    def _set(self, handle: Any) -> None:
-        #: The synchronous object, for everything that does not wait.
-        self.handle = handle
-        self._waits = Waits(handle)
 
     def _open(self, handle: Any) -> None:
         before = self._waits
-        self._set(handle)
+        self.handle, self._waits = handle, Waits(handle)
         before.close()
+
+    def _wait(
+        self, make: Callable[[], Request], limit: Callable[..., float | None], *values: object
+    ) -> Coroutine[Any, Any, Any]:
+        """Return a coroutine that waits for the request that make() returns.
+
+        limit(*values) is how many seconds it may wait.  All arguments are converted now, so that a
+        warning shows the line of the call.  An error in them is raised when the call is awaited,
+        like all other errors.
+        """
+        try:
+            wait = self._waits.wait(make(), limit(*values))
+        except Exception as error:
+            return _raise(error)
+        # A warning that it was never awaited shows this.
+        wait.__qualname__ = make.__qualname__  # type: ignore[attr-defined]
+        return wait
 
     @property
     def key(self) -> int | None:
@@ -128,9 +142,7 @@ class Semaphore(_Handle):
     @classmethod
     def from_id(cls, id: SupportsIndex, index: SupportsIndex = 0) -> Self:
         """Open a semaphore by its id, like ``sysv_ipc.Semaphore.from_id``."""
-        self = cls.__new__(cls)
-        self._open(sysv_ipc.Semaphore.from_id(id, index))
-        return self
+        return _reopen(cls, sysv_ipc.Semaphore.from_id(id, index))
 
     def acquire(self, timeout: _Timeout = None, delta: int = 1) -> Coroutine[Any, Any, bool]:
         """Subtract delta from the value.  Wait while the value is smaller.  Return True.
@@ -139,25 +151,27 @@ class Semaphore(_Handle):
         and the other errors of ``sysv_ipc.Semaphore.acquire``.  A cancelled task has taken
         nothing.  See semop(2).
         """
-        return self._acquire(_given(_seconds, timeout), delta)
 
-    async def _acquire(self, limit: _Limit, delta: int) -> bool:
-        handle, number, undo = self.handle, _integer(delta, "delta"), self.handle.undo
+        def acquire() -> Request:
+            handle, number, undo = self.handle, _integer(delta, "delta"), self.handle.undo
 
-        def block(own: sysv_ipc.Semaphore) -> bool:
-            own.block, own.undo = True, undo
-            return own.acquire(None, number)
+            def block(own: sysv_ipc.Semaphore) -> list[bool]:
+                own.block, own.undo = True, undo
+                return [own.acquire(None, number)]
 
-        def take_back(own: sysv_ipc.Semaphore, _: object) -> Callable[[], object]:
-            return partial(own.release, number)
+            return Request(
+                ("acquire", number, undo),
+                partial(handle.acquire, 0, number),
+                block,
+                lambda own, _: partial(own.release, number),
+            )
 
-        attempt = partial(handle.acquire, 0, number)
-        seconds = limit()
-        await self._waits.wait(
-            Request(("acquire", number, undo), attempt, block, take_back),
-            seconds if handle.block else 0,
-        )
-        return True
+        return self._wait(acquire, self._limit, timeout)
+
+    def _limit(self, timeout: _Timeout) -> float | None:
+        """Return how many seconds a call may wait, like the synchronous object."""
+        seconds = _seconds(timeout)
+        return seconds if self.handle.block else 0
 
     def release(self, delta: int = 1) -> None:
         """Add delta to the value.  This never waits.  See semop(2)."""
@@ -165,21 +179,15 @@ class Semaphore(_Handle):
 
     def zero(self, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Wait until the value is zero.  Return True.  The errors are those of acquire()."""
-        return self._zero(_given(_seconds, timeout))
 
-    async def _zero(self, limit: _Limit) -> bool:
-        handle = self.handle
+        def zero() -> Request:
+            def block(own: sysv_ipc.Semaphore) -> list[bool]:
+                own.block = True
+                return [own.Z()]
 
-        def block(own: sysv_ipc.Semaphore) -> bool:
-            own.block = True
-            return own.Z()
+            return Request("zero", partial(self.handle.Z, 0), block, _undo_nothing)
 
-        seconds = limit()
-        await self._waits.wait(
-            Request("zero", partial(handle.Z, 0), block, _nothing),
-            seconds if handle.block else 0,
-        )
-        return True
+        return self._wait(zero, self._limit, timeout)
 
     async def __aenter__(self) -> Self:
         """Acquire it."""
@@ -229,29 +237,16 @@ class SemaphoreSet(_Handle):
     @classmethod
     def from_id(cls, id: SupportsIndex) -> Self:
         """Open a set by its id, like ``sysv_ipc.SemaphoreSet.from_id``."""
-        self = cls.__new__(cls)
-        self._open(sysv_ipc.SemaphoreSet.from_id(id))
-        return self
+        return _reopen(cls, sysv_ipc.SemaphoreSet.from_id(id))
 
     def acquire(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Subtract 1 from each of these members: from all, or from none.  Return True.
 
         indexes are the members.  timeout and errors are those of ``Semaphore.acquire``.
         """
-        return self._acquire(indexes, _given(_seconds, timeout))
-
-    async def _acquire(self, indexes: tuple[int, ...], limit: _Limit) -> bool:
-        handle, members = self.handle, _integers(indexes, "index")
-        await self._waits.wait(
-            Request(
-                ("acquire", members),
-                partial(handle.acquire, *members, timeout=0),
-                lambda own: own.acquire(*members),
-                lambda own, _: partial(own.release, *members),
-            ),
-            limit(),
+        return self._on_members(
+            "acquire", indexes, timeout, lambda own, members: partial(own.release, *members)
         )
-        return True
 
     def release(self, *indexes: int) -> None:
         """Add 1 to each of these members: to all, or to none.  This never waits."""
@@ -259,20 +254,23 @@ class SemaphoreSet(_Handle):
 
     def zero(self, *indexes: int, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Wait until all of these members are zero at the same time.  Return True."""
-        return self._zero(indexes, _given(_seconds, timeout))
+        return self._on_members("zero", indexes, timeout, _undo_nothing)
 
-    async def _zero(self, indexes: tuple[int, ...], limit: _Limit) -> bool:
-        handle, members = self.handle, _integers(indexes, "index")
-        await self._waits.wait(
-            Request(
-                ("zero", members),
-                partial(handle.zero, *members, timeout=0),
-                lambda own: own.zero(*members),
-                _nothing,
-            ),
-            limit(),
-        )
-        return True
+    def _on_members(
+        self, name: str, indexes: tuple[int, ...], timeout: _Timeout, undo: _Undo
+    ) -> Coroutine[Any, Any, bool]:
+        """Call the method of this name, which waits for members, in a task."""
+
+        def call() -> Request:
+            members = tuple(_integer(number, "index") for number in indexes)
+            return Request(
+                (name, members),
+                partial(getattr(self.handle, name), *members, timeout=0),
+                lambda own: [getattr(own, name)(*members)],
+                lambda own, _: undo(own, members),
+            )
+
+        return self._wait(call, _seconds, timeout)
 
     def op(self, operations: _Operations, timeout: _Timeout = None) -> Coroutine[Any, Any, bool]:
         """Do all of the operations, or none of them.  Return True.
@@ -281,16 +279,13 @@ class SemaphoreSet(_Handle):
         cancelled, the attribute ``done`` of the CancelledError tells whether the operations were
         done.
         """
-        return self._op(operations, _given(_seconds, timeout))
 
-    async def _op(self, operations: _Operations, limit: _Limit) -> bool:
-        handle = self.handle
-        given = handle.compile(operations).operations
-        await self._waits.wait(
-            Request(("op", given), partial(handle.op, given, 0), lambda own: own.op(given), None),
-            limit(),
-        )
-        return True
+        def op() -> Request:
+            given = self.handle.compile(operations).operations
+            attempt = partial(self.handle.op, given, 0)
+            return Request(("op", given), attempt, lambda own: [own.op(given)], None)
+
+        return self._wait(op, _seconds, timeout)
 
 
 class MessageQueue(_Handle):
@@ -324,9 +319,7 @@ class MessageQueue(_Handle):
     @classmethod
     def from_id(cls, id: SupportsIndex, max_message_size: SupportsIndex = 2048) -> Self:
         """Open a queue by its id, like ``sysv_ipc.MessageQueue.from_id``."""
-        self = cls.__new__(cls)
-        self._open(sysv_ipc.MessageQueue.from_id(id, max_message_size))
-        return self
+        return _reopen(cls, sysv_ipc.MessageQueue.from_id(id, max_message_size))
 
     def send(
         self, message: Any, block: bool = True, type: int = 1, *, timeout: _Timeout = None
@@ -338,31 +331,28 @@ class MessageQueue(_Handle):
         attribute ``done`` of the CancelledError tells whether the message was sent.  The arguments
         and errors are those of ``sysv_ipc.MessageQueue.send``.
         """
-        return self._send(message, _given(_block_seconds, block, timeout), type)
 
-    async def _send(self, message: Any, limit: _Limit, type: int) -> None:
-        handle, number = self.handle, _integer(type, "type")
-        seconds = limit()
-        if isinstance(message, str):
-            message = message.encode()
-        try:
-            with memoryview(message) as view:
-                fits = view.c_contiguous and view.nbytes <= handle.max_message_size
-        except TypeError:
-            fits = False
-        if not fits or not 0 < number <= sys.maxsize:
-            # It raises what is wrong, at once, also if other tasks wait.
-            handle.send(message, False, number)
-        # The caller may change its buffer while the task waits.
-        content = message if seconds == 0 else bytes(message)
+        def send() -> Request:
+            handle, number = self.handle, _integer(type, "type")
+            content = message.encode() if isinstance(message, str) else message
+            try:
+                with memoryview(content) as view:
+                    fits = view.c_contiguous and view.nbytes <= handle.max_message_size
+            except TypeError:
+                fits = False
+            if not fits or not 0 < number <= sys.maxsize:
+                # It raises what is wrong, at once, also if other tasks wait.
+                handle.send(content, False, number)
+            # The caller may change its buffer while the task waits.
+            kept = bytes(content)
+            return Request(
+                "send",
+                partial(handle.send, kept, False, number),
+                lambda own: [own.send(kept, True, number)],
+                None,
+            )
 
-        def block(own: sysv_ipc.MessageQueue) -> bool:
-            own.send(content, True, number)
-            return True
-
-        await self._waits.wait(
-            Request("send", partial(handle.send, content, False, number), block, None), seconds
-        )
+        return self._wait(send, _block_seconds, block, timeout)
 
     def receive(
         self,
@@ -379,27 +369,24 @@ class MessageQueue(_Handle):
         asked.  A cancelled task has taken nothing.  The arguments and errors are those of
         ``sysv_ipc.MessageQueue.receive``.
         """
-        return self._receive(_given(_block_seconds, block, timeout), type, except_type, truncate)
 
-    async def _receive(
-        self, limit: _Limit, type: int, except_type: bool, truncate: bool
-    ) -> _Message:
-        handle, number = self.handle, _integer(type, "type")
-        other, cut = bool(except_type), bool(truncate)
+        def receive() -> Request:
+            handle, number, other = self.handle, _integer(type, "type"), bool(except_type)
+            attempt = partial(
+                handle.receive, False, number, except_type=other, truncate=bool(truncate)
+            )
 
-        def watch(own: sysv_ipc.MessageQueue) -> _Message | None:
-            found = _watch(own, number, other)
-            # An empty message is taken by a watch; the task takes any other one.
-            return found if isinstance(found, tuple) else None
+            def watch(own: sysv_ipc.MessageQueue) -> list[_Message]:
+                found = _watch(own, number, other)
+                # An empty message is taken by a watch; the task takes any other one.
+                return [found] if isinstance(found, tuple) else []
 
-        def take_back(_: object, message: _Message) -> Callable[[], object]:
-            return partial(_put_back, handle, *message)
+            def put_back(_: object, message: _Message) -> Callable[[], object]:
+                return partial(_put_back, handle, *message)
 
-        attempt = partial(handle.receive, False, number, except_type=other, truncate=cut)
-        message: _Message = await self._waits.wait(
-            Request(("receive", number, other), attempt, watch, take_back), limit()
-        )
-        return message
+            return Request(("receive", number, other), attempt, watch, put_back)
+
+        return self._wait(receive, _block_seconds, block, timeout)
 
     def __aiter__(self) -> Self:
         """Receive until the queue is removed."""
@@ -413,31 +400,19 @@ class MessageQueue(_Handle):
             raise StopAsyncIteration from None
 
 
-def _reopen(kind: type[_Handle], handle: Any) -> _Handle:
-    """Make an object of a handle that was pickled."""
-    self = kind.__new__(kind)
+def _reopen(cls: type[_Class], handle: Any) -> _Class:
+    """Make an object of a synchronous one, such as one that was pickled."""
+    self = cls.__new__(cls)
     self._open(handle)
     return self
 
 
-def _given(convert: Callable[..., float | None], *values: object) -> _Limit:
-    """Convert the arguments of a call now, so that a warning shows the line of the call.
-
-    An error in them is raised when the call is awaited, like all other errors.
-    """
-    try:
-        seconds = convert(*values)
-    except Exception as error:
-        return partial(_raise, error)
-    return lambda: seconds
-
-
-def _raise(error: Exception) -> NoReturn:
+async def _raise(error: Exception) -> NoReturn:
     raise error
 
 
-def _nothing(_own: object, _result: object) -> Callable[[], object]:
-    """Return a function that takes nothing back."""
+def _undo_nothing(_own: object, _result: object) -> Callable[[], object]:
+    """Return a function that undoes nothing."""
     return bool
 
 
@@ -446,7 +421,3 @@ def _integer(value: SupportsIndex, name: str) -> int:
     if not isinstance(value, SupportsIndex):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
     return index(value)
-
-
-def _integers(values: Iterable[SupportsIndex], name: str) -> tuple[int, ...]:
-    return tuple(_integer(value, name) for value in values)

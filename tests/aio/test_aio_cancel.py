@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
+import calls
 import pytest
 from helpers import (
-    RunPython,
-    begun,
     blocked,
     cancel,
+    contents,
+    in_child,
     in_each_loop,
     in_loop,
+    start,
     threads_in,
     wait_until,
 )
 
-import sysv_ipc
-from sysv_ipc import IPC_CREX, BusyError, aio
-
-
-@contextlib.contextmanager
-def sender(messages: aio.MessageQueue, count: int, longest_pause: float) -> Iterator[None]:
-    """Send numbers from another thread, with pauses of random length."""
-
-    def send() -> None:
-        pauses = random.Random(8)
-        for number in range(count):
-            messages.handle.send(str(number))
-            if number % 4 == 0:
-                time.sleep(pauses.random() * longest_pause)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    yield
-    thread.join()
-
+from sysv_ipc import BusyError, aio
 
 # --------------------------------------------------------------------------------- messages
 
 
 @in_each_loop
-async def test_a_cancelled_task_leaves_its_place_to_the_next(messages: aio.MessageQueue) -> None:
+async def test_a_cancelled_task_or_closed_coroutine_leaves_its_place_to_the_next(
+    messages: aio.MessageQueue,
+) -> None:
+    coroutine = messages.receive()
+    coroutine.send(None)
     tasks = [asyncio.create_task(messages.receive()) for _ in range(5)]
     await blocked("msgrcv")
+    coroutine.close()
     for which in (0, 3):
         tasks[which].cancel()
-    await asyncio.sleep(0)
+    await blocked("msgrcv")
     messages.handle.send_many(["a", "b", "c"])
-    assert [(await tasks[i])[0] for i in (1, 2, 4)] == [b"a", b"b", b"c"]
+    await asyncio.wait(tasks, timeout=10)
+    assert [tasks[i].result()[0] for i in (1, 2, 4)] == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["first to last", "last to first"])
@@ -122,46 +111,41 @@ async def test_a_message_goes_to_a_task_that_waits_for_its_type_if_another_is_ca
     assert await asyncio.wait_for(seven, 10) == (b"for either", 7)
 
 
+@pytest.mark.parametrize("number", [1, 16], ids=["one task", "16 tasks"])
 @in_each_loop
-async def test_one_receiver_gets_the_messages_of_one_sender_in_order_whatever_is_cancelled(
-    messages: aio.MessageQueue,
+async def test_messages_of_one_sender_come_once_and_in_order_whatever_is_cancelled(
+    messages: aio.MessageQueue, number: int
 ) -> None:
-    count = 3000
+    """The sender is a thread; tasks are cancelled at random while they receive."""
     received: list[int] = []
+    cancelled, count = 0, 5000
     source = random.Random(9)
-    with sender(messages, count, 3e-4):
-        while len(received) < count:
-            task = asyncio.create_task(messages.receive())
+
+    def send() -> None:
+        pauses = random.Random(8)
+        for content in range(count):
+            messages.handle.send(str(content))
+            if content % 4 == 0:
+                # So that tasks have to wait, however slow they are.
+                wait_until(lambda: messages.handle.current_messages == 0)
+                time.sleep(pauses.random() * 3e-4)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    while len(received) < count:
+        tasks = [asyncio.create_task(messages.receive()) for _ in range(number)]
+        for share in (0.4, 1):
             await asyncio.sleep(source.choice([0, 1e-4, 3e-4]))
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                received.append(int((await task)[0]))
-    assert received == list(range(count))
-
-
-@in_each_loop
-async def test_nothing_is_lost_and_nothing_comes_twice(messages: aio.MessageQueue) -> None:
-    """A sending thread, and tasks that are cancelled at random while they receive."""
-    received: list[int] = []
-    cancelled, count = 0, 10000
-    source = random.Random(5)
-    with sender(messages, count, 1e-3):
-        while len(received) < count:
-            tasks = [asyncio.create_task(messages.receive()) for _ in range(16)]
-            await asyncio.sleep(source.choice([0, 1e-4, 1e-3]))
             for task in tasks:
-                if source.random() < 0.4 or len(received) > count - 70:
+                if source.random() < share:
                     task.cancel()
-            for result in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(result, asyncio.CancelledError):
-                    cancelled += 1
-                elif isinstance(result, BaseException):
-                    raise result
-                else:
-                    received.append(int(result[0]))
-            while len(received) > count - 70 and (message := messages.handle.try_receive()):
-                received.append(int(message[0]))
-    assert sorted(received) == list(range(count))
+        for task in tasks:
+            try:
+                received.append(int((await task)[0]))
+            except asyncio.CancelledError:
+                cancelled += 1
+    sender.join()
+    assert received == list(range(count))
     assert cancelled > 0
 
 
@@ -194,8 +178,8 @@ async def test_each_send_tells_whether_it_was_done_whatever_ends_it(
     messages.handle.max_size = 60
     receiver = threading.Thread(target=receive)
     receiver.start()
-    for start in range(0, 4000, 8):
-        tasks = [asyncio.create_task(send(start + i)) for i in range(8)]
+    for first in range(0, 4000, 8):
+        tasks = [asyncio.create_task(send(first + i)) for i in range(8)]
         await asyncio.sleep(source.random() * 3e-3)
         for task in source.sample(tasks, 4):
             task.cancel()
@@ -237,6 +221,38 @@ async def acquired_too_late(permits: aio.Semaphore) -> asyncio.Task[bool]:
     return task
 
 
+NOT_UNDONE = [calls.AIO_WAITS["MessageQueue.send"], calls.AIO_WAITS["SemaphoreSet.op"]]
+
+
+@pytest.mark.parametrize("made", [False, True])
+@in_each_loop
+async def test_a_cancelled_call_has_either_happened_or_not(
+    wait: calls.Wait, target: Any, opened: Any, made: bool
+) -> None:
+    """Only send() and op() cannot be undone; a second task waits behind the first."""
+    first, second = start(wait, opened), start(wait, opened)
+    await blocked()
+    expected = contents(target)
+    if made:
+        with wait.target() as same:
+            wait.end(same)
+            ended = contents(same)
+            await start(wait, type(opened).from_id(same.id), 0)
+            called = contents(same)
+        wait.end(target)
+        # Before the loop runs and the first one has its result.  A receiver's thread takes nothing.
+        in_thread = ended if wait == calls.AIO_WAITS["MessageQueue.receive"] else called
+        wait_until(lambda: not threads_in() and contents(target) == in_thread)
+        expected = called if wait in NOT_UNDONE else ended
+    second.cancel()
+    first.cancel()
+    for task, done in ((second, False), (first, made and wait in NOT_UNDONE)):
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert caught.value.done is done  # type: ignore[attr-defined]
+    assert contents(target) == expected
+
+
 @in_each_loop
 async def test_a_permit_that_a_cancelled_task_has_not_got_yet_is_released_at_once(
     permits: aio.Semaphore,
@@ -248,42 +264,9 @@ async def test_a_permit_that_a_cancelled_task_has_not_got_yet_is_released_at_onc
 
 
 @in_loop
-async def test_sets_get_back_what_was_taken_for_a_cancelled_task(members: aio.SemaphoreSet) -> None:
-    task = asyncio.create_task(members.acquire(0, 2))
-    await blocked("semop")
-    members.release(0, 2)
-    wait_until(lambda: members.handle.values == (0, 0, 0))
-    await cancel(task)
-    assert members.handle.values == (1, 0, 1)
-    zero = asyncio.create_task(members.zero(0))
-    await blocked("semop")
-    await cancel(zero)
-    assert members.handle.values == (1, 0, 1)
-
-
-@pytest.mark.parametrize("done", [False, True])
-@in_loop
-async def test_a_cancelled_operation_tells_whether_it_was_done(
-    members: aio.SemaphoreSet, done: bool
+async def test_a_task_is_cancelled_although_its_object_has_been_removed(
+    permits: aio.Semaphore,
 ) -> None:
-    first = asyncio.create_task(members.op([(0, -1), (1, 1)]))
-    second = asyncio.create_task(members.op([(0, -1), (1, 1)]))
-    await blocked("semop")
-    if done:
-        members.release(0)
-        wait_until(lambda: members.handle.values == (0, 1, 0))
-    # Before the loop runs and the first one has its result.
-    second.cancel()
-    first.cancel()
-    for task, was_done in ((second, False), (first, done)):
-        with pytest.raises(asyncio.CancelledError) as caught:
-            await task
-        assert caught.value.done is was_done  # type: ignore[attr-defined]
-    assert members.handle.values == (0, int(done), 0)
-
-
-@in_loop
-async def test_a_task_stays_cancelled_if_the_object_has_gone(permits: aio.Semaphore) -> None:
     task = await acquired_too_late(permits)
     permits.remove()
     await cancel(task)
@@ -293,115 +276,76 @@ async def test_a_task_stays_cancelled_if_the_object_has_gone(permits: aio.Semaph
 async def test_a_task_that_is_cancelled_before_its_thread_begins_takes_nothing(
     messages: aio.MessageQueue, permits: aio.Semaphore
 ) -> None:
+    before = set(os.listdir("/proc/self/task"))
     give: Callable[[], object]
     await permits.acquire()
     for number in range(300):
-        for wait, give, take in (
-            (messages.receive, lambda: messages.handle.send("x"), messages.receive),
-            (permits.acquire, permits.release, permits.acquire),
+        for wait, give in (
+            (messages.receive, lambda: messages.handle.send("x")),
+            (permits.acquire, permits.release),
         ):
             task = asyncio.create_task(wait())
             await asyncio.sleep(0.0003 * (number % 3))
             task.cancel()
             give()
             await asyncio.gather(task, return_exceptions=True)
-            await take(timeout=0)
-    for left in (messages.receive(timeout=0), permits.acquire(timeout=0)):
-        with pytest.raises(BusyError):
-            await left
-
-
-UNDO = """
-import asyncio, sys, time
-from sysv_ipc import aio
-semaphore = aio.Semaphore.from_id(int(sys.argv[1]))
-undo = sys.argv[2] == "True"
-async def late():
-    semaphore.handle.undo = undo
-    task = asyncio.create_task(semaphore.acquire())
-    while not semaphore.handle.waiting_for_nonzero:
-        await asyncio.sleep(0.001)
-    semaphore.handle.undo = False
-    semaphore.release()
-    while semaphore.handle.value: time.sleep(0.001)
-    semaphore.handle.undo = not undo
-    return task
-async def main():
-    # Afterwards there is a handle with the other undo that the next calls use.
-    semaphore.release()
-    semaphore.handle.undo = not undo
-    zero = asyncio.create_task(semaphore.zero())
-    while not semaphore.handle.waiting_for_zero:
-        await asyncio.sleep(0.001)
-    semaphore.handle.undo = False
-    semaphore.handle.acquire()
-    await zero
-    await (await late())
-    print(semaphore.handle.value, flush=True)
-    task = await late()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    print(semaphore.handle.value, flush=True)
-asyncio.run(main())
-"""
+            await wait(timeout=0)
+    # Each of these is the first of its kind, whose thread has not begun.
+    for number in range(1, 51):
+        tasks = [
+            asyncio.create_task(messages.receive(type=number)),
+            *(asyncio.create_task(permits.acquire(delta=number)) for _ in range(2)),
+        ]
+        await asyncio.sleep(0)
+        await cancel(*tasks)
+    assert permits.handle.waiting_for_nonzero == 0
+    assert (messages.handle.current_messages, permits.handle.value) == (0, 0)
+    wait_until(lambda: set(os.listdir("/proc/self/task")) <= before)
 
 
 @pytest.mark.parametrize("undo", [False, True])
 def test_undo_is_that_of_the_handle_when_the_call_was_made(
-    run_python: RunPython, semaphore: sysv_ipc.Semaphore, undo: bool
+    permits: aio.Semaphore, undo: bool
 ) -> None:
     """The kernel gives back at the end what a process has taken with undo, in whatever thread."""
-    semaphore.acquire()
-    assert run_python(UNDO, semaphore.id, undo).stdout == "0\n1\n"
-    assert semaphore.value == (2 if undo else 1)
+    handle = permits.handle
+
+    async def late() -> asyncio.Task[bool]:
+        handle.undo = undo
+        task = asyncio.create_task(permits.acquire())
+        await blocked("semop")
+        handle.undo = False
+        handle.release()
+        wait_until(lambda: handle.value == 0)
+        handle.undo = not undo
+        return task
+
+    async def main() -> list[int]:
+        # Afterwards there is a handle with the other undo that the next calls use.
+        handle.undo = not undo
+        zero = asyncio.create_task(permits.zero())
+        await blocked("semop")
+        handle.undo = False
+        handle.acquire()
+        await zero
+        await (await late())
+        values = [handle.value]
+        await cancel(await late())
+        return [*values, handle.value]
+
+    assert in_child(lambda: asyncio.run(main())) == [0, 1]
+    assert handle.value == (2 if undo else 1)
 
 
 @in_loop
-async def test_waits_that_are_cancelled_leave_no_thread_waiting(
-    messages: aio.MessageQueue, permits: aio.Semaphore
+async def test_a_sender_that_has_succeeded_is_not_told_that_its_object_was_closed(
+    messages: aio.MessageQueue,
 ) -> None:
-    before = set(os.listdir("/proc/self/task"))
-    permits.handle.acquire()
-    for number in range(1, 51):
-        for call in (messages.receive(type=number), permits.acquire(delta=number)):
-            task = asyncio.create_task(call)
-            await asyncio.sleep(0)
-            await cancel(task)
-    assert permits.handle.waiting_for_nonzero == 0
-    tasks = [asyncio.create_task(permits.acquire()) for _ in range(2)]
-    await begun(*tasks)
-    await cancel(*tasks)
-    assert permits.handle.waiting_for_nonzero == 0
-    wait_until(lambda: set(os.listdir("/proc/self/task")) <= before)
-
-
-def test_close_releases_a_permit_that_the_task_of_a_stopped_loop_has_not_got(
-    permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop
-) -> None:
-    task = stopped_loop.run_until_complete(acquired_too_late(permits))
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    stopped_loop.close()
-    permits.close()
-    wait_until(lambda: permits.handle.value == 1)
-
-
-def test_the_task_of_a_stopped_loop_has_its_permit_when_the_loop_goes_on(
-    permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop
-) -> None:
-    task = stopped_loop.run_until_complete(acquired_too_late(permits))
-    assert stopped_loop.run_until_complete(task) is True
-    assert permits.handle.value == 0
-
-
-@in_loop
-async def test_a_sender_that_has_succeeded_is_not_told_that_its_object_was_closed() -> None:
-    queue = aio.MessageQueue(None, IPC_CREX)
-    queue.handle.max_size = 10
-    queue.handle.send(b"x" * 10)
-    task = asyncio.create_task(queue.send("after it"))
+    messages.handle.max_size = 10
+    messages.handle.send(b"x" * 10)
+    task = asyncio.create_task(messages.send("after it"))
     await blocked("msgsnd")
-    queue.handle.receive()
-    wait_until(lambda: queue.handle.current_messages == 1)
-    queue.close()
+    messages.handle.receive()
+    wait_until(lambda: messages.handle.current_messages == 1)
+    messages.close()
     await task
-    queue.remove()

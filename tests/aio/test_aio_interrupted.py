@@ -9,12 +9,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
-from helpers import blocked, threads_in, wait_until
+from helpers import blocked, handled, threads_in, wait_until
 
 from sysv_ipc import IPC_CREX, BusyError, aio
 
@@ -80,8 +81,7 @@ def at_each_point(main: Callable[[Handler], Coroutine[Any, Any, None]]) -> None:
     assert points > 1
 
 
-Task = asyncio.Task[tuple[bytes, int]]
-Outcome = tuple[list[bytes], list[Task]]
+Outcome = tuple[list[bytes], list[asyncio.Task[tuple[bytes, int]]]]
 #: Lets "zero" be sent; returns what it has received, and tasks that still wait.
 Act = Callable[[aio.MessageQueue, Handler], Coroutine[Any, Any, Outcome]]
 
@@ -96,61 +96,45 @@ async def begin(messages: aio.MessageQueue, handler: Handler) -> Outcome:
     return [], []
 
 
-async def announced(messages: aio.MessageQueue) -> Task:
-    """Return a task whose thread has seen a message that the task has not taken yet."""
-    task = asyncio.create_task(messages.receive(timeout=10))
-    await blocked("msgrcv")
-    messages.handle.send("zero")
-    wait_until(lambda: threads_in("msgrcv") == 0)
-    return task
-
-
-async def cancel_early(messages: aio.MessageQueue, handler: Handler) -> Outcome:
-    """Interrupt a task that is cancelled before its message comes."""
-    task = asyncio.create_task(messages.receive(timeout=10))
+async def early(messages: aio.MessageQueue, handler: Handler, timeout: float = 10) -> Outcome:
+    """Interrupt a task that is cancelled before its message comes, or whose time is up."""
+    task = asyncio.create_task(messages.receive(timeout=timeout))
     await asyncio.sleep(0)
-    task.cancel()
-    with handler.inside():
-        await task
-    messages.handle.send("zero")
-    return [], []
-
-
-async def cancel(messages: aio.MessageQueue, handler: Handler) -> Outcome:
-    """Interrupt a task that is cancelled when its message has come, and another behind it."""
-    task = await announced(messages)
-    other = asyncio.create_task(messages.receive(timeout=10))
-    await asyncio.sleep(0)
-    task.cancel()
-    with handler.inside():
-        await task
-    return [], [other]
-
-
-async def fetch(messages: aio.MessageQueue, handler: Handler) -> Outcome:
-    """Interrupt a task that takes its message, and another behind it."""
-    task = await announced(messages)
-    other = asyncio.create_task(messages.receive(timeout=10))
-    received = []
-    with handler.inside():
-        received.append((await task)[0])
-    return received, [other]
-
-
-async def expire(messages: aio.MessageQueue, handler: Handler) -> Outcome:
-    """Interrupt a task whose time is up."""
-    task = asyncio.create_task(messages.receive(timeout=0.001))
-    await asyncio.sleep(0)
+    if timeout == 10:
+        task.cancel()
     with contextlib.suppress(BusyError), handler.inside():
         await task
     messages.handle.send("zero")
     return [], []
 
 
+async def late(messages: aio.MessageQueue, handler: Handler, cancelled: bool = False) -> Outcome:
+    """Interrupt a task whose thread has seen a message, and another task behind it."""
+    task = asyncio.create_task(messages.receive(timeout=10))
+    await blocked("msgrcv")
+    messages.handle.send("zero")
+    wait_until(lambda: threads_in("msgrcv") == 0)
+    other = asyncio.create_task(messages.receive(timeout=10))
+    await asyncio.sleep(0)
+    if cancelled:
+        task.cancel()
+    received = []
+    with handler.inside():
+        received.append((await task)[0])
+    return received, [other]
+
+
+ACTS: dict[str, Act] = {
+    "begin": begin,
+    "cancel before the message": early,
+    "expire": partial(early, timeout=0.001),
+    "take": late,
+    "cancel after the message": partial(late, cancelled=True),
+}
+
+
 @sets_profile
-@pytest.mark.parametrize(
-    "act", [begin, cancel_early, cancel, fetch, expire], ids=lambda act: act.__name__
-)
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_an_interrupt_at_any_point_loses_no_message_and_stops_no_task(act: Act) -> None:
     async def main(handler: Handler) -> None:
         messages = aio.MessageQueue(None, IPC_CREX)
@@ -164,16 +148,21 @@ def test_an_interrupt_at_any_point_loses_no_message_and_stops_no_task(act: Act) 
         while len(received) < 3:
             received.append((await messages.receive(timeout=10))[0])
         assert sorted(received) == [b"one", b"two", b"zero"]
-        asyncio.get_running_loop().call_later(0.001, messages.handle.send, "late")
-        assert await messages.receive(timeout=10) == (b"late", 1)
-        messages.close()
-        messages.remove()
+        await still_works(messages)
 
     at_each_point(main)
 
 
+async def still_works(messages: aio.MessageQueue) -> None:
+    """Check that a task can wait, and remove the queue."""
+    asyncio.get_running_loop().call_later(0.001, messages.handle.send, "late")
+    assert await messages.receive(timeout=10) == (b"late", 1)
+    messages.close()
+    messages.remove()
+
+
 @sets_profile
-@pytest.mark.parametrize("what", ["cancel", "fetch"])
+@pytest.mark.parametrize("what", ["take", "take after another", "cancel"])
 @pytest.mark.parametrize("undo", [False, True])
 def test_an_interrupt_at_any_point_loses_no_permit(undo: bool, what: str) -> None:
     async def main(handler: Handler) -> None:
@@ -181,6 +170,10 @@ def test_an_interrupt_at_any_point_loses_no_permit(undo: bool, what: str) -> Non
         permits.handle.undo = undo
         task = asyncio.create_task(permits.acquire(delta=2))
         await blocked("semop")
+        if what == "take after another":
+            first, task = task, asyncio.create_task(permits.acquire(delta=2))
+            await asyncio.sleep(0)
+            first.cancel()
         permits.release(2)
         wait_until(lambda: permits.handle.value == 0)
         if what == "cancel":
@@ -200,16 +193,12 @@ def test_an_interrupt_at_any_point_loses_no_permit(undo: bool, what: str) -> Non
 
 
 @sets_profile
-@pytest.mark.parametrize("kind", ["message", "permit"])
-def test_a_handler_that_closes_the_object_at_any_point_ends_the_wait(kind: str) -> None:
+@pytest.mark.parametrize("kind", [aio.MessageQueue, aio.Semaphore])
+def test_a_handler_that_closes_the_object_at_any_point_ends_the_wait(kind: Any) -> None:
     async def main(handler: Handler) -> None:
-        messages = aio.MessageQueue(None, IPC_CREX)
-        permits = aio.Semaphore(None, IPC_CREX)
-        one: Any = messages if kind == "message" else permits
+        one: Any = kind(None, IPC_CREX)
         handler.act = one.close
-        task = asyncio.create_task(
-            messages.receive(timeout=20) if kind == "message" else permits.acquire(timeout=20)
-        )
+        task = asyncio.create_task((one.receive if is_queue else one.acquire)(timeout=20))
         got = []
         with handler.inside():
             # Until the head of the queue has its thread.
@@ -218,13 +207,15 @@ def test_a_handler_that_closes_the_object_at_any_point_ends_the_wait(kind: str) 
                 one.close()
             got.append(await asyncio.wait_for(task, 10))
         assert not got
-        messages.handle.send("kept")
-        permits.release()
-        assert messages.handle.receive(False) == (b"kept", 1)
-        assert permits.handle.value == 1
-        for other in (messages, permits):
-            other.remove()
+        if is_queue:
+            one.handle.send("kept")
+            assert one.handle.receive(False) == (b"kept", 1)
+        else:
+            one.release()
+            assert one.handle.value == 1
+        one.remove()
 
+    is_queue = kind is aio.MessageQueue
     at_each_point(main)
 
 
@@ -233,26 +224,19 @@ def deep(frames: int, function: Callable[[], object]) -> object:
 
 
 def test_a_stack_that_is_nearly_full_loses_no_message() -> None:
-    def step(waiting: Coroutine[Any, Any, Any], room: int) -> None:
-        used = sum(1 for _ in traceback.walk_stack(sys._getframe()))
-        deep(sys.getrecursionlimit() - used - room, lambda: waiting.send(None))
-
     async def main(room: int) -> bool:
         messages = aio.MessageQueue(None, IPC_CREX)
         waiting = messages.receive()
+        used = sum(1 for _ in traceback.walk_stack(sys._getframe()))
+        failed = False
         try:
-            step(waiting, room)
+            deep(sys.getrecursionlimit() - used - room, lambda: waiting.send(None))
         except RecursionError:
             failed = True
-        else:
-            failed = False
         waiting.close()
         messages.handle.send("zero")
         assert await messages.receive(timeout=10) == (b"zero", 1)
-        asyncio.get_running_loop().call_later(0.001, messages.handle.send, "late")
-        assert await messages.receive(timeout=10) == (b"late", 1)
-        messages.close()
-        messages.remove()
+        await still_works(messages)
         return failed
 
     outcomes = [asyncio.run(main(room)) for room in range(2, 60)]
@@ -275,24 +259,19 @@ def test_real_signals_whose_handler_raises_leave_everything_usable(
                 raise KeyboardInterrupt
             signal.setitimer(signal.ITIMER_REAL, 0.00003)
 
+    async def receive() -> None:
+        task = asyncio.create_task(messages.receive(timeout=10))
+        await asyncio.sleep(0)
+        messages.handle.send("x")
+        assert (await task)[0] == b"x"
+
     async def work() -> None:
         # Which task the exception ends is left to chance.
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         while armed:
-            task = asyncio.create_task(messages.receive())
-            await asyncio.sleep(0)
-            messages.handle.send("x")
-            await task
+            await receive()
 
-    async def after() -> None:
-        messages.handle.receive_many(99, False)
-        task = asyncio.create_task(messages.receive(timeout=10))
-        await asyncio.sleep(0)
-        messages.handle.send("y")
-        assert await task == (b"y", 1)
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
+    with handled(signal.SIGALRM, handler):
         for number in range(300):
             armed = True
             signal.setitimer(signal.ITIMER_REAL, 0.001 + (number % 97) * 1.3e-5)
@@ -300,7 +279,5 @@ def test_real_signals_whose_handler_raises_leave_everything_usable(
                 asyncio.run(work())
             armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-            asyncio.run(after())
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+            messages.handle.receive_many(99, False)
+            asyncio.run(receive())

@@ -10,7 +10,6 @@ import resource
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,9 @@ from helpers import (
     begun,
     blocked,
     cancel,
+    fill,
     fork,
+    in_child,
     in_each_loop,
     in_loop,
     run_in_thread,
@@ -29,17 +30,6 @@ from helpers import (
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, BusyError, aio
-
-
-@contextlib.contextmanager
-def eager_collection() -> Iterator[None]:
-    """Collect garbage at each allocation."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(1)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 def threads() -> set[str]:
@@ -67,12 +57,10 @@ async def test_ten_thousand_tasks_cost_one_thread(messages: aio.MessageQueue) ->
     await begun(*tasks)
     assert threads_in("msgrcv") == 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 50 * 1024
-    sender = threading.Thread(
-        target=lambda: messages.handle.send_many([str(i) for i in range(10000)])
-    )
-    sender.start()
+    contents = [str(i) for i in range(10000)]
+    sent = run_in_thread(lambda: messages.handle.send_many(contents))
     assert [int((await task)[0]) for task in tasks] == list(range(10000))
-    sender.join()
+    assert sent() == 10000
 
 
 @in_loop
@@ -92,77 +80,72 @@ async def test_a_thousand_types_in_turn_cost_few_threads_which_end(
     wait_until(lambda: not threads() - before)
 
 
+@pytest.mark.parametrize("end", ["messages", "removal", "close"])
 @in_loop
-async def test_two_hundred_types_at_once_end_with_no_thread(messages: aio.MessageQueue) -> None:
+async def test_waits_for_two_hundred_types_at_once_end_with_no_thread(
+    messages: aio.MessageQueue, end: str
+) -> None:
     before = threads()
-    tasks = [asyncio.create_task(messages.receive(type=i)) for i in range(1, 201)]
+    types = range(1, 201)
+    tasks = [asyncio.create_task(messages.receive(type=number)) for number in types]
     await blocked("msgrcv", 200)
-    for i in range(1, 201):
-        await messages.send(str(i), type=i)
-    assert await asyncio.gather(*tasks) == [(str(i).encode(), i) for i in range(1, 201)]
+    if end == "messages":
+        for number in types:
+            messages.handle.send(str(number), type=number)
+        assert await asyncio.gather(*tasks) == [(str(i).encode(), i) for i in types]
+    else:
+        messages.remove() if end == "removal" else messages.close()
+        expected = sysv_ipc.ExistentialError if end == "removal" else ValueError
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {expected}
     wait_until(lambda: not threads() - before)
 
 
 def test_several_loops_in_several_threads_share_an_object(messages: aio.MessageQueue) -> None:
-    got: list[int] = []
-
-    async def receive() -> None:
+    async def receive() -> list[int]:
         tasks = [asyncio.create_task(messages.receive()) for _ in range(100)]
-        got.extend([int((await task)[0]) for task in tasks])
+        return [int((await task)[0]) for task in tasks]
 
-    loops = [threading.Thread(target=asyncio.run, args=(receive(),)) for _ in range(4)]
-    for thread in loops:
-        thread.start()
+    results: Any = [run_in_thread(lambda: asyncio.run(receive())) for _ in range(4)]
     messages.handle.send_many([str(i) for i in range(400)])
-    for thread in loops:
-        thread.join(60)
-    assert sorted(got) == list(range(400))
+    assert sorted(number for result in results for number in result()) == list(range(400))
 
 
-NO_THREAD = """
-import asyncio, threading
-from sysv_ipc import IPC_CREX, aio
-messages = aio.MessageQueue(None, IPC_CREX)
-async def main():
-    threading.stack_size(2**47)
-    tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        print(repr(result))
-    threading.stack_size(0)
-    task = asyncio.create_task(messages.receive())
-    await asyncio.sleep(0.01)
-    messages.handle.send("now there is one")
-    print(await task)
-try:
-    asyncio.run(asyncio.wait_for(main(), 30))
-finally:
-    messages.remove()
-"""
+def test_every_task_gets_an_error_if_no_thread_can_start(messages: aio.MessageQueue) -> None:
+    """The address space has no room for such a stack; a forked child has no idle threads."""
 
+    async def main() -> list[Any]:
+        threading.stack_size(2**47)
+        tasks = [asyncio.create_task(messages.receive()) for _ in range(3)]
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        threading.stack_size(0)
+        task = asyncio.create_task(messages.receive())
+        await blocked("msgrcv")
+        messages.handle.send("now there is one")
+        return [*map(type, errors), await task]
 
-def test_if_no_thread_can_start_every_task_is_told(run_python: RunPython) -> None:
-    """The address space has no room for such a stack."""
-    *failed, last = run_python(NO_THREAD).stdout.splitlines()
-    assert len(failed) == 3
-    assert all(line.startswith("RuntimeError(") for line in failed)
-    assert last == "(b'now there is one', 1)"
+    results = in_child(lambda: asyncio.run(main()))
+    assert results == [RuntimeError] * 3 + [(b"now there is one", 1)]
 
 
 # --------------------------------------------------------------------------- loops that stop
 
 
-@pytest.mark.parametrize("closed", [False, True], ids=["stopped", "closed"])
-def test_a_message_for_a_loop_that_does_not_run_goes_to_the_next_who_asks(
-    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop, closed: bool
+@pytest.mark.parametrize("what", ["stopped", "closed", "closed like the object"])
+def test_a_loop_that_does_not_run_holds_no_message_back(
+    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop, what: str
 ) -> None:
     task = wait_in(stopped_loop, messages.receive())
-    if closed:
+    if what != "stopped":
         stopped_loop.close()
-    messages.handle.send("on its way")
+    if what == "closed like the object":
+        messages.close()
+    messages.handle.send("for the next receiver")
     wait_until(lambda: threads_in("msgrcv") == 0)
-    assert asyncio.run(messages.receive(timeout=10)) == (b"on its way", 1)
+    other = aio.MessageQueue(messages.key) if "object" in what else messages
+    assert asyncio.run(other.receive(timeout=10)) == (b"for the next receiver", 1)
     assert not task.done()
-    if not closed:
+    if what == "stopped":
         messages.handle.send("the next")
         assert stopped_loop.run_until_complete(task) == (b"the next", 1)
 
@@ -181,43 +164,28 @@ def test_a_task_of_a_running_loop_is_served_although_a_stopped_one_waited_first(
     assert asyncio.run(main()) == (b"for the running one", 1)
 
 
-def test_a_permit_for_a_loop_that_was_closed_is_released(
-    permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop
+@pytest.mark.parametrize("what", ["closed before", "closed after", "resumed"])
+def test_a_permit_for_a_task_of_a_stopped_loop_is_released_or_belongs_to_the_task(
+    permits: aio.Semaphore, stopped_loop: asyncio.AbstractEventLoop, what: str
 ) -> None:
     permits.handle.acquire()
-    wait_in(stopped_loop, permits.acquire(), "semop")
-    stopped_loop.close()
+    task = wait_in(stopped_loop, permits.acquire(), "semop")
+    if what == "closed before":
+        stopped_loop.close()
     permits.release()
-    wait_until(lambda: threads_in("semop") == 0 and permits.handle.value == 1)
-
-
-@pytest.mark.parametrize("end", ["message", "close"])
-def test_a_loop_that_was_closed_holds_no_message_back_and_its_thread_ends(
-    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop, end: str
-) -> None:
-    wait_in(stopped_loop, messages.receive())
-    stopped_loop.close()
-    if end == "close":
-        messages.close()
-    messages.handle.send("for the next receiver")
-    wait_until(lambda: threads_in("msgrcv") == 0)
-    assert messages.handle.receive(False) == (b"for the next receiver", 1)
+    wait_until(lambda: threads_in("semop") == 0)
+    if what == "resumed":
+        assert stopped_loop.run_until_complete(task) is True
+        assert permits.handle.value == 0
+        return
+    if what == "closed after":
+        wait_until(lambda: permits.handle.value == 0)
+        stopped_loop.close()
+        permits.close()
+    wait_until(lambda: permits.handle.value == 1)
 
 
 # --------------------------------------------------------------------- coroutines and objects
-
-
-@in_loop
-async def test_a_coroutine_that_is_closed_while_it_waits_leaves_its_place(
-    messages: aio.MessageQueue,
-) -> None:
-    waiting = messages.receive()
-    waiting.send(None)
-    task = asyncio.create_task(messages.receive())
-    await blocked("msgrcv")
-    waiting.close()
-    messages.handle.send("for the next")
-    assert await asyncio.wait_for(task, 10) == (b"for the next", 1)
 
 
 def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
@@ -243,51 +211,58 @@ def test_a_coroutine_may_be_collected_in_its_own_worker_thread(
     assert asyncio.run(permits.acquire(timeout=10)) is True
 
 
-class Cycle:
-    """Garbage that refers to an object for asyncio, and may close it when it is collected."""
-
-    def __init__(self, queue: aio.MessageQueue, closed: list[aio.MessageQueue] | None) -> None:
-        self.queue = queue
-        self.closed = closed
-        self.itself = self
-
-    def __del__(self) -> None:
-        if self.closed is not None:
-            self.queue.close()
-            self.closed.append(self.queue)
-
-
-@in_each_loop
-async def test_objects_are_collected_while_threads_start(messages: aio.MessageQueue) -> None:
-    """Garbage may be collected anywhere, also in a thread that is just starting."""
-    with eager_collection():
-        for _ in range(30):
-            cycle = Cycle(aio.MessageQueue(messages.key), None)
-            task = asyncio.create_task(cycle.queue.receive())
-            del cycle
-            await asyncio.sleep(0.001)
-            await messages.send("x")
-            assert await task == (b"x", 1)
+@in_loop
+async def test_a_permit_that_comes_while_its_coroutine_is_closed_is_released(
+    permits: aio.Semaphore,
+) -> None:
+    """Nothing waits here for the worker thread, which has the permit and releases it itself."""
+    for _ in range(20):
+        permits.handle.acquire()
+        waiting = permits.acquire()
+        waiting.send(None)
+        await blocked("semop")
+        permits.release()
+        waiting.close()
+        wait_until(lambda: threads_in("semop") == 0 and permits.handle.value == 1)
 
 
 @in_each_loop
-async def test_objects_are_closed_by_whoever_collects_their_owner(
+async def test_an_object_may_be_closed_by_the_collector_in_any_thread(
     messages: aio.MessageQueue,
 ) -> None:
-    """A __del__() may run anywhere, also in a worker thread."""
+    """A __del__() may run anywhere, also in a worker thread that is just starting."""
     closed: list[aio.MessageQueue] = []
-    with eager_collection():
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.queue = aio.MessageQueue(messages.key)
+            self.itself = self
+
+        def __del__(self) -> None:
+            self.queue.close()
+            closed.append(self.queue)
+
+    async def receive(queue: aio.MessageQueue) -> None:
+        task = asyncio.create_task(queue.receive())
+        await asyncio.sleep(0.001)
+        await messages.send("x")
+        assert await task == (b"x", 1)
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
         for _ in range(100):
-            cycle = Cycle(aio.MessageQueue(messages.key), closed)
+            cycle = Cycle()
+            await receive(cycle.queue)
             task = asyncio.create_task(cycle.queue.receive(type=5))
             await asyncio.sleep(0.001)
             task.cancel()
             del cycle
             with pytest.raises(asyncio.CancelledError):
                 await task
-            task = asyncio.create_task(messages.receive())
-            await messages.send("x")
-            assert await task == (b"x", 1)
+            await receive(messages)
+    finally:
+        gc.set_threshold(*thresholds)
     # Another thread may be in the middle of collecting, and then nothing is collected here.
     wait_until(lambda: not gc.collect() and len(closed) == 100)
     for queue in closed:
@@ -295,18 +270,32 @@ async def test_objects_are_closed_by_whoever_collects_their_owner(
             await queue.receive(timeout=0)
 
 
-def test_an_object_that_is_dropped_leaves_no_thread(messages: aio.MessageQueue) -> None:
+@pytest.mark.parametrize("end", ["time is up", "removed before", "removed meanwhile"])
+def test_an_object_whose_call_failed_goes_with_its_last_reference_and_leaves_no_thread(
+    end: str,
+) -> None:
     before = threads()
 
-    def use_and_drop() -> weakref.ref[aio.MessageQueue]:
-        same = aio.MessageQueue(messages.key)
-        with pytest.raises(BusyError):
-            asyncio.run(same.receive(timeout=0.01))
-        return weakref.ref(same)
+    async def main() -> weakref.ref[aio.MessageQueue]:
+        queue = aio.MessageQueue(None, IPC_CREX)
+        remove = queue.handle.remove
+        if end == "removed meanwhile":
+            asyncio.get_running_loop().call_later(0.01, remove)
+        elif end == "removed before":
+            remove()
+        with contextlib.suppress(BusyError, sysv_ipc.ExistentialError):
+            await queue.receive(timeout=0.01 if end == "time is up" else 10)
+        if end == "time is up":
+            remove()
+        return weakref.ref(queue)
 
-    dead = use_and_drop()
-    gc.collect()
-    assert dead() is None
+    gc.disable()
+    try:
+        dead = asyncio.run(main())
+        # The worker thread drops its reference a moment later.
+        wait_until(lambda: dead() is None)
+    finally:
+        gc.enable()
     wait_until(lambda: not threads() - before)
 
 
@@ -314,58 +303,66 @@ def test_an_object_that_is_dropped_leaves_no_thread(messages: aio.MessageQueue) 
 
 
 @in_loop
-async def test_a_forked_child_has_threads_of_its_own(messages: aio.MessageQueue) -> None:
-    # The parent has an idle thread, and one that waits.
-    idle = asyncio.create_task(messages.receive(type=2))
-    task = asyncio.create_task(messages.receive())
+async def test_a_forked_child_has_threads_of_its_own_and_leaves_the_parents_waits(
+    messages: aio.MessageQueue,
+) -> None:
+    # The parent has an idle thread, and two that wait.
+    filled = fill(messages.handle)
+    idle, task = (asyncio.create_task(messages.receive(type=number)) for number in (2, 1))
+    sending = asyncio.create_task(messages.send("y" * 2048, type=3))
     await blocked("msgrcv", 2)
+    await blocked("msgsnd")
     await cancel(idle)
 
     def use() -> None:
         for queue in (aio.MessageQueue(None, IPC_CREX), messages):
             with pytest.raises(BusyError):
-                asyncio.run(queue.receive(timeout=0.01))
+                asyncio.run(queue.receive(type=1, timeout=0.01))
+            asyncio.run(asyncio.wait_for(acquire(), 10))
             if queue is not messages:
                 queue.remove()
 
+    async def acquire() -> None:
+        permits = aio.Semaphore(None, IPC_CREX)
+        waiting = asyncio.create_task(permits.acquire())
+        await blocked("semop")
+        permits.release()
+        assert await waiting
+        permits.remove()
+
     def work() -> None:
-        # The task is the parent's: ending it here ends nothing there.
-        coroutine: Any = task.get_coro()
+        # The tasks are the parent's: ending them here ends nothing there.
+        receiver: Any = task.get_coro()
         with pytest.raises(asyncio.CancelledError):
-            coroutine.throw(asyncio.CancelledError())
+            receiver.throw(asyncio.CancelledError())
+        sending.get_coro().close()
         # A loop is running in this thread.
         assert run_in_thread(use)() is None
 
     assert os.waitpid(fork(work), 0)[1] == 0
-    assert threads_in("msgrcv") == 1
+    assert threads_in("msgrcv") == threads_in("msgsnd") == 1
+    for _ in range(filled):
+        messages.handle.receive(type=99)
     await messages.send("to the parent")
     assert await task == (b"to the parent", 1)
+    await sending
+    assert messages.handle.receive(False) == (b"y" * 2048, 3)
 
 
-def test_a_forked_child_ends_while_its_parent_sends(run_python: RunPython) -> None:
-    code = """
-import asyncio, os, sys
-from sysv_ipc import IPC_CREX, aio
-async def main():
-    messages = aio.MessageQueue(None, IPC_CREX)
-    while messages.handle.try_send("full"):
-        pass
-    task = asyncio.create_task(messages.send("x"))
-    await asyncio.sleep(0.02)
-    child = os.fork()
-    if child == 0:
-        # To leave asyncio.run() is not for a child: the loop is the parent's.
-        task.get_coro().close()
-        del task
-        sys.stdout.flush()
-        os._exit(0)
-    print(os.waitpid(child, 0)[1], flush=True)
-    messages.handle.receive()
-    await task
-    messages.remove()
-asyncio.run(main())
-"""
-    assert run_python(code).stdout == "0\n"
+def test_a_forked_child_may_continue_a_stopped_loop(
+    messages: aio.MessageQueue, stopped_loop: asyncio.AbstractEventLoop
+) -> None:
+    task = wait_in(stopped_loop, messages.receive(type=1))
+
+    def work() -> None:
+        # It does not wait behind the parent's task.
+        messages.handle.send("to the child", type=1)
+        receive = asyncio.wait_for(messages.receive(type=1), 2)
+        assert stopped_loop.run_until_complete(receive) == (b"to the child", 1)
+
+    assert os.waitpid(fork(work), 0)[1] == 0
+    messages.handle.send("to the parent")
+    assert stopped_loop.run_until_complete(task) == (b"to the parent", 1)
 
 
 END = """
@@ -412,32 +409,27 @@ def test_the_interpreter_ends_while_tasks_wait(run_python: RunPython, how: str) 
     assert (done.returncode, done.stdout, done.stderr) == (3, "0\n", "")
 
 
-def test_an_interrupt_at_the_end_of_the_interpreter_does_not_hold_it(
-    run_python: RunPython,
-) -> None:
-    code = """
-import asyncio, atexit, signal, sys
-from sysv_ipc import IPC_CREX, aio
-queues = [aio.MessageQueue(None, IPC_CREX) for _ in range(3)]
+INTERRUPTED_END = """
+import asyncio, atexit, sys
+from sysv_ipc import aio
+queues = [aio.MessageQueue.from_id(int(number)) for number in sys.argv[1:]]
 loop = asyncio.new_event_loop()
 for queue in queues:
     loop.create_task(queue.receive())._log_destroy_pending = False
 loop.run_until_complete(asyncio.sleep(0.02))
-ids = [queue.id for queue in queues]
-print(ids, flush=True)
-def interrupt():
-    def profile(frame, event, argument):
-        if frame.f_code.co_filename.startswith(folder):
-            sys.setprofile(None)
-            raise KeyboardInterrupt
-    folder = aio.__file__.removesuffix("aio.py")
-    sys.setprofile(profile)
-atexit.register(interrupt)
+def profile(frame, event, argument):
+    if frame.f_code.co_filename.startswith(aio.__file__.removesuffix("aio.py")):
+        sys.setprofile(None)
+        raise KeyboardInterrupt
+atexit.register(sys.setprofile, profile)
 """
-    done = run_python(code)
+
+
+def test_an_interrupt_at_the_end_of_the_interpreter_does_not_hold_it(
+    run_python: RunPython, queue: sysv_ipc.MessageQueue, messages: aio.MessageQueue
+) -> None:
+    done = run_python(INTERRUPTED_END, queue.id, messages.id, queue.id)
     assert "KeyboardInterrupt" in done.stderr
-    for number in eval(done.stdout):
-        sysv_ipc.remove_message_queue(number)
 
 
 # ------------------------------------------------------------------------- patched threads
@@ -455,16 +447,12 @@ async def main():
         await queue.receive(timeout=0.05)
     except sysv_ipc.BusyError:
         print("busy")
-    for message in "", "message":
+    for message in "", "message", None:
         task = asyncio.create_task(queue.receive())
         await asyncio.sleep(0.02)
-        queue.handle.send(message)
-        print(await asyncio.wait_for(task, 20))
-    task = asyncio.create_task(queue.receive())
-    await asyncio.sleep(0.02)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    print(task.cancelled())
+        task.cancel() if message is None else queue.handle.send(message)
+        (result,) = await asyncio.gather(asyncio.wait_for(task, 20), return_exceptions=True)
+        print(type(result).__name__, result)
     queue.remove()
 asyncio.run(main())
 """
@@ -482,25 +470,24 @@ monkey = types.ModuleType("gevent.monkey")
 monkey.get_original = lambda module, name: saved[name]
 sys.modules["gevent.monkey"] = monkey
 """
-
-
-def with_patches(run_python: RunPython, patch: str, when: str) -> None:
-    done = run_python(PATCHED.replace("PATCH", patch), when)
-    assert done.stdout == "busy\n(b'', 1)\n(b'message', 1)\nTrue\n", done.stderr
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_worker_threads_are_real_if_the_program_has_greenlets_for_threads(
-    run_python: RunPython, when: str
-) -> None:
-    with_patches(run_python, LIKE_GEVENT, when)
-
-
-@pytest.mark.skipif(
+GEVENT = pytest.mark.skipif(
     sys.version_info >= (3, 13) or os.uname().machine != "x86_64",
     reason="gevent is installed where it comes built: on x86-64, up to CPython 3.12",
 )
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("what", ["patch_all", "patch_thread"])
-def test_tasks_wait_under_gevent(run_python: RunPython, what: str, when: str) -> None:
-    with_patches(run_python, f"from gevent import monkey; monkey.{what}()", when)
+@pytest.mark.parametrize(
+    "patch",
+    [
+        pytest.param(LIKE_GEVENT, id="a patch like that of gevent"),
+        pytest.param("from gevent import monkey; monkey.patch_all()", marks=GEVENT),
+        pytest.param("from gevent import monkey; monkey.patch_thread()", marks=GEVENT),
+    ],
+)
+def test_worker_threads_are_real_if_the_program_has_greenlets_for_threads(
+    run_python: RunPython, patch: str, when: str
+) -> None:
+    done = run_python(PATCHED.replace("PATCH", patch), when)
+    expected = "busy\ntuple (b'', 1)\ntuple (b'message', 1)\nCancelledError \n"
+    assert done.stdout == expected, done.stderr

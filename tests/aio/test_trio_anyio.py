@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
+import runpy
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 import trio
-from helpers import wait_until
+from helpers import threads_in, wait_until
 
 import sysv_ipc
 
@@ -23,13 +23,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples/trio_and_anyio.py"
 
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("trio_and_anyio", EXAMPLE)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def example() -> SimpleNamespace:
+    """The example, as a module."""
+    return SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
 
 
 def run(way: str, main: Any) -> None:
@@ -51,7 +47,7 @@ def test_the_example_runs() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_lost_when_scopes_are_cancelled_at_random(
-    example: ModuleType, queue: sysv_ipc.MessageQueue, way: str
+    example: SimpleNamespace, queue: sysv_ipc.MessageQueue, way: str
 ) -> None:
     count = 1500
     received: list[int] = []
@@ -78,30 +74,21 @@ def test_nothing_is_lost_when_scopes_are_cancelled_at_random(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_thread_of_a_cancelled_scope_ends(
-    example: ModuleType, queue: sysv_ipc.MessageQueue, way: str
+    example: SimpleNamespace, queue: sysv_ipc.MessageQueue, way: str
 ) -> None:
-    ended = threading.Event()
-
-    class Queue(sysv_ipc.MessageQueue):
-        def receive(self, *arguments: Any, **keywords: Any) -> Any:
-            try:
-                return super().receive(*arguments, **keywords)
-            finally:
-                ended.set()
-
     async def main(library: Any) -> None:
-        receiver = example.Receiver(Queue(queue.key), library.to_thread.run_sync)
+        receiver = example.Receiver(queue, library.to_thread.run_sync)
         with library.move_on_after(0.02) as scope:
             await receiver.receive()
         assert scope.cancelled_caught
 
     run(way, main)
-    wait_until(ended.is_set)
+    wait_until(lambda: threads_in("msgrcv") == 0)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_scope_that_is_cancelled_before_its_thread_begins(
-    example: ModuleType, queue: sysv_ipc.MessageQueue, way: str
+    example: SimpleNamespace, queue: sysv_ipc.MessageQueue, way: str
 ) -> None:
     async def main(library: Any) -> None:
         limiter = library.CapacityLimiter(1)

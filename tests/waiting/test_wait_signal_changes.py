@@ -63,7 +63,7 @@ def work():
     except sysv_ipc.Error as error:
         ended.append(type(error).__name__)
 thread = threading.Thread(target=work, daemon=True); thread.start()
-while not blocked_in_system_call(thread.native_id, "msgrcv", "semtimedop"):
+while not blocked_in_system_call(thread.native_id, "msgrcv", "semop"):
     time.sleep(0.001)
 for number in signal.valid_signals():
     try:
