@@ -18,6 +18,8 @@ import pytest
 from helpers import ROOT, lists, wait_until
 from sleeping import blocked_process
 
+pytestmark = pytest.mark.thread_unsafe("the programs use a fixed key")
+
 README = (ROOT / "README.md").read_text()
 OUTPUT = "it has 21 degrees"
 
