@@ -15,9 +15,7 @@ from helpers import ROOT
 
 import sysv_ipc
 
-pytestmark = pytest.mark.once
-
-pytestmark = pytest.mark.thread_unsafe("the objects have a fixed key")
+pytestmark = [pytest.mark.once, pytest.mark.thread_unsafe("the objects have a fixed key")]
 
 PAGE = (ROOT / "docs/how-to/migrate-from-1.2.0.md").read_text()
 
