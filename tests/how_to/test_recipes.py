@@ -37,6 +37,7 @@ OTHERS = {
     "migration/posix_ipc_before.py",
     "monitoring.py",
     "other_users.py",
+    "queue_fill.sh",
 }
 
 
