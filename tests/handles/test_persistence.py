@@ -174,6 +174,13 @@ def test_key_from_name_is_the_same_in_perl(name: str) -> None:
     assert key_by(perl, EXAMPLES / "key_from_name.pl", name) == sysv_ipc.key_from_name(name)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_key_from_name_is_the_same_in_ruby(name: str) -> None:
+    ruby = shutil.which("ruby")
+    assert ruby, "the tests need Ruby: apt-get install ruby"
+    assert key_by(ruby, EXAMPLES / "key_from_name.rb", name) == sysv_ipc.key_from_name(name)
+
+
 #: The low 31 bits of their hashes are 0.
 ZERO_NAMES = ["ppkttia", "afjtjzd"]
 
@@ -182,4 +189,5 @@ ZERO_NAMES = ["ppkttia", "afjtjzd"]
 def test_key_from_name_is_1_if_the_hash_gives_0(key_from_name_in_c: Path, name: str) -> None:
     by_c = key_by(key_from_name_in_c, name)
     by_perl = key_by("perl", EXAMPLES / "key_from_name.pl", name)
-    assert (sysv_ipc.key_from_name(name), by_c, by_perl) == (1, 1, 1)
+    by_ruby = key_by("ruby", EXAMPLES / "key_from_name.rb", name)
+    assert (sysv_ipc.key_from_name(name), by_c, by_perl, by_ruby) == (1, 1, 1, 1)

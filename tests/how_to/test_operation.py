@@ -16,7 +16,7 @@ import pytest
 import yaml
 from helpers import in_child
 from prometheus_client.parser import text_string_to_metric_families
-from recipes import FOLDER, environment, outputs, run_recipe
+from recipes import FOLDER, environment, outputs, run_command, run_recipe
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, IPC_PRIVATE, MessageQueue, Semaphore, SharedMemory
@@ -48,16 +48,20 @@ os.kill(os.getpid(), 9)
     assert (sysv_ipc.shared_memories(), sysv_ipc.message_queues()) == ([], [])
 
 
-def run_script_that_complains(name: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of examples/how_to/ that says on standard error what it leaves."""
-    return subprocess.run(
-        [FOLDER / name],
+def run_script_that_complains(
+    name: str, *arguments: object, status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of examples/how_to/ that writes to standard error, and ends with this status."""
+    done = subprocess.run(
+        [FOLDER / name, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
         env=environment(),
-        check=True,
+        check=False,
     )
+    assert done.returncode == status
+    return done
 
 
 def test_a_server_that_opens_or_creates_finds_its_objects_again(run_python: Run, key: int) -> None:
@@ -103,6 +107,17 @@ def test_metrics_agree_with_the_lists(busy: MessageQueue, semaphore: Semaphore) 
     assert found["sysv_ipc_queue_fill_ratio", key] == 0.25
     assert found["sysv_ipc_queue_messages", key] == 1
     assert found["sysv_ipc_semaphore_waiting", f"{semaphore.key:#010x}"] == 0
+
+
+def test_a_script_says_how_full_a_queue_is(busy: MessageQueue) -> None:
+    assert run_command(FOLDER / "queue_fill.sh", str(busy.key), "25") == "25 %\n"
+    done = run_script_that_complains("queue_fill.sh", busy.key, 24, status=1)
+    assert (done.stdout, done.stderr) == ("25 %\n", "")
+
+
+def test_a_script_that_looks_for_a_queue_that_does_not_exist_fails(key: int) -> None:
+    done = run_script_that_complains("queue_fill.sh", key, 80, status=1)
+    assert (done.stdout, done.stderr) == ("", f"there is no queue with the key {key}\n")
 
 
 def test_objects_without_a_key_have_labels_of_their_own() -> None:

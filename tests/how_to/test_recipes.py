@@ -36,6 +36,8 @@ OTHERS = {
     "leaked_objects.sh",
     "migration/posix_ipc_before.py",
     "monitoring.py",
+    "other_users.py",
+    "queue_fill.sh",
 }
 
 

@@ -28,7 +28,7 @@ LANGUAGES = {"c", "perl", "php", "pycon", "python", "ruby", "sh", "text", "yaml"
 #: tests/project/test_tutorial.py runs its commands.
 TUTORIAL = ROOT / "docs/tutorial.md"
 #: How pages install the library; `make package` tests that.
-INSTALL = {"python3 -m venv env", ". env/bin/activate", "pip install .", "pip install sysv_ipc"}
+INSTALL = {"python3 -m venv env", ". env/bin/activate", "pip install ."}
 
 
 class Block(NamedTuple):
@@ -137,7 +137,9 @@ def test_block_names_its_language(block: Block) -> None:
     assert block.language in LANGUAGES
 
 
-@pytest.mark.parametrize(("language", "suffix"), [("c", "c"), ("perl", "pl"), ("php", "php")])
+@pytest.mark.parametrize(
+    ("language", "suffix"), [("c", "c"), ("perl", "pl"), ("php", "php"), ("ruby", "rb")]
+)
 def test_key_recipe_is_that_of_the_example(language: str, suffix: str) -> None:
     page = ROOT / "docs/reference/keys.md"
     (block,) = (block for block in blocks_of(page) if block.language == language)
