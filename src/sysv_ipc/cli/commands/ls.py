@@ -126,6 +126,7 @@ def add(commands: Commands) -> None:
         " shortened to fit, and sizes are rounded; a pipe gets everything in full.",
         examples=[
             ("sysv-ipc ls shm --mine --sort size", "the caller's segments, the smallest first"),
+            ("sysv-ipc ls --key name:acme/jobs", "the objects with the key of this name"),
             ("sysv-ipc ls -o key,owner,state", "three columns"),
             ("sysv-ipc ls --watch 1", "repeat it each second, and mark changes"),
         ],
