@@ -14,7 +14,7 @@ function _sysv_ipc_kinds
 end
 function _sysv_ipc_columns
     set -l before (string match -r '.*,' -- (commandline -ct))
-    printf "$before%s\n" kind key id owner group creator mode permissions size fill pids age changed state
+    printf "$before%s\n" kind key id owner group creator mode permissions size messages bytes fill pids age changed state
 end
 function _sysv_ipc_users
     __fish_complete_users
