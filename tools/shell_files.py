@@ -75,14 +75,14 @@ _sysv_ipc_objects() {
   compgen -W "$(_sysv_ipc_names "$(_sysv_ipc_kind "${COMP_WORDS[@]:1:COMP_CWORD-1}")")" -- "$1"
 }
 """
-#: readline splits words at colons, but id:7 is one word.
+#: readline splits words at colons, but id:7 and name:acme/jobs are one word each.
 WRAPPER_BASH = """
 _sysv_ipc() {
   local words=() word i current=0
   for i in "${!COMP_WORDS[@]}"; do
     word=${COMP_WORDS[i]}
     if [[ $i -gt 0 && ( $word == : || ${COMP_WORDS[i-1]} == : ) && ${COMP_WORDBREAKS} == *:* ]] &&
-      [[ ${COMP_WORDS[i-1]} == : || ${COMP_WORDS[i-1]} == id ]]; then
+      [[ ${COMP_WORDS[i-1]} =~ ^(:|id|name)$ ]]; then
       words[${#words[@]}-1]+=$word
     else
       words+=("$word")

@@ -169,6 +169,12 @@ def test_a_word_with_a_colon_is_completed_in_bash(made: dict[str, Any], tmp_path
     shell.close()
 
 
+def test_the_words_after_a_name_are_completed_in_bash(made: dict[str, Any], tmp_path: Path) -> None:
+    shell = bash(tmp_path)
+    shell.offers("sysv-ipc chmod 600 msg name:acme/jobs id:", [f"id:{made['msg'].id}"])
+    shell.close()
+
+
 @pytest.mark.parametrize(("shell", "path"), [("bash", BASH), ("zsh", ZSH), ("fish", FISH)])
 def test_a_shell_finds_no_error_in_its_file(shell: str, path: Path) -> None:
     done = subprocess.run([shell, "-n", path], capture_output=True, text=True, timeout=60)

@@ -152,6 +152,16 @@ def test_columns_are_chosen(objects: dict[str, Any]) -> None:
     assert on_terminal("ls", "msg", "-o", "key", "--no-header") == (0, plain)
 
 
+def test_messages_and_bytes_of_queues_are_columns(objects: dict[str, Any]) -> None:
+    objects["msg"].send("x" * 1532)
+    words = ["ls", "-o", "kind,messages,bytes,fill"]
+    rows = [["KIND", "MESSAGES", "BYTES", "FILL"], ["sem", "-", "-", "-"], ["shm", "-", "-", "-"]]
+    assert cells(succeed(*words)) == [*rows, ["msg", "2", "1536", "9 %"]]
+    assert cells(on_terminal(*words)[1]) == [*rows, ["msg", "2", "1.5K", "9 %"]]
+    assert cells(on_terminal(*words, "--bytes")[1]) == [*rows, ["msg", "2", "1536", "9 %"]]
+    assert from_json("ls", "msg")[0]["fill"] == 1536 / 16384
+
+
 def test_columns_are_suggested() -> None:
     done = run("ls", "-o", "onwer")
     assert done.returncode == 2

@@ -74,6 +74,43 @@ def test_commands_have_aliases(queue: MessageQueue) -> None:
     assert succeed("recv", queue.key) == "four"
 
 
+# ------------------------------------------------------------------------------------- names
+
+
+def test_a_name_is_the_key_that_programs_make_from_it() -> None:
+    made = from_json("create", "msg", "--key", "name:acme/jobs")
+    assert made["key"] == sysv_ipc.key_from_name("acme/jobs")
+    succeed("send", "name:acme/jobs", "text")
+    assert succeed("peek", "name:acme/jobs") == "text"
+    assert succeed("receive", "name:acme/jobs") == "text"
+    assert from_json("chmod", "640", "msg", "name:acme/jobs")[0]["id"] == made["id"]
+    assert from_json("ls", "--key", "name:acme/jobs")[0]["id"] == made["id"]
+    assert from_json("show", "msg", "name:acme/jobs")["mode_octal"] == "640"
+    succeed("rm", "msg", "name:acme/jobs")
+    line = fail("show", "msg", "name:acme/jobs")
+    assert f"there is no message queue with key {made['key']} " in line
+
+
+def test_a_segment_is_used_by_name() -> None:
+    with SharedMemory(sysv_ipc.key_from_name("acme/prices"), IPC_CREX) as made:
+        succeed("write", "name:acme/prices", "text")
+        assert succeed("read", "name:acme/prices", "--length", "4") == "text"
+        assert "74657874" in succeed("dump", "name:acme/prices", "--length", "4").replace(" ", "")
+        made.remove()
+
+
+@pytest.mark.parametrize("name", ["grün", b"gr\xfcn", "a:b", "id:7", "7", " "])
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_every_name_of_the_library_is_one_of_the_command_line(
+    name: str | bytes, locale: str
+) -> None:
+    word = os.fsdecode(b"name:" + (name.encode() if isinstance(name, str) else name))
+    environment = {**os.environ, "LC_ALL": locale}
+    done = run("create", "sem", "--quiet", "--key", word, env=environment)
+    assert int(done.stdout, 16) == sysv_ipc.key_from_name(name)
+    Semaphore(sysv_ipc.key_from_name(name)).remove()
+
+
 # ------------------------------------------------------------------------------ did you mean
 
 

@@ -14,7 +14,7 @@ def add_filters(command: Parser) -> None:
     command.add_argument("--owner", action="append", default=[], type=owner, metavar="USER",
                          help="only this user's objects")  # fmt: skip
     command.add_argument("--key", action="append", default=[], type=listed_key,
-                         help="only this key")  # fmt: skip
+                         help="only this key, such as 0x1234 or name:acme/jobs")  # fmt: skip
     command.add_argument("--id", action="append", default=[], type=identifier,
                          help="only this id")  # fmt: skip
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 KIND_HELP = "sem, shm or msg"
-OBJECT_HELP = "a key (0x1234 or 4660) or an id (id:7)"
+OBJECT_HELP = "a key (0x1234 or 4660), a name (name:acme/jobs) or an id (id:7)"
 #: The help ends with this line.
 MORE = f"documentation: {DOCUMENTATION}"
 

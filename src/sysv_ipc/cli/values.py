@@ -5,6 +5,7 @@ import grp
 import math
 import pwd
 import re
+import shlex
 from collections.abc import Callable
 
 import sysv_ipc
@@ -12,10 +13,12 @@ import sysv_ipc
 from .objects import KIND_ALIASES, KINDS, Kind, Name
 
 
-def number(text: str) -> int:
-    """Convert a number, decimal or 0x hexadecimal."""
+def number(text: str, hint: str = "") -> int:
+    """Convert a number, decimal or 0x hexadecimal.  The error ends with the hint."""
     if not re.fullmatch(r"-?(\d+|0[xX][0-9a-fA-F]+)", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number (decimal or 0x hexadecimal)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number (decimal or 0x hexadecimal){hint}"
+        )
     return int(text, 16 if "x" in text.lower() else 10)
 
 
@@ -71,7 +74,10 @@ def new_key(text: str) -> int:
 
 
 def _key(text: str, instead_of_0: str) -> int:
-    value = number(text)
+    """Convert a key, or name:NAME, which is the key that key_from_name() makes from NAME."""
+    if text.startswith("name:"):
+        return _key_of_name(text.removeprefix("name:"))
+    value = number(text, f"; for a name, use {shlex.quote('name:' + text)}" if text else "")
     if not -(2**31) <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text} is not a key: keys have 32 bits")
     if value == 0:
@@ -79,6 +85,14 @@ def _key(text: str, instead_of_0: str) -> int:
             f"{text} is IPC_PRIVATE, which identifies no object: {instead_of_0}"
         )
     return value - 2**32 if value >= 2**31 else value
+
+
+def _key_of_name(name: str) -> int:
+    if not name:
+        # This is more often an empty variable of a script than a name that programs have agreed on.
+        raise argparse.ArgumentTypeError("there is no name after name:")
+    # Bytes that the locale cannot decode are surrogates here; they become the same bytes again.
+    return sysv_ipc.key_from_name(name.encode(errors="surrogateescape"))
 
 
 def identifier(text: str) -> int:
@@ -90,7 +104,7 @@ def identifier(text: str) -> int:
 
 
 def object_name(text: str) -> Name:
-    """Convert a key, or id:N, to the name of an object."""
+    """Convert a key, name:NAME or id:N to the name of an object."""
     if text.startswith("id:"):
         return Name("id", identifier(text.removeprefix("id:")))
     return Name("key", key(text))

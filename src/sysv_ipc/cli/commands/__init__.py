@@ -25,8 +25,8 @@ def parser() -> Parser:
     )
     top.examples = [
         Example(f"{PROGRAM} ls", "list all objects of the machine"),
-        Example(f"{PROGRAM} show shm 0x1234", "show every fact about a segment"),
-        Example(f"{PROGRAM} rm msg id:7", "remove the message queue with id 7"),
+        Example(f"{PROGRAM} show msg name:acme/jobs", "show every fact about a queue"),
+        Example(f"{PROGRAM} rm msg id:7", "remove the queue with id 7"),
     ]
     top.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {sysv_ipc.VERSION}",
                      help="print the version")  # fmt: skip

@@ -25,6 +25,7 @@ def add(commands: Commands) -> None:
         examples=[
             ("sysv-ipc create sem --values 1,0", "a set of two semaphores"),
             ("sysv-ipc create shm --size 16M --mode 660", "a segment that the group may use"),
+            ("sysv-ipc create msg --key name:acme/jobs", "a queue with the key of this name"),
             ("KEY=$(sysv-ipc create msg --quiet)", "a queue, whose key a script keeps"),
         ],
     )
@@ -44,7 +45,8 @@ def add(commands: Commands) -> None:
 
 
 def _add_common(command: Parser) -> None:
-    command.add_argument("--key", type=new_key, help="the key (an unused one)")
+    command.add_argument("--key", type=new_key,
+                         help="such as 0x1234 or name:acme/jobs (an unused one)")  # fmt: skip
     command.add_argument("--mode", type=mode, default=0o600,
                          help="permissions, such as 640 or g+r (600)")  # fmt: skip
     output = command.add_mutually_exclusive_group()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .. import facts, terminal
 from ..filters import add_filters, is_filtered, is_wanted
-from ..objects import KINDS, SEM, SHM, Kind, Record, group, hexadecimal, symbolic, user
+from ..objects import KINDS, MSG, SEM, SHM, Kind, Record, group, hexadecimal, symbolic, user
 from ..output import age, brief_size, count, moment, print_json
 from ..parser import KIND_HELP, Commands, add_json, suggestion
 from ..table import Column, print_table
@@ -38,6 +38,8 @@ class Field(NamedTuple):
     flexible: bool = False
     #: The value to sort by; None if the list cannot be sorted by this column.
     order: Callable[[Entry], Any] | None = None
+    #: True if --bytes determines the second argument of text() on a terminal.
+    is_size: bool = False
     #: True if the text needs members, or the attached processes, which takes longer.
     detailed: bool = False
 
@@ -55,6 +57,17 @@ def _pids(entry: Entry, in_full: bool) -> str:
     words = numbers[:-rest] if rest > 0 else numbers
     text = ",".join([*words, *(["..."] if unseen else [])])
     return f"{text} +{rest}" if rest > 0 else text or "-"
+
+
+def _messages(entry: Entry, _: bool) -> str:
+    return str(entry.record.current_messages) if entry.kind is MSG else "-"
+
+
+def _bytes(entry: Entry, in_full: bool) -> str:
+    if entry.kind is not MSG:
+        return "-"
+    number = entry.record.current_bytes
+    return str(number) if in_full else brief_size(number)
 
 
 def _fill(entry: Entry, _: bool) -> str:
@@ -94,8 +107,11 @@ FIELDS = {
         "members, bytes, or messages and bytes",
         lambda one, in_full: facts.size(one.kind, one.record, in_full=in_full),
         order=lambda one: facts.amount(one.kind, one.record),
+        is_size=True,
     ),
-    "fill": Field("the used part of a queue's capacity", _fill, right=True),
+    "messages": Field("the messages in a queue", _messages, right=True),
+    "bytes": Field("the bytes of the messages in a queue", _bytes, right=True, is_size=True),
+    "fill": Field("the used part of a queue's capacity, such as 97 %", _fill, right=True),
     "pids": Field("the processes that use it or used it last", _pids, flexible=True, detailed=True),
     "age": Field(
         "the time since the last change",
@@ -126,6 +142,7 @@ def add(commands: Commands) -> None:
         " shortened to fit, and sizes are rounded; a pipe gets everything in full.",
         examples=[
             ("sysv-ipc ls shm --mine --sort size", "the caller's segments, the smallest first"),
+            ("sysv-ipc ls --key name:acme/jobs", "the objects with the key of this name"),
             ("sysv-ipc ls -o key,owner,state", "three columns"),
             ("sysv-ipc ls --watch 1", "repeat it each second, and mark changes"),
         ],
@@ -232,9 +249,9 @@ def _columns(names: Sequence[str]) -> list[Column]:
 def _rows(entries: Sequence[Entry], options: argparse.Namespace) -> list[list[str]]:
     in_full = options.bytes or not terminal.is_terminal()
     whole = not terminal.is_terminal()
+    fields = [FIELDS[name] for name in options.columns]
     return [
-        [FIELDS[name].text(entry, in_full if name == "size" else whole) for name in options.columns]
-        for entry in entries
+        [one.text(entry, in_full if one.is_size else whole) for one in fields] for entry in entries
     ]
 
 

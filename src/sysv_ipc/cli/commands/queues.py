@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
         "print messages without removing them",
         description="Print messages of a queue without removing them.",
         examples=[
-            ("sysv-ipc peek 0x1234", "the first message"),
+            ("sysv-ipc peek name:acme/jobs", "the first message"),
             ("sysv-ipc peek 0x1234 --all --json", "all messages, with their types"),
         ],
     )
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
         "send messages",
         description="Send each TEXT as a message.  Without TEXT, send standard input as one.",
         examples=[
-            ("sysv-ipc send 0x1234 hello --type 7", "one message of type 7"),
+            ("sysv-ipc send name:acme/jobs hello --type 7", "one message of type 7"),
             ("seq 100 | sysv-ipc send 0x1234 --lines", "a hundred messages"),
         ],
         in_any_order=True,
@@ -62,7 +62,7 @@ def add(commands: Commands) -> None:
         "receive messages and print them",
         description="Receive messages from a queue and write them to standard output.",
         examples=[
-            ("sysv-ipc receive 0x1234", "wait for a message and print it"),
+            ("sysv-ipc receive name:acme/jobs", "wait for a message and print it"),
             ("sysv-ipc receive 0x1234 --all --lines", "empty the queue"),
             ("sysv-ipc receive id:7 --type 5 --timeout 2", "wait for type 5, two seconds"),
         ],

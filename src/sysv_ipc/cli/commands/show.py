@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
         "show every fact about one object",
         examples=[
             ("sysv-ipc show shm 0x1234", "the segment with this key, and its processes"),
+            ("sysv-ipc show sem name:acme/lock", "the set with the key of this name"),
             ("sysv-ipc show sem id:7 --json", "the set with the id 7, for a program"),
         ],
     )
