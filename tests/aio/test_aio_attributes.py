@@ -46,7 +46,8 @@ OWN: dict[Any, Any] = {
 def test_an_attribute_of_the_handle_is_refused_and_its_place_is_named(
     cls: Any, name: str, value: object, place: str, derived: bool
 ) -> None:
-    one = (OWN[cls] if derived else cls).__new__(OWN[cls] if derived else cls)
+    cls = OWN[cls] if derived else cls
+    one = cls.__new__(cls)
     full = f"{type(one).__module__}.{type(one).__name__}"
     expected = f"{full} has no attribute {name!r}: it belongs to the handle, {place}"
     with pytest.raises(AttributeError) as caught:
@@ -63,7 +64,7 @@ def test_an_attribute_that_nothing_has_is_refused(cls: Any) -> None:
     one = cls.__new__(cls)
     with pytest.raises(AttributeError, match=f"'{cls.__name__}' object has no attribute 'oops'"):
         one.oops = 1
-    with pytest.raises(AttributeError, match="has no attribute 'oops'$"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'oops'$"):
         assert one.oops
 
 
