@@ -262,6 +262,7 @@ static PyMethodDef core_methods[] = {
     {"_call_at_end", core_call_at_end, METH_O, NULL},
     {"_block_seconds", core_block_seconds, METH_VARARGS, NULL},
     {"_watch", core_messages_watch, METH_VARARGS, NULL},
+    {"_timed_out", core_timed_out, METH_VARARGS, NULL},
     {"_put_back", core_messages_put_back, METH_VARARGS, NULL},
     {"_in_main_interpreter", core_in_main_interpreter, METH_NOARGS, NULL},
     {"set_wait_signal", core_set_wait_signal, METH_O,

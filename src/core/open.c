@@ -317,6 +317,13 @@ core_open_failed(CoreState *state, const struct core_request *request,
                           "again, or remove the set",
                           (int)opened->key, (unsigned int)opened->key);
     }
+    else if (rc == -EINVAL && opened->created && request->size == 0 &&
+             request->kind->index == CORE_KIND_shared_memory) {
+        (void)core_refuse(state, EINVAL, target,
+                          "there is no segment with key %d (0x%x) yet: pass "
+                          "size= to create it",
+                          (int)opened->key, (unsigned int)opened->key);
+    }
     else {
         (void)core_raise(state, rc,
                          opened->created ? CORE_OPERATION_CREATE

@@ -118,6 +118,23 @@ core_block_seconds(PyObject *module, PyObject *args)
                : as_seconds(deadline.timeout_ns);
 }
 
+PyObject *
+core_timed_out(PyObject *module, PyObject *args)
+{
+    CoreState *state = core_state_of_module(module);
+    PyObject *error, *seconds;
+    int64_t timeout_ns = 0;
+    if (!PyArg_ParseTuple(args, "OO:_timed_out", &error, &seconds) ||
+        core_timeout_as_ns(state, seconds, &timeout_ns) < 0) {
+        return NULL;
+    }
+    if (state->BusyError != NULL &&
+        PyObject_TypeCheck(error, (PyTypeObject *)state->BusyError)) {
+        ((CoreError *)error)->timeout.ns = timeout_ns;
+    }
+    Py_RETURN_NONE;
+}
+
 /* ---------------------------------------------------------------- waiting */
 
 /* Warn once that the program has installed a handler for the signal: 0, or -1

@@ -149,11 +149,12 @@ class _WaitQueue:
 class _Waiter:
     """A task in a wait queue."""
 
-    def __init__(self, queue: _WaitQueue, request: Request) -> None:
+    def __init__(self, queue: _WaitQueue, request: Request, timeout: float) -> None:
         self.queue = queue
         self.request = request
         self.future: asyncio.Future[None] | None = None
-        #: The timer that ends the wait; whether it has fired.
+        #: Seconds that it may wait; the timer that ends the wait; whether it has fired.
+        self.timeout = timeout
         self.timer: asyncio.TimerHandle | None = None
         self.expired = False
         #: It has left the queue.
@@ -228,11 +229,11 @@ class Waits:
         loop = asyncio.get_running_loop()
         if queue is None:
             queue = self.queues[key] = _WaitQueue(self, key, loop)
-        waiter = _Waiter(queue, request)
+        waiter = _Waiter(queue, request, _FOREVER if timeout is None else timeout)
         try:
             queue.waiters[waiter] = None
-            if timeout is not None and timeout < _FOREVER:
-                waiter.timer = loop.call_later(timeout, waiter.expire)
+            if waiter.timeout < _FOREVER:
+                waiter.timer = loop.call_later(waiter.timeout, waiter.expire)
             await self._serve(waiter)
             self.recycle(waiter)
             queue.leave(waiter)
@@ -267,8 +268,9 @@ class Waits:
             try:
                 attempt = map(operator.call, [waiter.request.attempt])
                 waiter.results.extend(zip([self.handle], attempt, strict=False))
-            except sysv_ipc.BusyError:
+            except sysv_ipc.BusyError as error:
                 if expired:
+                    _core._timed_out(error, waiter.timeout)
                     raise
                 await self._block(waiter)
 

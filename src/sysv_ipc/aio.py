@@ -14,7 +14,16 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial, wraps
 from operator import index
-from typing import Any, NoReturn, Self, SupportsFloat, SupportsIndex, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NoReturn,
+    Self,
+    SupportsFloat,
+    SupportsIndex,
+    TypeVar,
+    cast,
+)
 
 import sysv_ipc
 from sysv_ipc._core import _block_seconds, _put_back, _seconds, _watch
@@ -33,8 +42,12 @@ _Class = TypeVar("_Class", bound="_Handle")
 class _Handle:
     """The base class of the three public classes."""
 
+    __slots__ = ("__weakref__", "_waits", "handle")
+
     #: The class of the synchronous object.
     _kind: Any
+    #: The name of an object in a message.
+    _name: str
     #: The synchronous object, for everything that does not wait.
     handle: Any
     _waits: Waits
@@ -50,6 +63,27 @@ class _Handle:
         before = self._waits
         self.handle, self._waits = handle, Waits(handle)
         before.close()
+
+    # A type checker that saw these would accept every attribute.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Refuse an attribute that neither the object nor its class has."""
+            raise self._missing(name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse the settings of the synchronous object, also in a class with a __dict__."""
+            if hasattr(self._kind, name) and not hasattr(type(self), name):
+                raise self._missing(name)
+            super().__setattr__(name, value)
+
+    def _missing(self, name: str) -> AttributeError:
+        """Make the error for an attribute that this object does not have."""
+        cls = type(self)
+        text = f"{cls.__module__}.{cls.__qualname__} has no attribute {name!r}"
+        if hasattr(self._kind, name):
+            text += f": it belongs to the handle, {self._name}.handle.{name}"
+        return AttributeError(text, name=name, obj=self)
 
     def _wait(
         self, make: Callable[[], Request], limit: Callable[..., float | None], *values: object
@@ -125,9 +159,12 @@ class Semaphore(_Handle):
     0
     """
 
+    __slots__ = ()
+
     handle: sysv_ipc.Semaphore
     """The ``sysv_ipc.Semaphore``, for everything that does not wait."""
     _kind = sysv_ipc.Semaphore
+    _name = "semaphore"
 
     @_passes_on
     def __init__(
@@ -219,9 +256,12 @@ class SemaphoreSet(_Handle):
     True (0, 2)
     """
 
+    __slots__ = ()
+
     handle: sysv_ipc.SemaphoreSet
     """The ``sysv_ipc.SemaphoreSet``, for everything that does not wait."""
     _kind = sysv_ipc.SemaphoreSet
+    _name = "semaphores"
 
     @_passes_on
     def __init__(
@@ -302,9 +342,12 @@ class MessageQueue(_Handle):
     (b'the job is done', 7)
     """
 
+    __slots__ = ()
+
     handle: sysv_ipc.MessageQueue
     """The ``sysv_ipc.MessageQueue``, for everything that does not wait."""
     _kind = sysv_ipc.MessageQueue
+    _name = "queue"
 
     @_passes_on
     def __init__(

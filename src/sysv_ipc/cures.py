@@ -7,14 +7,22 @@ its first use: see src/core/embedded.c.
 import os
 
 from sysv_ipc._core import (
+    _OPERATION_ACQUIRE,
     _OPERATION_ATTACH,
     _OPERATION_CREATE,
     _OPERATION_LOCK,
     _OPERATION_OPEN,
+    _OPERATION_PEEK,
+    _OPERATION_READ,
+    _OPERATION_RECEIVE,
     _OPERATION_RECEIVE_INTO,
+    _OPERATION_RELEASE,
     _OPERATION_RESIZE,
     _OPERATION_SEND,
+    _OPERATION_SET_VALUE,
+    _OPERATION_STAT,
     _OPERATION_UNLOCK,
+    _OPERATION_ZERO,
     Error,
     limits,
 )
@@ -25,6 +33,21 @@ _KINDS = {
     "shared memory": ("shm", "shmid"),
     "message queue": ("msg", "msqid"),
 }
+
+#: The right that an operation needs; the others may need both.
+_RIGHTS = dict.fromkeys(
+    (
+        _OPERATION_PEEK,
+        _OPERATION_READ,
+        _OPERATION_RECEIVE,
+        _OPERATION_RECEIVE_INTO,
+        _OPERATION_STAT,
+        _OPERATION_ZERO,
+    ),
+    "r",
+) | dict.fromkeys(
+    (_OPERATION_ACQUIRE, _OPERATION_RELEASE, _OPERATION_SEND, _OPERATION_SET_VALUE), "w"
+)
 
 
 def add_notes(error: Error, operation: int, verb: str, cls: type | None) -> None:
@@ -133,7 +156,7 @@ def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
     note = another + (
         f"It belongs to uid {record['uid']}, gid {record['gid']} with mode {mode:#o} (created by"
         f" uid {record['cuid']}, gid {record['cgid']}); this process has uid {os.geteuid()}, gid"
-        f" {os.getegid()}."
+        f" {os.getegid()}{_groups()}."
     )
     if another:
         return [note]
@@ -153,8 +176,34 @@ def _permission_notes(error: Error, operation: int, verb: str) -> list[str]:
         return [f"{note}  Only its owner, its creator and {others} may {verb} it."]
     if operation in (_OPERATION_OPEN, _OPERATION_ATTACH) and mode & _our_part(record) & 0o444:
         how = "flags=SHM_RDONLY attaches" if operation == _OPERATION_ATTACH else "mode=0o400 opens"
-        return [f"{note}  Reading is allowed: {how} it read-only."]
-    return [note]
+        note += f"  Reading is allowed: {how} it read-only."
+    return [note + _permission(error, operation, record)]
+
+
+def _groups() -> str:
+    """Return the supplementary groups of this process, or "" if there are none."""
+    groups = sorted({*os.getgroups()} - {os.getegid()})
+    return f", groups {', '.join(map(str, groups))}" if groups else ""
+
+
+def _permission(error: Error, operation: int, record: dict[str, str]) -> str:
+    """Return a sentence with the commands that give the right that lacks, or "" if none does."""
+    ours, mode = _our_part(record), int(record["perms"], 8)
+    bits = {"r": 0o444, "w": 0o222}
+    needed = _RIGHTS.get(operation, "rw")
+    if not any(ours & bits[right] & ~mode for right in needed):
+        return ""
+    table, id_column = _KINDS[error.kind or ""]
+    key = int(record["key"]) & 0xFFFFFFFF
+    name = f"{table} {f'{key:#x}' if key else f'id:{record[id_column]}'}"
+    if ours == 0o700:
+        return f"  To allow it: `sysv-ipc chmod u+{needed} {name}`."
+    commands = []
+    if any(0o070 & bits[right] & ~mode for right in needed):
+        commands.append(f"`sysv-ipc chmod g+{needed} {name}`")
+    if ours == 0o007:
+        commands.append(f"`sysv-ipc chown :GROUP {name}`, with a group of this process")
+    return f"  Its owner or root can allow it: {', and '.join(commands)}."
 
 
 def _another_now(error: Error, record: dict[str, str]) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import array
 import asyncio
 import itertools
+import pickle
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import calls
 import pytest
 from helpers import begun, cancel, fill, in_loop
 
-from sysv_ipc import BusyError, ExistentialError, aio
+from sysv_ipc import IPC_CREX, BusyError, ExistentialError, aio
 
 
 class Own:
@@ -72,6 +75,75 @@ async def test_nonsense_is_refused_at_once_as_by_the_library_and_the_next_call_w
         with pytest.raises(BusyError):
             await wait
     await cancel(*tasks)
+
+
+#: Calls that time out, on the same objects: all of them would wait.
+TIMEOUTS = """
+q.receive(timeout=0.01); q.receive(type=3, timeout=0.01); q.receive(type=-3, timeout=0.01)
+q.receive(type=3, except_type=True, timeout=0.01); f.send('x' * 2048, timeout=0.01)
+s.acquire(0.01); s.acquire(0.01, 2); z.acquire(0, timeout=0.01); z.op([(0, -1)], 0.01)
+"""
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["no task waits", "others wait"])
+@pytest.mark.parametrize("call", TIMEOUTS.strip().replace("\n", "; ").split("; "))
+@in_loop
+async def test_a_timeout_has_the_text_of_the_library(
+    messages: aio.MessageQueue,
+    permits: aio.Semaphore,
+    members: aio.SemaphoreSet,
+    call: str,
+    waiting: bool,
+) -> None:
+    full = aio.MessageQueue(None, IPC_CREX)
+    fill(full.handle)
+    permits.handle.acquire()
+    objects: dict[str, Any] = {"q": messages, "f": full, "s": permits, "z": members}
+    others: list[asyncio.Task[Any]] = []
+    try:
+        if waiting:
+            wait = eval(call.replace("0.01", "None"), objects.copy())
+            others.append(asyncio.create_task(wait))
+            await begun(*others)
+        with pytest.raises(BusyError) as expected:
+            eval(call, {name: one.handle for name, one in objects.items()})
+        with pytest.raises(BusyError, match=r": timed out after 0\.01 s: ") as caught:
+            await eval(call, objects.copy())
+        assert str(caught.value) == str(expected.value)
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(expected.value)
+        await cancel(*others)
+    finally:
+        full.close()
+        full.remove()
+
+
+@in_loop
+async def test_a_wait_for_zero_that_times_out_has_the_text_of_the_library(
+    permits: aio.Semaphore, members: aio.SemaphoreSet
+) -> None:
+    members.release(0)
+    pairs: list[tuple[partial[bool], Coroutine[Any, Any, bool]]] = [
+        (partial(permits.handle.Z, 0.01), permits.zero(0.01)),
+        (partial(members.handle.zero, 0, timeout=0.01), members.zero(0, timeout=0.01)),
+    ]
+    for call, wait in pairs:
+        with pytest.raises(BusyError, match=r"timed out after 0\.01 s: ") as expected:
+            call()
+        with pytest.raises(BusyError) as caught:
+            await wait
+        assert str(caught.value) == str(expected.value)
+
+
+@in_loop
+async def test_a_call_that_may_not_wait_does_not_say_that_it_timed_out(
+    messages: aio.MessageQueue, permits: aio.Semaphore
+) -> None:
+    permits.handle.acquire()
+    permits.handle.block = False
+    for call in (messages.receive(timeout=0), messages.receive(False), permits.acquire(5)):
+        with pytest.raises(BusyError) as caught:
+            await call
+        assert "timed out" not in str(caught.value)
 
 
 @pytest.mark.parametrize("timeout", ["abc", [], -1, float("nan"), -float("inf")])

@@ -28,6 +28,10 @@ aio.Semaphore(None, inital_value=1)  # wrong
 aio.SemaphoreSet(None, 2, initial_value=[1])  # wrong
 aio.MessageQueue(None, max_size=2048)  # wrong
 sysv_ipc.aio.MessageQueue(None, 0, 0o600, 2048, 1)  # wrong
+aio.Semaphore(None).undo = True  # wrong
+aio.SemaphoreSet(None).values = [1]  # wrong
+aio.MessageQueue(None).max_size = 4096  # wrong
+print(aio.MessageQueue(None).max_size)  # wrong
 sysv_ipc.Semaphore("key")  # wrong
 sysv_ipc.Semaphor(None)  # wrong
 sysv_ipc.aio.Semaphor(None)  # wrong

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,6 +30,7 @@ from sysv_ipc import (
     SemaphoreSet,
     SharedMemory,
 )
+from sysv_ipc.cli import main
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: only root can become another user"
@@ -225,6 +227,79 @@ def test_the_note_does_not_mention_read_only_if_nothing_is_allowed(
     note = opened(table, key)[1][0]
     assert "mode 0o660" in note
     assert "mode=0o400" not in note
+
+
+@pytest.mark.parametrize(
+    ("gid", "mode", "advice"),
+    [
+        (5, 0o600, "Its owner or root can allow it: `sysv-ipc chmod g+rw {name}`."),
+        (
+            12,
+            0o600,
+            "Its owner or root can allow it: `sysv-ipc chmod g+rw {name}`, and"
+            " `sysv-ipc chown :GROUP {name}`, with a group of this process.",
+        ),
+        (
+            12,
+            0o660,
+            "Its owner or root can allow it: `sysv-ipc chown :GROUP {name}`, with a group of this"
+            " process.",
+        ),
+    ],
+)
+def test_the_note_has_the_groups_of_the_process_and_commands_that_allow_it(
+    make: Callable[..., Any], table: str, gid: int, mode: int, advice: str
+) -> None:
+    handle = make(table)
+    handle.gid, handle.mode = gid, mode
+    key = handle.key
+
+    def ask() -> tuple[int | None, list[str]]:
+        os.setgroups([7, 5, 99])
+        os.setgid(99)
+        os.setuid(99)
+        return outcome(lambda: KINDS[table](key))
+
+    _, (note,) = in_child(ask)
+    assert "this process has uid 99, gid 99, groups 5, 7." in note
+    assert note.endswith(advice.format(name=f"{table} {key:#x}"))
+    for command in re.findall("`sysv-ipc (.*?)`", note):
+        assert main(command.replace("GROUP", "7").split()) == 0
+    assert in_child(ask) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "call", "right"),
+    [
+        (0o600, "info", "r"),
+        (0o604, "send", "w"),
+        (0o602, "receive", "r"),
+    ],
+)
+def test_the_command_of_a_note_gives_the_right_that_lacks(mode: int, call: str, right: str) -> None:
+    queue = MessageQueue(None, IPC_CREX, mode)
+    arguments = ["x"] if call == "send" else []
+    _, (note,) = as_other_user(lambda: outcome(lambda: getattr(queue, call)(*arguments)))
+    queue.remove()
+    assert f"`sysv-ipc chmod g+{right} msg {queue.key:#x}`" in note
+
+
+def test_an_owner_without_the_right_learns_how_to_get_it(
+    make: Callable[..., Any], table: str
+) -> None:
+    handle = make(table, 0)
+    handle.uid = OTHER_UID
+    _, (note,) = opened(table, handle.key)
+    assert note.endswith(f"To allow it: `sysv-ipc chmod u+rw {table} {handle.key:#x}`.")
+    assert main(["chmod", "u+rw", table, f"{handle.key:#x}"]) == 0
+    assert opened(table, handle.key) == (None, [])
+
+
+def test_an_object_without_a_key_is_named_by_its_id_in_a_command() -> None:
+    queue = MessageQueue(sysv_ipc.IPC_PRIVATE, IPC_CREX)
+    _, (note,) = as_other_user(lambda: outcome(queue.info))
+    queue.remove()
+    assert f"`sysv-ipc chmod g+r msg id:{queue.id}`" in note
 
 
 def test_an_object_that_may_not_be_opened_exists(make: Callable[..., Any], table: str) -> None:

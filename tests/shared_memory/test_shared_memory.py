@@ -17,6 +17,7 @@ import sysv_ipc
 from sysv_ipc import (
     IPC_CREAT,
     IPC_CREX,
+    IPC_PRIVATE,
     PAGE_SIZE,
     SHM_HUGETLB,
     SHM_NORESERVE,
@@ -29,6 +30,7 @@ from sysv_ipc import (
     ReadOnlyError,
     SharedMemory,
 )
+from sysv_ipc.cli import main
 
 
 def discard(segment: SharedMemory) -> None:
@@ -98,10 +100,14 @@ def test_impossible_arguments_are_refused_and_nothing_is_made(
     assert not sysv_ipc.exists(key, SharedMemory)
 
 
-def test_a_size_of_zero_says_what_to_do(key: int) -> None:
+@pytest.mark.parametrize("options", [{}, {"size": 0}])
+def test_creating_without_a_size_says_what_to_do(key: int, options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError) as caught:
-        SharedMemory(key, IPC_CREAT)
-    assert "has 1 to kernel.shmmax bytes" in caught.value.__notes__[0]
+        SharedMemory(key, IPC_CREAT, **options)
+    text = f"there is no segment with key {key} ({key:#x}) yet: pass size= to create it"
+    assert str(caught.value) == f"[Errno 22] Invalid argument: {text}"
+    assert not hasattr(caught.value, "__notes__")
+    assert (caught.value.kind, caught.value.key) == ("shared memory", key)
 
 
 def test_a_size_beyond_memory_is_out_of_memory_or_refused(key: int) -> None:
@@ -123,8 +129,22 @@ def test_creat_opens_a_larger_one_whole(segment: SharedMemory) -> None:
 
 
 def test_creat_refuses_a_smaller_one(segment: SharedMemory) -> None:
-    with pytest.raises(ArgumentError, match=rf"{PAGE_SIZE} bytes, not {PAGE_SIZE + 1}"):
+    with pytest.raises(ArgumentError) as caught:
         SharedMemory(segment.key, IPC_CREAT, size=PAGE_SIZE + 1)
+    assert str(caught.value) == (
+        f"[Errno 22] Invalid argument: the existing segment has {PAGE_SIZE} bytes, fewer than"
+        f" size={PAGE_SIZE + 1}: remove it if an older version of the program made it (sysv-ipc rm"
+        f" shm {segment.key:#x}), or use another key"
+    )
+
+
+def test_the_command_of_that_error_removes_the_smaller_one(key: int) -> None:
+    SharedMemory(key, IPC_CREX, size=10).detach()
+    with pytest.raises(ArgumentError) as caught:
+        SharedMemory(key, IPC_CREAT, size=100)
+    command = str(caught.value).partition("(sysv-ipc ")[2].partition(")")[0]
+    assert main(command.split()) == 0
+    assert not sysv_ipc.exists(key, SharedMemory)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +207,58 @@ def test_opening_without_a_mode_gets_the_best_access(segment: SharedMemory) -> N
         return other.readonly, False
 
     assert as_other_user(open_it) == (True, True)
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": 0o400}], ids=["no mode", "by choice"])
+def test_a_write_without_permission_says_that_the_process_may_only_read(
+    segment: SharedMemory, options: dict[str, Any]
+) -> None:
+    segment.mode = 0o644
+
+    def write() -> list[str]:
+        other = SharedMemory(segment.key, **options)
+        with pytest.raises(ReadOnlyError) as by_write:
+            other.write(b"x")
+        with pytest.raises(ReadOnlyError) as by_atomic:
+            other.atomic(0, "u32").store(1)
+        return [str(by_write.value), str(by_atomic.value)]
+
+    text = (
+        "the segment is attached read-only, because this process may only read it (mode 0o644,"
+        " owner uid 0)"
+    )
+    assert as_other_user(write) == [text, text]
+
+
+def test_a_write_with_permission_says_how_to_attach_it_for_writing(segment: SharedMemory) -> None:
+    text = "^the segment is attached read-only: call attach.. with flags=0 to write to it$"
+    private = SharedMemory(IPC_PRIVATE, IPC_CREX)
+    for id in (segment.id, private.id):
+        other = sysv_ipc.attach(id, flags=SHM_RDONLY)
+        with pytest.raises(ReadOnlyError, match=text):
+            other.write(b"x")
+        other.attach(flags=0)
+        other.write(b"x")
+        other.detach()
+    discard(private)
+
+
+def test_a_segment_that_has_lost_its_key_is_not_taken_for_one_with_the_key(key: int) -> None:
+    segment = SharedMemory(key, IPC_CREX, 0o644)
+    segment.remove()
+    other = SharedMemory(key, IPC_CREX, 0o600)
+
+    def write() -> str:
+        try:
+            segment.attach(flags=SHM_RDONLY)
+            segment.write(b"x")
+        except ReadOnlyError as error:
+            return str(error)
+        return "written"
+
+    assert "call attach()" in as_other_user(write)
+    segment.detach()
+    discard(other)
 
 
 def test_attach_keeps_the_access_that_it_was_opened_with(segment: SharedMemory) -> None:

@@ -1,5 +1,5 @@
 /* The bytes of a SharedMemory: read(), write(), views, indexing and the buffer
- * protocol.  None of them makes a system call.
+ * protocol.  None of them makes a system call, unless it fails.
  *
  * mapping is read in the critical section of the object.  Each copy counts as
  * an export while it is made, so a concurrent detach() raises BufferError, and
@@ -11,12 +11,32 @@
 /* A copy of this size takes longer than releasing and acquiring the GIL. */
 #define LONG_COPY 65536
 
+/* Return true if the segment's key still names it, and the process may not
+ * attach it for writing. */
+static bool
+may_only_read(struct core_target target, struct os_info *info)
+{
+    key_t key = (key_t)target.key;
+    return target.key != CORE_NO_KEY && key != IPC_PRIVATE &&
+           os_shm_get(key, 0, 0600) == -EACCES &&
+           os_shm_stat(target.id, info) == 0 && info->key == key;
+}
+
 PyObject *
 core_shared_bytes_raise_readonly(PyObject *op)
 {
+    struct core_target target = core_handle_target(op);
+    struct os_info info = {.id = target.id};
+    if (may_only_read(target, &info)) {
+        return core_refuse_as(
+            core_handle(op)->state, core_handle(op)->state->ReadOnlyError, 0,
+            target,
+            "the segment is attached read-only, because this process may only "
+            "read it (mode 0o%u%u%u, owner uid %u)",
+            info.mode >> 6 & 7, info.mode >> 3 & 7, info.mode & 7, info.uid);
+    }
     return core_refuse_as(core_handle(op)->state,
-                          core_handle(op)->state->ReadOnlyError, 0,
-                          core_handle_target(op),
+                          core_handle(op)->state->ReadOnlyError, 0, target,
                           "the segment is attached read-only: call attach() "
                           "with flags=0 to write to it");
 }

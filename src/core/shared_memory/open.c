@@ -15,16 +15,25 @@ segment_check_size(CoreState *state, const struct core_request *request,
 {
     size_t wanted = request->size;
     bool exact = (request->flags & IPC_CREAT) == 0;
+    struct core_target target = {request->kind, opened->key, opened->id};
     if (opened->created || wanted == 0 || wanted == size ||
         (wanted < size && !exact)) {
         return 0;
     }
-    (void)core_refuse(
-        state, EINVAL,
-        (struct core_target){request->kind, opened->key, opened->id},
-        "the segment has %zu bytes, not %zu: leave size out to open it as "
-        "it is",
-        size, wanted);
+    if (exact) {
+        (void)core_refuse(state, EINVAL, target,
+                          "the segment has %zu bytes, not %zu: leave size out "
+                          "to open it as it is",
+                          size, wanted);
+    }
+    else {
+        (void)core_refuse(state, EINVAL, target,
+                          "the existing segment has %zu bytes, fewer than "
+                          "size=%zu: remove it if an older version of the "
+                          "program made it (sysv-ipc rm shm 0x%x), or use "
+                          "another key",
+                          size, wanted, (unsigned int)opened->key);
+    }
     return -1;
 }
 
