@@ -58,11 +58,12 @@ set_file(PyObject *module, PyObject *code, PyObject *package, const char *name)
 static PyObject *
 run(const struct core_embedded *embedded, PyObject *package)
 {
-    PyObject *done = NULL, *builtins = NULL;
+    PyObject *code = NULL, *builtins = NULL, *done = NULL;
     PyObject *module = PyModule_New(embedded->name);
-    PyObject *code =
-        PyMarshal_ReadObjectFromString(embedded->code, embedded->size);
-    if (module != NULL && code != NULL) {
+    if (module != NULL) {
+        code = PyMarshal_ReadObjectFromString(embedded->code, embedded->size);
+    }
+    if (code != NULL) {
         builtins = import_loaded("builtins");
     }
     if (builtins != NULL &&
