@@ -13,8 +13,10 @@ int
 core_error_init(CoreState *state)
 {
     for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
-        state->kinds[i].name =
-            PyUnicode_InternFromString(core_kind_name(state->kinds[i].kind));
+        state->kinds[i].name = PyUnicode_InternFromString(
+            i == CORE_KIND_semaphore_set
+                ? CORE_SET_NAME
+                : core_kind_name(state->kinds[i].kind));
     }
     state->busy_again = Py_BuildValue("(is)", EAGAIN, strerror(EAGAIN));
     state->busy_no_message = Py_BuildValue("(is)", ENOMSG, strerror(ENOMSG));

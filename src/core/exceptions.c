@@ -56,11 +56,11 @@ error_get_part(PyObject *error, void *index)
         return NULL;
     }
     PyObject *value = part(target, (Py_ssize_t)(intptr_t)index);
-    Py_XINCREF(value);
+    bool is_set = value != NULL && PyUnicode_Check(value) &&
+                  PyUnicode_CompareWithASCIIString(value, CORE_SET_NAME) == 0;
+    value = is_set ? PyUnicode_FromString("semaphore")
+                   : Py_NewRef(value != NULL ? value : Py_None);
     Py_XDECREF(target);
-    if (value == NULL) {
-        Py_RETURN_NONE;
-    }
     return value;
 }
 

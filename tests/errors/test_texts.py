@@ -6,6 +6,7 @@ import copy
 import errno
 import os
 import pickle
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -27,9 +28,10 @@ from sysv_ipc import (
 # ------------------------------------------------------------------------ timeouts
 
 
-def name_of(handle: Semaphore | MessageQueue) -> str:
+def name_of(handle: Semaphore | SemaphoreSet | MessageQueue) -> str:
     """Return the name of an object in the text of an error."""
-    kind = "semaphore" if isinstance(handle, Semaphore) else "message queue"
+    kinds = {Semaphore: "semaphore", SemaphoreSet: "semaphore set", MessageQueue: "message queue"}
+    kind = kinds[type(handle)]
     assert handle.key is not None
     return f"{kind} with key {handle.key} ({handle.key & 0xFFFFFFFF:#x})"
 
@@ -86,7 +88,19 @@ def test_the_error_of_a_wait_for_a_semaphore_says_that_it_timed_out(semaphore: S
     for call in (lambda: semaphores.acquire(0, timeout=0.01), lambda: operations(timeout=0.01)):
         with pytest.raises(BusyError) as caught:
             call()
-        assert str(caught.value) == f"{prefix}could not operate on {name_of(semaphore)}"
+        assert str(caught.value) == f"{prefix}could not operate on {name_of(semaphores)}"
+
+
+def test_the_errors_of_a_set_call_it_a_set_and_their_kind_is_semaphore(key: int) -> None:
+    semaphores = SemaphoreSet(key, 2, IPC_CREX)
+    with pytest.raises(ExistentialError) as caught:
+        SemaphoreSet(key, 2, IPC_CREX)
+    for error in (caught.value, copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
+        assert str(error) == f"[Errno 17] File exists: {name_of(semaphores)}"
+        assert (error.kind, error.key) == ("semaphore", key)
+    semaphores.remove()
+    with pytest.raises(ExistentialError, match=f": {re.escape(name_of(semaphores))} no longer"):
+        semaphores.release(0)
 
 
 def test_the_error_of_a_wait_for_memory_says_that_it_timed_out(segment: SharedMemory) -> None:
