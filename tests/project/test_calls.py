@@ -49,7 +49,9 @@ def test_every_class_of_aio_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("cls", calls.AIO)
 def test_every_method_and_attribute_of_aio_is_in_the_table(cls: Any) -> None:
-    assert {name for name in dir(cls) if not name.startswith("_")} == set(calls.AIO[cls])
+    # The handle is an object of the library, whose calls are in TABLE.
+    public = {name for name in dir(cls) if not name.startswith("_")} - {"handle"}
+    assert public == set(calls.AIO[cls])
 
 
 @pytest.mark.parametrize("cls", calls.TABLE)
