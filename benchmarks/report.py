@@ -83,40 +83,21 @@ def columns_of(table: Table) -> list[str]:
 
 
 def show(table: Table) -> None:
-    """Print a table: with rich on a terminal, otherwise as aligned text."""
+    """Print a table as aligned text."""
     columns = columns_of(table)
     rows = [
         [name, *(cell(figures[one]) if one in figures else "" for one in columns)]
         for name, figures in table.rows
     ]
-    if not (sys.stdout.isatty() and show_rich(table, columns, rows)):
-        lines = [[table.title, *columns], *rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
-        for line in lines:
-            cells = [line[0].ljust(widths[0])]
-            cells += [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
-            print("  ".join(cells).rstrip())
+    lines = [[table.title, *columns], *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join(cells).rstrip())
     for note in table.notes:
         print(f"  {note}")
     print(flush=True)
-
-
-def show_rich(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Print a table with rich.  Return False if rich is not installed."""
-    try:
-        import rich.console
-        import rich.table
-    except ImportError:
-        return False
-    shown = rich.table.Table(title=table.title, title_justify="left")
-    shown.add_column("")
-    for column in columns:
-        shown.add_column(column, justify="right")
-    for row in rows:
-        cells = [text.replace("[", r"\[") for text in row]
-        shown.add_row(*(f"[red]{text}[/]" if text.endswith(" NO") else text for text in cells))
-    rich.console.Console().print(shown)
-    return True
 
 
 def figure_record(figure: Figure) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def pip_with_extras(built: Built) -> None:
     run(python, *PIP, "install", ".[cli,numpy]", cwd=built.tree)
     attempt(python, built.folder)
     run(python, "-m", "pip", "check", cwd=built.folder, quiet=True)
-    run(python, "-c", "import numpy, rich", cwd=built.folder)
+    run(python, "-c", "import numpy", cwd=built.folder)
 
 
 def editable(built: Built) -> None:
@@ -261,7 +261,7 @@ def uv(built: Built) -> None:
 
 def pyinstaller(built: Built) -> None:
     """Freeze a program."""
-    # The tests' own packages, rich and Pillow, would make the freezer add NumPy.
+    # Packages of the tests, such as Pillow, would make the freezer add NumPy.
     venv = built.folder / "freezer"
     run("tools/setup.sh", built.python, venv, "freeze", cwd=ROOT, quiet=True)
     freezer = venv / "bin" / "python"

@@ -177,7 +177,7 @@ inside() {
 # Accept a mirror that is a snapshot, whose date has passed.
 packages='python3 python3-dev python3-venv python3-pip gcc libc6-dev make git perl strace util-linux
     util-linux-extra procps tmux xxd binutils ninja-build
-    python3-greenlet python3-hypothesis python3-numpy python3-rich python3-uvloop'
+    python3-greenlet python3-hypothesis python3-numpy python3-uvloop'
 if [ "$(cat "$root/installed" 2>/dev/null)" != "$packages" ]; then
     echo 'installing packages to build and test with'
     apt=(inside apt-get -qq -o Acquire::Check-Valid-Until=false)
