@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
