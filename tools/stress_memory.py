@@ -298,7 +298,7 @@ def stress(seconds: float) -> Tally:
 def main() -> None:
     """Run the stress test and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
     # CPython warns of forks with threads, which this program makes on purpose.
     warnings.simplefilter("ignore", DeprecationWarning)
