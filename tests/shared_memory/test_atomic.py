@@ -539,4 +539,5 @@ use()
 os.write(2, b"end")
 segment.remove()
 """
-    assert system_calls(code) == []
+    # Python's objects may need memory, above all under AddressSanitizer, which reuses it late.
+    assert [line for line in system_calls(code) if "MAP_ANONYMOUS" not in line] == []
