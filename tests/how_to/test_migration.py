@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable
 from multiprocessing import shared_memory
 
-import posix_ipc
 import pytest
 from recipes import PAGES, run_recipe
 
@@ -54,6 +53,9 @@ def test_both_programs_receive_by_priority(program: str) -> None:
 
 
 def test_the_table_names_everything_that_posix_ipc_has() -> None:
+    # It would enable the GIL of an interpreter without one, with a warning.
+    import posix_ipc
+
     named = {name for left, _ in rows(FROM_POSIX) for name in names(left)}
     classes = (posix_ipc.Semaphore, posix_ipc.SharedMemory, posix_ipc.MessageQueue)
     everything = public(posix_ipc).union(*map(public, classes))
