@@ -70,6 +70,7 @@ FILES = {
 }
 #: Single tests.
 TESTS = {
+    "test_the_example_in_the_docstring_of_a_class_works": "doctest replaces standard output",
     "test_no_neighbouring_mapping_is_replaced_with_huge_pages_of_any_size": "compiles a library",
     "test_a_ghost_is_not_given_to_a_segment_that_gets_its_id": "sets the id of the next object",
     "test_a_hole_is_never_taken_for_an_attachment": "compiles a library",

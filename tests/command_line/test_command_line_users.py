@@ -17,6 +17,7 @@ from sleeping import blocked_process
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, Semaphore, SemaphoreSet, SharedMemory
+from sysv_ipc.cli import users
 
 MODULE = [sys.executable, "-m", "sysv_ipc"]
 #: A PID namespace of its own, with its /proc, in the IPC namespace of the caller.
@@ -238,6 +239,38 @@ def test_a_queue_with_a_waiter_remains() -> None:
         remains("msg", queue, "a process waits for it")
         sysv_ipc.remove_message_queue(queue)
         waiter.communicate()
+
+
+def state_of(pid: int) -> tuple[bool, str]:
+    """Return whether a process of one thread sleeps, and how often it has gone to sleep."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (switches,) = re.findall(r"^voluntary_ctxt_switches:\t(\d+)", status, re.MULTILINE)
+    return "State:\tS" in status, switches
+
+
+def test_a_waiter_that_has_just_gone_to_sleep_is_seen(queue: MessageQueue) -> None:
+    """Since Linux 6.12, such a thread may have no wchan for a moment.
+
+    A command takes too long to meet that moment, so this calls the function that it calls.
+    """
+    code = "import sysv_ipc; q = sysv_ipc.MessageQueue.from_id({})\nwhile q.receive()[0]: pass"
+    namespace = os.readlink("/proc/self/ns/ipc")
+    seen = []
+    with subprocess.Popen([sys.executable, "-c", code.format(queue.id)]) as waiter:
+        thread = f"/proc/{waiter.pid}/task/{waiter.pid}"
+        wait_until(lambda: blocked_process(waiter.pid, "msgrcv"))
+        for _ in range(5000):
+            queue.send("x")
+            while queue.current_messages:
+                pass
+            before = state_of(waiter.pid)
+            found = users._queue_waited_for(thread, namespace)
+            if before[0] and state_of(waiter.pid) == before:
+                seen.append(queue.id in found)
+        queue.send("")
+        waiter.wait()
+    assert seen
+    assert all(seen)
 
 
 def test_an_attached_segment_remains() -> None:

@@ -199,6 +199,10 @@ def _queue_waited_for(folder: str, namespace: str) -> set[int]:
     # but reports 0 for wchan without an error.
     if os.readlink(f"{folder}/ns/ipc") != namespace:
         return set()
+    # Since Linux 6.12 a thread may leave the run queue some time after it has gone to sleep, and
+    # wchan is 0 until then.  To read its system call ends that.
+    with contextlib.suppress(PermissionError), open(f"{folder}/syscall", "rb") as file:
+        file.read()
     with open(f"{folder}/wchan", "rb") as file:
         place = file.read()
     if b"msgrcv" not in place and b"msgsnd" not in place:
