@@ -33,7 +33,8 @@ apt=(inside apt-get -qq -o Acquire::Check-Valid-Until=false)
 python=python$version
 inside apt-cache show "$python" >/dev/null 2>&1 || fail "Debian unstable has no $python"
 "${apt[@]}" -y --no-install-recommends install "$python" "$python-dev" "$python-venv" \
-    gcc libc6-dev make git perl strace util-linux util-linux-extra procps tmux xxd >/dev/null
+    gcc libc6-dev make git perl strace util-linux util-linux-extra procps tmux xxd \
+    zsh fish less man-db mandoc ruby php-cli >/dev/null
 
 inside /bin/sh -euc '
 cd "$1"
