@@ -83,9 +83,14 @@ def prompts() -> Iterator[tuple[Prompt, Prompt]]:
 
 
 def paste(prompt: Prompt, text: str) -> None:
-    """Paste a block, as a terminal does it, and press the Enter key."""
-    bracketed = WANTS_PASTE in prompt.seen
-    prompt.send(f"{PASTE_BEGINS}{text}{PASTE_ENDS}\r" if bracketed else text)
+    """Paste a block, as a terminal does it, and press the Enter key when it has appeared."""
+    if WANTS_PASTE in prompt.seen:
+        prompt.send(f"{PASTE_BEGINS}{text}{PASTE_ENDS}")
+        prompt.read_until("detach")
+        prompt.read_until("... ")
+        prompt.send("\r")
+    else:
+        prompt.send(text)
 
 
 def type_lines(prompt: Prompt, text: str) -> None:
@@ -95,6 +100,8 @@ def type_lines(prompt: Prompt, text: str) -> None:
         if "receive" in line:
             prompt.waits()
             return
+        # A prompt with colours is written again for each key.
+        prompt.read_until("\n")
         prompt.read_until(">>> ")
 
 
