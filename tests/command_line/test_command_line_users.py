@@ -242,7 +242,7 @@ def test_a_queue_with_a_waiter_remains() -> None:
 
 
 def state_of(pid: int) -> tuple[bool, str]:
-    """Return whether a process of one thread sleeps, and how often it has gone to sleep."""
+    """Return whether a process of one thread sleeps, and how often it went to sleep."""
     status = Path(f"/proc/{pid}/status").read_text()
     (switches,) = re.findall(r"^voluntary_ctxt_switches:\t(\d+)", status, re.MULTILINE)
     return "State:\tS" in status, switches

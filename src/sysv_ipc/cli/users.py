@@ -199,7 +199,7 @@ def _queue_waited_for(folder: str, namespace: str) -> set[int]:
     # but reports 0 for wchan without an error.
     if os.readlink(f"{folder}/ns/ipc") != namespace:
         return set()
-    # Since Linux 6.12 a thread may leave the run queue some time after it has gone to sleep, and
+    # Since Linux 6.12 a thread may leave the run queue some time after it fell asleep, and
     # wchan is 0 until then.  To read its system call ends that.
     with contextlib.suppress(PermissionError), open(f"{folder}/syscall", "rb") as file:
         file.read()
