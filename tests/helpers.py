@@ -27,6 +27,14 @@ from sleeping import WAITS, blocked_in_system_call, blocked_process, waits
 
 import sysv_ipc
 
+NEEDS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: only root can become another user"
+)
+NEEDS_GEVENT = pytest.mark.skipif(
+    sys.version_info >= (3, 13) or os.uname().machine != "x86_64",
+    reason="needs gevent (pip install gevent): the tests install it on x86-64 up to CPython 3.12",
+)
+
 T = TypeVar("T")
 #: The fixture run_python.
 RunPython = Callable[..., subprocess.CompletedProcess[str]]

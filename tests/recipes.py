@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-import pytest
 from helpers import ROOT
 
 FOLDER = ROOT / "examples/how_to"
@@ -20,11 +19,6 @@ PAGES = ROOT / "docs/how-to"
 
 #: The folder of sysv-ipc and gunicorn.
 SCRIPTS = Path(sys.executable).parent
-
-NEEDS_GEVENT = pytest.mark.skipif(
-    sys.version_info >= (3, 13) or os.uname().machine != "x86_64",
-    reason="gevent is installed where it comes built: on x86-64, up to CPython 3.12",
-)
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -432,7 +432,7 @@ core_exceptions_init(PyObject *module, CoreState *state)
 #undef X
     state->ArgumentWarning = add_plain_class(
         module, "sysv_ipc.ArgumentWarning",
-        "A call is legal but nearly always a mistake.\n"
+        "A call is allowed but probably a mistake.\n"
         "\n"
         "The message says what the call does and what was probably meant.",
         PyExc_UserWarning, NULL);

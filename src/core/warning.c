@@ -1,5 +1,5 @@
 /* ArgumentWarning, for calls that are legal, that 1.2.0 accepts, and that are
- * nearly always a mistake.  The text names the keyword that was meant.
+ * probably a mistake.  The text names the keyword that was meant.
  *
  * A warning is issued before the call does anything in the kernel: if the
  * program makes it an exception, nothing has happened.  No state; the

@@ -244,7 +244,7 @@ class InternalError(Error):
     """A bug in this library."""
 
 class ArgumentWarning(UserWarning):
-    """A call is legal but nearly always a mistake.
+    """A call is allowed but probably a mistake.
 
     The message says what the call does and what was probably meant.
     """
@@ -1686,9 +1686,9 @@ class MessageQueue:
 
         All messages are taken from the iterable and checked before the first
         one is sent.  If the queue becomes full and block is false, or if the
-        time for all of them is up, the rest is not sent.  If an exception is
-        raised in the middle, its attribute sent is the number of messages
-        sent.  The exceptions are those of send().  See msgop(2).
+        time for all of them is up, the remaining messages are not sent.  If
+        an exception is raised in the middle, its attribute sent is the number
+        of messages sent.  The exceptions are those of send().  See msgop(2).
         """
     def receive(
         self,

@@ -7,13 +7,13 @@ import contextlib
 import gc
 import os
 import resource
-import sys
 import threading
 import weakref
 from typing import Any
 
 import pytest
 from helpers import (
+    NEEDS_GEVENT,
     RunPython,
     begun,
     blocked,
@@ -470,10 +470,6 @@ monkey = types.ModuleType("gevent.monkey")
 monkey.get_original = lambda module, name: saved[name]
 sys.modules["gevent.monkey"] = monkey
 """
-GEVENT = pytest.mark.skipif(
-    sys.version_info >= (3, 13) or os.uname().machine != "x86_64",
-    reason="gevent is installed where it comes built: on x86-64, up to CPython 3.12",
-)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -481,8 +477,8 @@ GEVENT = pytest.mark.skipif(
     "patch",
     [
         pytest.param(LIKE_GEVENT, id="a patch like that of gevent"),
-        pytest.param("from gevent import monkey; monkey.patch_all()", marks=GEVENT),
-        pytest.param("from gevent import monkey; monkey.patch_thread()", marks=GEVENT),
+        pytest.param("from gevent import monkey; monkey.patch_all()", marks=NEEDS_GEVENT),
+        pytest.param("from gevent import monkey; monkey.patch_thread()", marks=NEEDS_GEVENT),
     ],
 )
 def test_worker_threads_are_real_if_the_program_has_greenlets_for_threads(

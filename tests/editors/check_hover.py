@@ -46,7 +46,7 @@ NAMES = [
     ("sysv_ipc.SHM_HUGE_2MB", "huge pages of 2 MiB"),
     ("sysv_ipc.SEMAPHORE_VALUE_MAX", "SEMVMX"),
     ("sysv_ipc.BusyError", "ENOMSG"),
-    ("sysv_ipc.ArgumentWarning", "nearly always a mistake"),
+    ("sysv_ipc.ArgumentWarning", "probably a mistake"),
     ("error.kind", "The kind of the object"),
     ("semaphore.acquire", "Subtract delta from the value"),
     ("semaphore.value", "GETVAL, SETVAL"),

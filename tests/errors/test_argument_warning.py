@@ -1,4 +1,4 @@
-"""ArgumentWarning: only calls that are legal, but nearly always a mistake, issue it."""
+"""ArgumentWarning: only calls that are legal, but probably a mistake, issue it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 import calls
 import pytest
 from calls import KINDS, REMOVE
-from helpers import OTHER_UID, as_other_user, in_child, listed
+from helpers import NEEDS_ROOT, OTHER_UID, as_other_user, in_child, listed
 
 import sysv_ipc
 from sysv_ipc import (
@@ -32,18 +32,13 @@ from sysv_ipc import (
 )
 from sysv_ipc.cli import main
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root: only root can become another user"
-)
-
-
 #: Rights of other users, each with a mode that gives them.
 RIGHTS = {"": 0o600, "r": 0o604, "w": 0o602, "rw": 0o606}
 
 Call = Callable[[Any], object]
 
 #: These tests use odd modes on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")
+pytestmark = [NEEDS_ROOT, pytest.mark.filterwarnings("ignore::sysv_ipc.ArgumentWarning")]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
 import re
 import subprocess
 import sys
@@ -14,12 +13,7 @@ from collections.abc import Iterator
 
 import namespace
 import pytest
-from helpers import (
-    Handle,
-    as_other_user,
-    in_child,
-    lists,
-)
+from helpers import NEEDS_ROOT, Handle, as_other_user, in_child, lists
 from old_kernel import become_old, needs_seccomp
 
 import sysv_ipc
@@ -32,10 +26,6 @@ from sysv_ipc import (
     Semaphore,
     SharedMemory,
     cli,
-)
-
-by_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root: only root can become another user"
 )
 
 
@@ -71,7 +61,7 @@ def on_an_old_kernel() -> tuple[dict[str, set[int]], list[str]]:
 
 
 @needs_seccomp
-@by_root
+@NEEDS_ROOT
 def test_an_old_kernel_lists_readable_objects_and_a_warning_counts_the_others(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
@@ -87,7 +77,7 @@ def test_an_old_kernel_lists_readable_objects_and_a_warning_counts_the_others(
 
 
 @needs_seccomp
-@by_root
+@NEEDS_ROOT
 def test_on_an_old_kernel_root_sees_all_objects_without_a_warning(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
@@ -98,7 +88,7 @@ def test_on_an_old_kernel_root_sees_all_objects_without_a_warning(
         assert removed.id not in ids[name]
 
 
-@by_root
+@NEEDS_ROOT
 def test_a_kernel_that_lists_unreadable_objects_gives_no_warning(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
@@ -110,7 +100,7 @@ def test_a_kernel_that_lists_unreadable_objects_gives_no_warning(
 
 
 @needs_seccomp
-@by_root
+@NEEDS_ROOT
 def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
     def count() -> tuple[dict[str, set[int]], list[str]]:
         namespace.enter()
@@ -120,7 +110,7 @@ def test_an_old_kernel_that_holds_nothing_has_empty_lists() -> None:
 
 
 @needs_seccomp
-@by_root
+@NEEDS_ROOT
 def test_a_warning_filter_makes_hidden_objects_an_error(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:
@@ -135,7 +125,7 @@ def test_a_warning_filter_makes_hidden_objects_an_error(
 
 
 @needs_seccomp
-@by_root
+@NEEDS_ROOT
 def test_the_command_line_reports_hidden_objects_in_one_line(
     kinds: dict[str, tuple[Handle, Handle, Handle]],
 ) -> None:

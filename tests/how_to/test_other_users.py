@@ -9,16 +9,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from helpers import in_child
+from helpers import NEEDS_ROOT, in_child
 from recipes import FOLDER, SCRIPTS, environment, load_recipe, run_command, run_recipe
 
 import sysv_ipc
 from sysv_ipc import IPC_CREX, MessageQueue, PermissionsError
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users"),
-]
+pytestmark = [pytest.mark.once, NEEDS_ROOT]
 
 GROUP = grp.getgrgid(65534)
 MEMBER, OTHER = 4711, 4712

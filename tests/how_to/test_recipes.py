@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from recipes import FOLDER, NEEDS_GEVENT, outputs, run_recipe
+from helpers import NEEDS_GEVENT
+from recipes import FOLDER, outputs, run_recipe
 
 pytestmark = pytest.mark.once
 

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from recipes import FOLDER, NEEDS_GEVENT, running_recipe
+from helpers import NEEDS_GEVENT
+from recipes import FOLDER, running_recipe
 
 from sysv_ipc import IPC_CREX, MessageQueue
 

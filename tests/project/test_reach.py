@@ -55,7 +55,7 @@ print(sorted(name for name in set(sys.modules) - before if name.startswith("sysv
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chroot(2)")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root can call chroot(2)")
 def test_after_chroot_errors_have_notes_and_lists_have_all_records(
     run_python: RunPython, tmp_path: Path
 ) -> None:

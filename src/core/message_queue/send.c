@@ -325,6 +325,6 @@ const char core_messages_send_many_doc[] = PyDoc_STR(
     "\n"
     "All messages are taken from the iterable and checked before the first\n"
     "one is sent.  If the queue becomes full and block is false, or if the\n"
-    "time for all of them is up, the rest is not sent.  If an exception is\n"
-    "raised in the middle, its attribute sent is the number of messages\n"
-    "sent.  The exceptions are those of send().  See msgop(2).");
+    "time for all of them is up, the remaining messages are not sent.  If\n"
+    "an exception is raised in the middle, its attribute sent is the number\n"
+    "of messages sent.  The exceptions are those of send().  See msgop(2).");

@@ -51,14 +51,14 @@ def percentage(part: float) -> str:
 
 def state(kind: Kind, record: Record, neighbours: Neighbours) -> Text:
     """Return the state as text, with the style of its most important word."""
-    words = _PARTICULARS[kind](record, neighbours)
+    parts = _PARTICULARS[kind](record, neighbours)
     if use(kind, record, neighbours) is None:
-        words.append(Text("unused", "notice"))
+        parts.append(Text("unused", "notice"))
     elif kind is SHM and record.creator_pid and not is_alive(record.creator_pid):
-        words.append(Text("creator ended", "notice"))
-    styles = [word.style for word in words]
-    style = next((one for one in ("alarm", "notice") if one in styles), None)
-    return Text(", ".join(words) or "-", style)
+        parts.append(Text("creator ended", "notice"))
+    found = {part.style for part in parts}
+    style = next((one for one in ("alarm", "notice") if one in found), None)
+    return Text(", ".join(parts) or "-", style)
 
 
 def _semaphore_set(record: Record, _: Neighbours) -> list[Text]:
