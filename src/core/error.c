@@ -13,10 +13,11 @@ int
 core_error_init(CoreState *state)
 {
     for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
-        state->kinds[i].name = PyUnicode_InternFromString(
-            i == CORE_KIND_semaphore_set
-                ? CORE_SET_NAME
-                : core_kind_name(state->kinds[i].kind));
+        const struct core_kind *kind = state->kinds[i].kind;
+        state->kinds[i].name =
+            PyUnicode_InternFromString(core_kind_name(kind));
+        state->kinds[i].noun =
+            PyUnicode_InternFromString(core_kind_noun(kind));
     }
     state->busy_again = Py_BuildValue("(is)", EAGAIN, strerror(EAGAIN));
     state->busy_no_message = Py_BuildValue("(is)", ENOMSG, strerror(ENOMSG));
@@ -25,23 +26,24 @@ core_error_init(CoreState *state)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Return (kind, key, id), in which None means that the value is unknown. */
+/* Return (kind, key, id, noun), in which None means that the value is
+ * unknown. */
 static PyObject *
 target_as_tuple(CoreState *state, struct core_target target)
 {
-    PyObject *kind = NULL;
+    PyObject *kind = Py_None, *noun = Py_None;
     if (target.kind != NULL) {
         kind = state->kinds[target.kind->index].name;
+        noun = state->kinds[target.kind->index].noun;
     }
     PyObject *key = target.key == CORE_NO_KEY
                         ? Py_NewRef(Py_None)
                         : PyLong_FromLongLong(target.key);
     PyObject *id = target.id == CORE_NO_ID ? Py_NewRef(Py_None)
                                            : PyLong_FromLong(target.id);
-    PyObject *tuple =
-        key == NULL || id == NULL
-            ? NULL
-            : PyTuple_Pack(3, kind != NULL ? kind : Py_None, key, id);
+    PyObject *tuple = key == NULL || id == NULL
+                          ? NULL
+                          : PyTuple_Pack(4, kind, key, id, noun);
     Py_XDECREF(key);
     Py_XDECREF(id);
     return tuple;
@@ -298,8 +300,7 @@ core_error_set_target(CoreState *state, struct core_target target)
             ? ((CoreError *)value)->target
             : NULL;
     /* An exception from the program's own __index__() has no target. */
-    if (tuple != NULL && PyTuple_Check(tuple) &&
-        PyTuple_GET_SIZE(tuple) == 3 &&
+    if (tuple != NULL && PyTuple_Check(tuple) && PyTuple_GET_SIZE(tuple) > 0 &&
         PyTuple_GET_ITEM(tuple, 0) == Py_None) {
         tuple = target_as_tuple(state, target);
         if (tuple != NULL) {

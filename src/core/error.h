@@ -17,9 +17,6 @@ struct core_target {
     int64_t key;
     int id;
 };
-/* The name of a set in texts; the attribute kind of its errors is still
- * "semaphore". */
-#define CORE_SET_NAME "semaphore set"
 #define CORE_NO_TARGET ((struct core_target){NULL, CORE_NO_KEY, CORE_NO_ID})
 
 /* A result in place of -errno: an exception is already set. */

@@ -3,9 +3,9 @@
  * sysv_ipc takes.
  *
  * An exception has two attributes for its text and its properties: _target,
- * the (kind, key, id) of the object, and _detail, a text that replaces the
- * description of the object.  The program may change both; the interpreter
- * protects them like other members. */
+ * the (kind, key, id, noun) of the object, and _detail, a text that replaces
+ * the description of the object.  The program may change both; the
+ * interpreter protects them like other members. */
 #include "core/error.h"
 
 #include <errno.h>
@@ -35,8 +35,8 @@ attribute(PyObject *error, const char *name, PyObject **value)
     return 0;
 }
 
-/* Return the kind, key or id in a target, a borrowed reference, or NULL if it
- * is None. */
+/* Return the kind, key, id or noun in a target, a borrowed reference, or NULL
+ * if it is None. */
 static PyObject *
 part(PyObject *target, Py_ssize_t index)
 {
@@ -56,30 +56,34 @@ error_get_part(PyObject *error, void *index)
         return NULL;
     }
     PyObject *value = part(target, (Py_ssize_t)(intptr_t)index);
-    bool is_set = value != NULL && PyUnicode_Check(value) &&
-                  PyUnicode_CompareWithASCIIString(value, CORE_SET_NAME) == 0;
-    value = is_set ? PyUnicode_FromString("semaphore")
-                   : Py_NewRef(value != NULL ? value : Py_None);
+    Py_XINCREF(value);
     Py_XDECREF(target);
+    if (value == NULL) {
+        Py_RETURN_NONE;
+    }
     return value;
 }
 
 PyObject *
 core_describe(PyObject *target)
 {
-    PyObject *kind = part(target, 0), *key = part(target, 1);
-    PyObject *id = part(target, 2);
-    if (kind == NULL) {
+    PyObject *key = part(target, 1), *id = part(target, 2);
+    /* The targets of older pickles, and of programs, have no noun. */
+    PyObject *noun = part(target, 3);
+    if (noun == NULL) {
+        noun = part(target, 0);
+    }
+    if (noun == NULL) {
         return NULL;
     }
     if (key != NULL && PyLong_Check(key) && PyObject_IsTrue(key)) {
         unsigned int bits = (unsigned int)PyLong_AsUnsignedLongMask(key);
-        return PyUnicode_FromFormat("%S with key %S (0x%x)", kind, key, bits);
+        return PyUnicode_FromFormat("%S with key %S (0x%x)", noun, key, bits);
     }
     if (id != NULL) {
-        return PyUnicode_FromFormat("%S with id %S", kind, id);
+        return PyUnicode_FromFormat("%S with id %S", noun, id);
     }
-    return PyObject_Str(kind);
+    return PyObject_Str(noun);
 }
 
 const char *

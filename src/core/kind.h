@@ -14,6 +14,9 @@ struct core_kind {
     enum core_kind_index index;
     enum core_record record;
     const char *after_mode; /* the argument that follows mode, or NULL */
+    /* The argument without which no object is created, and its noun there, or
+     * NULL. */
+    const char *size_argument, *sized;
     int (*get)(key_t key, size_t size, int flags);
     /* Create an object.  Return its id, -errno or CORE_RAISED. */
     int (*create)(struct core_request *request, key_t key);
@@ -40,16 +43,28 @@ struct core_kind {
     bool keeps_change_time; /* only IPC_SET changes it */
 };
 
-/* Return the name of this kind in messages. */
+/* Return the name of this kind, which errors have as an attribute. */
 static inline const char *
 core_kind_name(const struct core_kind *kind)
 {
     static const char *const names[] = {
-#define X(kind, class, words) words,
+#define X(kind, class, name, noun) name,
         CORE_KINDS(X)
 #undef X
     };
     return names[kind->index];
+}
+
+/* Return the noun for an object of this kind in the texts of errors. */
+static inline const char *
+core_kind_noun(const struct core_kind *kind)
+{
+    static const char *const nouns[] = {
+#define X(kind, class, name, noun) noun,
+        CORE_KINDS(X)
+#undef X
+    };
+    return nouns[kind->index];
 }
 
 /* Call IPC_STAT, or SEM_STAT_ANY and its equivalents if the caller may not

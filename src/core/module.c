@@ -330,6 +330,7 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
         Py_VISIT(state->kinds[i].type);
         Py_VISIT(state->kinds[i].name);
+        Py_VISIT(state->kinds[i].noun);
     }
     return 0;
 }
@@ -346,6 +347,7 @@ core_clear(PyObject *module)
     for (size_t i = 0; i < CORE_KIND_COUNT; i++) {
         Py_CLEAR(state->kinds[i].type);
         Py_CLEAR(state->kinds[i].name);
+        Py_CLEAR(state->kinds[i].noun);
     }
     for (int i = 0; i < CORE_ARGUMENT_COUNT; i++) {
         Py_CLEAR(state->arguments[i]);

@@ -318,11 +318,13 @@ core_open_failed(CoreState *state, const struct core_request *request,
                           (int)opened->key, (unsigned int)opened->key);
     }
     else if (rc == -EINVAL && opened->created && request->size == 0 &&
-             request->kind->index == CORE_KIND_shared_memory) {
+             request->kind->size_argument != NULL) {
         (void)core_refuse(state, EINVAL, target,
-                          "there is no segment with key %d (0x%x) yet: pass "
-                          "size= to create it",
-                          (int)opened->key, (unsigned int)opened->key);
+                          "there is no %s with key %d (0x%x) yet: pass %s= to "
+                          "create it",
+                          request->kind->sized, (int)opened->key,
+                          (unsigned int)opened->key,
+                          request->kind->size_argument);
     }
     else {
         (void)core_raise(state, rc,

@@ -87,11 +87,11 @@ typedef int64_t core_shared_int64;
  * types and tables of kinds are made from this list.  The folder of a kind,
  * which two kinds may share, defines core_<kind>_kind, core_<kind>_spec and
  * core_<kind>_call. */
-#define CORE_KINDS(X)                               \
-    X(semaphore, Semaphore, "semaphore")            \
-    X(semaphore_set, SemaphoreSet, "semaphore")     \
-    X(shared_memory, SharedMemory, "shared memory") \
-    X(message_queue, MessageQueue, "message queue")
+#define CORE_KINDS(X)                                                \
+    X(semaphore, Semaphore, "semaphore", "semaphore")                \
+    X(semaphore_set, SemaphoreSet, "semaphore", "semaphore set")     \
+    X(shared_memory, SharedMemory, "shared memory", "shared memory") \
+    X(message_queue, MessageQueue, "message queue", "message queue")
 
 enum core_kind_index {
 #define X(kind, ...) CORE_KIND_##kind,
@@ -105,7 +105,8 @@ struct core_kind;
 /* The module state of one kind. */
 struct core_kind_state {
     const struct core_kind *kind;
-    PyObject *type, *name;
+    PyObject *type, *name,
+        *noun;           /* the attribute kind of errors, their text */
     PyObject *free_list; /* memory of a dead handle, for the next one */
 };
 

@@ -50,6 +50,16 @@ def test_parameters_have_this_order_and_these_names(key: int) -> None:
     made.remove()
 
 
+def test_a_new_set_without_a_number_of_members_is_an_error_that_names_the_argument(
+    key: int,
+) -> None:
+    text = f"there is no semaphore set with key {key} ({key:#x}) yet: pass nsems= to create it"
+    with pytest.raises(ArgumentError) as caught:
+        SemaphoreSet(key, flags=IPC_CREAT)
+    assert caught.value.errno == errno.EINVAL
+    assert text in str(caught.value)
+
+
 @pytest.mark.parametrize("nsems", [1, 2, 500, 32_000])
 def test_sets_of_all_sizes(key: int, nsems: int) -> None:
     made = SemaphoreSet(key, nsems, IPC_CREX)

@@ -17,6 +17,8 @@ semaphore_set_same(PyObject *op, const struct os_info *now)
  * member is never equal to its set. */
 const struct core_kind core_semaphore_set_kind = {
     .index = CORE_KIND_semaphore_set,
+    .size_argument = "nsems",
+    .sized = "semaphore set",
     .same = semaphore_set_same,
     CORE_SEMAPHORE_KIND,
 };
