@@ -182,13 +182,7 @@ def kind(text: str) -> Kind:
 
 def owner(text: str) -> int:
     """Convert the name or number of a user to the uid."""
-    try:
-        return pwd.getpwnam(text).pw_uid
-    except KeyError:
-        pass
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"there is no user {text!r}")
-    return number(text)
+    return _name_or_number(text, "user", lambda name: pwd.getpwnam(name).pw_uid)
 
 
 def owner_and_group(text: str) -> tuple[int | None, int | None]:
@@ -200,12 +194,16 @@ def owner_and_group(text: str) -> tuple[int | None, int | None]:
 
 
 def _group(text: str) -> int:
+    return _name_or_number(text, "group", lambda name: grp.getgrnam(name).gr_gid)
+
+
+def _name_or_number(text: str, what: str, find: Callable[[str], int]) -> int:
     try:
-        return grp.getgrnam(text).gr_gid
+        return find(text)
     except KeyError:
         pass
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"there is no group {text!r}")
+        raise argparse.ArgumentTypeError(f"there is no {what} {text!r}")
     return number(text)
 
 
