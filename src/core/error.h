@@ -118,7 +118,7 @@ static inline void
 core_error_set_timeout(CoreState *state, ssize_t rc,
                        struct core_timeout timeout)
 {
-    if (rc == -EAGAIN || rc == -ENOMSG) {
+    if ((rc == -EAGAIN || rc == -ENOMSG) && timeout.ns > 0) {
         core_error_set_timeout_slow(state, &timeout);
     }
 }

@@ -123,14 +123,19 @@ core_timed_out(PyObject *module, PyObject *args)
 {
     CoreState *state = core_state_of_module(module);
     PyObject *error, *seconds;
-    int64_t timeout_ns = 0;
-    if (!PyArg_ParseTuple(args, "OO:_timed_out", &error, &seconds) ||
-        core_timeout_as_ns(state, seconds, &timeout_ns) < 0) {
+    int operation, except_type = 0;
+    struct core_timeout timeout = {0};
+    if (!PyArg_ParseTuple(args, "OOi|lp:_timed_out", &error, &seconds,
+                          &operation, &timeout.type, &except_type) ||
+        core_timeout_as_ns(state, seconds, &timeout.ns) < 0) {
         return NULL;
     }
-    if (state->BusyError != NULL &&
+    timeout.operation = (enum core_operation)operation;
+    timeout.except = except_type != 0;
+    if (state->BusyError != NULL && operation >= 0 &&
+        operation < CORE_OPERATION_COUNT &&
         PyObject_TypeCheck(error, (PyTypeObject *)state->BusyError)) {
-        ((CoreError *)error)->timeout.ns = timeout_ns;
+        ((CoreError *)error)->timeout = timeout;
     }
     Py_RETURN_NONE;
 }

@@ -29,8 +29,8 @@ core_deadline(CoreState *state, PyObject *block, PyObject *timeout,
  * limit. */
 PyObject *core_block_seconds(PyObject *module, PyObject *args);
 PyObject *core_seconds(PyObject *module, PyObject *value);
-/* For aio.py too, whose attempts do not wait: tell a BusyError how many
- * seconds the task had waited. */
+/* For aio.py too, whose attempts do not wait: record in a BusyError how many
+ * seconds the task waited, and for what. */
 PyObject *core_timed_out(PyObject *module, PyObject *args);
 
 /* Wait in a system call with the GIL released: its result, -errno (-EAGAIN or

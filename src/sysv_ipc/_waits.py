@@ -37,6 +37,8 @@ class Request(NamedTuple):
 
     #: Tasks that wait for the same thing use the same name.
     name: Hashable
+    #: The operation, for the text of a BusyError; type and except_type too if it receives.
+    purpose: tuple[int, ...]
     #: Implemented in C: try without blocking; raise BusyError if the call would block.
     attempt: Callable[[], Any]
     #: block(handle): wait; return a list with the result, or an empty one if the task has to try.
@@ -270,7 +272,7 @@ class Waits:
                 waiter.results.extend(zip([self.handle], attempt, strict=False))
             except sysv_ipc.BusyError as error:
                 if expired:
-                    _core._timed_out(error, waiter.timeout)
+                    _core._timed_out(error, waiter.timeout, *waiter.request.purpose)
                     raise
                 await self._block(waiter)
 

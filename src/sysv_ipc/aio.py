@@ -26,7 +26,17 @@ from typing import (
 )
 
 import sysv_ipc
-from sysv_ipc._core import _block_seconds, _put_back, _seconds, _watch
+from sysv_ipc._core import (
+    _OPERATION_ACQUIRE,
+    _OPERATION_OPERATE,
+    _OPERATION_RECEIVE,
+    _OPERATION_SEND,
+    _OPERATION_ZERO,
+    _block_seconds,
+    _put_back,
+    _seconds,
+    _watch,
+)
 from sysv_ipc._waits import Request, Waits
 
 __all__ = ["MessageQueue", "Semaphore", "SemaphoreSet"]
@@ -198,6 +208,7 @@ class Semaphore(_Handle):
 
             return Request(
                 ("acquire", number, undo),
+                (_OPERATION_ACQUIRE,),
                 partial(handle.acquire, 0, number),
                 block,
                 lambda own, _: partial(own.release, number),
@@ -222,7 +233,8 @@ class Semaphore(_Handle):
                 own.block = True
                 return [own.Z()]
 
-            return Request("zero", partial(self.handle.Z, 0), block, _undo_nothing)
+            attempt = partial(self.handle.Z, 0)
+            return Request("zero", (_OPERATION_ZERO,), attempt, block, _undo_nothing)
 
         return self._wait(zero, self._limit, timeout)
 
@@ -305,6 +317,7 @@ class SemaphoreSet(_Handle):
             members = tuple(_integer(number, "index") for number in indexes)
             return Request(
                 (name, members),
+                (_OPERATION_OPERATE,),
                 partial(getattr(self.handle, name), *members, timeout=0),
                 lambda own: [getattr(own, name)(*members)],
                 lambda own, _: undo(own, members),
@@ -323,7 +336,9 @@ class SemaphoreSet(_Handle):
         def op() -> Request:
             given = self.handle.compile(operations).operations
             attempt = partial(self.handle.op, given, 0)
-            return Request(("op", given), attempt, lambda own: [own.op(given)], None)
+            return Request(
+                ("op", given), (_OPERATION_OPERATE,), attempt, lambda own: [own.op(given)], None
+            )
 
         return self._wait(op, _seconds, timeout)
 
@@ -390,6 +405,7 @@ class MessageQueue(_Handle):
             kept = bytes(content)
             return Request(
                 "send",
+                (_OPERATION_SEND,),
                 partial(handle.send, kept, False, number),
                 lambda own: [own.send(kept, True, number)],
                 None,
@@ -427,7 +443,8 @@ class MessageQueue(_Handle):
             def put_back(_: object, message: _Message) -> Callable[[], object]:
                 return partial(_put_back, handle, *message)
 
-            return Request(("receive", number, other), attempt, watch, put_back)
+            purpose = (_OPERATION_RECEIVE, number, other)
+            return Request(("receive", number, other), purpose, attempt, watch, put_back)
 
         return self._wait(receive, _block_seconds, block, timeout)
 

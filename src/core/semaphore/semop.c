@@ -197,8 +197,10 @@ core_semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     ssize_t rc = semaphore_operate(op, member, -delta, timeout_ns);
     if (rc < 0) {
-        return semaphore_raise_wait(op, member, rc, CORE_OPERATION_ACQUIRE,
-                                    timeout_ns);
+        return timeout_ns == 0
+                   ? semaphore_raise(op, member, rc, CORE_OPERATION_ACQUIRE)
+                   : semaphore_raise_wait(op, member, rc,
+                                          CORE_OPERATION_ACQUIRE, timeout_ns);
     }
     Py_RETURN_TRUE;
 }
