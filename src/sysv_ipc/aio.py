@@ -10,6 +10,7 @@ The public methods are plain functions that look at block and timeout and return
 runs the coroutine from asyncio's own code, which an ArgumentWarning must not blame.
 """
 
+import copy
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial, wraps
@@ -134,7 +135,9 @@ class _Handle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by id, like the synchronous object: the copy opens the same object."""
-        return _reopen, (type(self), self.handle)
+        # Only a subclass can have a __dict__.
+        state = getattr(self, "__dict__", None)
+        return _reopen, (type(self), copy.copy(self.handle)), state or None
 
     def __repr__(self) -> str:
         """Return the class and the synchronous object."""

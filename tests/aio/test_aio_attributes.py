@@ -91,11 +91,17 @@ def test_a_subclass_has_attributes_of_its_own(messages: aio.MessageQueue) -> Non
 
 
 def test_they_have_weak_references_copies_and_pickles(permits: aio.Semaphore) -> None:
-    for one in (permits, MySemaphore.from_id(permits.id)):
+    mine = MySemaphore.from_id(permits.id)
+    mine.name = "another pool"
+    for one in (permits, mine):
         assert weakref.ref(one)() is one
+        one.handle.cancel(later=True)
         for other in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
             assert type(other) is type(one)
             assert other.handle == one.handle
+            assert other.handle is not one.handle
+            assert not other.handle.cancelled
+            assert getattr(other, "name", None) == getattr(one, "name", None)
             other.close()
         one.close()
 

@@ -172,6 +172,17 @@ def test_a_window_that_changes_its_size_is_filled_again(queue: MessageQueue) -> 
     assert terminal.finish() == 0
 
 
+def test_a_window_of_any_size_gets_a_screen_of_a_reasonable_size() -> None:
+    terminal = watch("600")
+    terminal._set_size(terminal.controller, (65535, 65535))
+    seen = len(terminal.data)
+    while len(terminal.data) < seen + 100_000:
+        assert terminal.read()
+    terminal.type("q")
+    assert terminal.finish() == 0
+    assert len(terminal.data) < 2_000_000
+
+
 def test_rows_below_the_window_are_counted() -> None:
     made = [Semaphore(None, IPC_CREX) for _ in range(12)]
     terminal = watch("600", size=(80, 10))

@@ -92,6 +92,16 @@ def test_iteration_takes_the_queued_messages_and_then_ends_quietly(queue: Messag
     assert list(queue.iterate(3, except_type=True)) == [(b"not this type", 1)]
 
 
+def test_an_iterator_that_has_ended_never_continues(queue: MessageQueue) -> None:
+    iterator = queue.iterate()
+    queue.cancel(later=True)
+    assert list(iterator) == []
+    queue.cancelled = False
+    queue.send("for another receiver")
+    assert list(iterator) == []
+    assert queue.receive() == (b"for another receiver", 1)
+
+
 def test_iteration_that_is_only_cancelled_raises(queue: MessageQueue) -> None:
     with handled(signal.SIGALRM, lambda *_: queue.cancel()):
         for iterator in (queue, queue.iterate()):

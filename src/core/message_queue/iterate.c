@@ -1,7 +1,8 @@
 /* Iterating over a queue: for message, type in queue, and queue.iterate().
  *
- * An iterator is set when it is made and never changes; its queue may be
- * initialised again, and the next message then comes from the new one. */
+ * An iterator is set when it is made; afterwards only ended changes, a lone
+ * atomic.  Its queue may be initialised again, and the next message then comes
+ * from the new one. */
 #include "core/message_queue/message_queue.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *queue;
     struct core_wanted wanted;
+    atomic_bool ended; /* an iterator that has ended never continues */
 } MessageIteratorObject;
 
 static MessageIteratorObject *
@@ -86,9 +88,17 @@ core_messages_iterate(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 message_iterator_next(PyObject *op)
 {
-    struct core_wanted wanted = message_iterator(op)->wanted;
-    wanted.id = core_handle_id(message_iterator(op)->queue);
-    return next_message(message_iterator(op)->queue, wanted);
+    MessageIteratorObject *self = message_iterator(op);
+    struct core_wanted wanted = self->wanted;
+    if (atomic_load(&self->ended)) {
+        return NULL;
+    }
+    wanted.id = core_handle_id(self->queue);
+    PyObject *result = next_message(self->queue, wanted);
+    if (result == NULL && !PyErr_Occurred()) {
+        atomic_store(&self->ended, true);
+    }
+    return result;
 }
 
 static int

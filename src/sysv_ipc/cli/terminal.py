@@ -25,6 +25,8 @@ STYLES = {
     "changed": "7",
     "bar": "7",
 }
+#: A screen is filled up to this size.  A program may give a terminal any size, up to 65535 x 65535.
+MOST_COLUMNS, MOST_LINES = 1000, 300
 _SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -67,13 +69,13 @@ def styled(text: str, style: str | None) -> str:
 
 
 def width() -> int:
-    """Return the number of columns."""
-    return shutil.get_terminal_size().columns
+    """Return the number of columns, but at most MOST_COLUMNS."""
+    return min(shutil.get_terminal_size().columns, MOST_COLUMNS)
 
 
 def height() -> int:
-    """Return the number of lines."""
-    return shutil.get_terminal_size().lines
+    """Return the number of lines, but at most MOST_LINES."""
+    return min(shutil.get_terminal_size().lines, MOST_LINES)
 
 
 def cells(text: str) -> int:
